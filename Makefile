@@ -1,0 +1,47 @@
+# make serve   the service on port 8000, with the demo checkpoint unless MODEL= says otherwise
+# make test    lint, unit tests, and tests against a real server
+VENV ?= .venv
+VARIANT ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
+PORT ?= 8000
+RUN = $(VENV)/bin/python
+SERVE_ENV = MARLINSCRIBE_PORT=$(PORT) $(if $(MODEL),MARLINSCRIBE_MODEL="$(MODEL)") $(if $(CALIBRATION),MARLINSCRIBE_CALIBRATION="$(CALIBRATION)")
+
+.PHONY: serve test lint unit engine demo-check bench-start bench-mayday bench-large env
+serve: $(VENV)/.serve
+	@exec env $(SERVE_ENV) $(VENV)/bin/marlinscribe serve
+
+test: lint unit engine
+
+lint: $(VENV)/.dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+unit: $(VENV)/.dev
+	$(RUN) -m pytest -m "not engine"
+
+engine: $(VENV)/.dev
+	$(RUN) -m pytest -m engine
+
+demo-check: $(VENV)/.dev
+	$(RUN) demo/check.py
+
+bench-start: $(VENV)/.dev
+	$(RUN) bench/start.py
+
+bench-mayday: $(VENV)/.dev
+	$(RUN) bench/mayday.py
+
+bench-large: $(VENV)/.dev
+	$(RUN) bench/large.py
+
+env: $(VENV)/.dev
+
+LOCKS = requirements/install.sh requirements/$(VARIANT).txt requirements/quantizer.txt pyproject.toml
+$(VENV)/.serve: $(LOCKS)
+	@echo "Making the $(VARIANT) environment in $(VENV) (a few minutes, once)"
+	@requirements/install.sh $(VARIANT) $(VENV)
+	@touch $@
+$(VENV)/.dev: $(VENV)/.serve requirements/dev.txt
+	@requirements/install.sh $(VARIANT) $(VENV) dev
+	@touch $@

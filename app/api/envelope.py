@@ -1,0 +1,97 @@
+"""Errors as OpenAI's envelope, and a request id on every answer."""
+
+import logging
+import re
+import uuid
+from collections.abc import MutableMapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import MarlinscribeError, RequestError, Unavailable, envelope
+
+log = logging.getLogger(__name__)
+
+_REQUEST_ID = re.compile(r"[\w.:-]{1,128}")
+
+
+def install(app: FastAPI) -> None:
+    app.add_exception_handler(MarlinscribeError, _ours)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unforeseen)
+
+
+async def _ours(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, MarlinscribeError)
+    headers = {"retry-after": str(error.retry_after)} if isinstance(error, Unavailable) else {}
+    body = envelope(error.message, kind=error.kind, code=error.code, param=error.param)
+    return JSONResponse(body, error.status, headers)
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    """FastAPI's 422 is OpenAI's 400: the first fault, with the field's name in `param`."""
+    assert isinstance(error, RequestValidationError)
+    fault = error.errors()[0]
+    param = ".".join(str(part) for part in fault["loc"][1:]) or None
+    message = "is required" if fault["type"] == "missing" else f"is not valid: {fault['msg']}"
+    code = "missing_required_parameter" if fault["type"] == "missing" else "invalid_value"
+    subject = f"The field {param!r}" if param else "The request body"
+    body = envelope(f"{subject} {message}.", kind=RequestError.kind, code=code, param=param)
+    return JSONResponse(body, 400)
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    """Routing's own answers: no such path, no such method, a body that is not multipart."""
+    assert isinstance(error, HTTPException)
+    codes = {404: "not_found", 405: "method_not_allowed"}
+    body = envelope(
+        f"{error.detail}: {request.method} {request.url.path}",
+        kind=RequestError.kind,
+        code=codes.get(error.status_code, "invalid_request"),
+    )
+    return JSONResponse(body, error.status_code, error.headers)
+
+
+async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
+    log.exception("request %s", request.scope.get("request_id"), exc_info=error)
+    body = envelope(
+        "The server failed on this request; its log has the reason under this request's id.",
+        kind=MarlinscribeError.kind,
+        code=MarlinscribeError.code,
+    )
+    return JSONResponse(body, 500)
+
+
+class RequestIdMiddleware:
+    """Takes the client's x-request-id, or makes one, and sends it back."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _asked_id(scope) or f"req_{uuid.uuid4().hex}"
+        scope["request_id"] = request_id
+
+        async def with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["x-request-id"] = request_id
+            await send(message)
+
+        await self._app(scope, receive, with_id)
+
+
+def _asked_id(scope: MutableMapping[str, Any]) -> str | None:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            asked = str(value.decode("latin-1"))
+            return asked if _REQUEST_ID.fullmatch(asked) else None
+    return None

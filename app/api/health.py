@@ -1,0 +1,32 @@
+"""/health/live, /health/ready and /metrics: open to whoever watches."""
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from app.api.context import Ctx
+from app.startup import Stage
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/health/live")
+async def live() -> dict[str, str]:
+    """200 as long as the process answers."""
+    return {"status": "live"}
+
+
+@router.get("/health/ready")
+async def ready(context: Ctx) -> JSONResponse:
+    """200 when transcriptions are answered; otherwise 503 with the stage and its progress."""
+    status = context.startup.status
+    if status.stage is Stage.READY and context.alive():
+        return JSONResponse(status.body())
+    body = status.body() | ({"status": "failed"} if status.stage is Stage.READY else {})
+    return JSONResponse(body, 503, {"retry-after": str(status.retry_after)})
+
+
+@router.get("/metrics")
+async def metrics(context: Ctx) -> Response:
+    """Prometheus text: marlinscribe_* and vLLM's vllm:*."""
+    return Response(context.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)

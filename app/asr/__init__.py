@@ -1,0 +1,1 @@
+"""Windows to tokens to transcript."""

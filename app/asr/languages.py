@@ -1,0 +1,51 @@
+"""Whisper's languages: ISO 639 codes and the names OpenAI's answers carry.
+
+Source: openai/whisper `tokenizer.py::LANGUAGES` (the set a multilingual checkpoint knows).
+"""
+
+_TABLE = """
+en english, zh chinese, de german, es spanish, ru russian, ko korean, fr french, ja japanese,
+pt portuguese, tr turkish, pl polish, ca catalan, nl dutch, ar arabic, sv swedish, it italian,
+id indonesian, hi hindi, fi finnish, vi vietnamese, he hebrew, uk ukrainian, el greek, ms malay,
+cs czech, ro romanian, da danish, hu hungarian, ta tamil, no norwegian, th thai, ur urdu,
+hr croatian, bg bulgarian, lt lithuanian, la latin, mi maori, ml malayalam, cy welsh, sk slovak,
+te telugu, fa persian, lv latvian, bn bengali, sr serbian, az azerbaijani, sl slovenian,
+kn kannada, et estonian, mk macedonian, br breton, eu basque, is icelandic, hy armenian,
+ne nepali, mn mongolian, bs bosnian, kk kazakh, sq albanian, sw swahili, gl galician, mr marathi,
+pa punjabi, si sinhala, km khmer, sn shona, yo yoruba, so somali, af afrikaans, oc occitan,
+ka georgian, be belarusian, tg tajik, sd sindhi, gu gujarati, am amharic, yi yiddish, lo lao,
+uz uzbek, fo faroese, ht haitian creole, ps pashto, tk turkmen, nn nynorsk, mt maltese,
+sa sanskrit, lb luxembourgish, my myanmar, bo tibetan, tl tagalog, mg malagasy, as assamese,
+tt tatar, haw hawaiian, ln lingala, ha hausa, ba bashkir, jw javanese, su sundanese, yue cantonese
+"""
+
+NAMES: dict[str, str] = {
+    code: name for code, name in (entry.split(maxsplit=1) for entry in _TABLE.split(","))
+}
+
+_CODES = {name: code for code, name in NAMES.items()} | {
+    "mandarin": "zh",
+    "castilian": "es",
+    "burmese": "my",
+    "flemish": "nl",
+    "valencian": "ca",
+    "moldavian": "ro",
+    "pushto": "ps",
+    "panjabi": "pa",
+    "sinhalese": "si",
+    "letzeburgesch": "lb",
+    "jv": "jw",
+    "nb": "no",
+    "cmn": "zh",
+}
+
+
+def code_of(language: str) -> str | None:
+    """The code for a code, an English name or a tag with a region (`zh-TW`), or None."""
+    name = language.strip().lower().replace("_", "-")
+    if name in NAMES:
+        return name
+    if name in _CODES:
+        return _CODES[name]
+    base = name.split("-")[0]
+    return base if base in NAMES and base != name else None

@@ -1,0 +1,119 @@
+"""What a checkpoint's token ids mean: special tokens, languages, suppress lists, and text.
+
+Read from `tokenizer.json` and `generation_config.json` alone, so that neither the API process
+nor the logits processor needs transformers for it.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from app.asr.languages import NAMES
+from app.errors import BadSource
+
+TIMESTAMP_MS = 20  # one timestamp token, and one encoder frame
+_TIMESTAMPS = 1501  # <|0.00|> … <|30.00|>
+_ADVICE = "Point MARLINSCRIBE_MODEL at a Whisper checkpoint in Hugging Face's layout."
+
+
+@dataclass(frozen=True)
+class SpecialTokens:
+    """Token ids of one checkpoint. `languages` maps ISO codes to ids; empty if English-only."""
+
+    end_of_text: int
+    start: int
+    transcribe: int
+    translate: int
+    no_speech: int
+    no_timestamps: int
+    first_timestamp: int
+    languages: dict[str, int]
+    suppressed: tuple[int, ...]  # never sampled: special tokens and the checkpoint's own list
+    suppressed_at_begin: tuple[int, ...]  # not as the first sampled token
+    max_initial_timestamp: int  # steps of TIMESTAMP_MS
+    max_tokens: int  # decoder positions, the prompt included
+
+    @property
+    def timestamps(self) -> range:
+        return range(self.first_timestamp, self.first_timestamp + _TIMESTAMPS)
+
+    @classmethod
+    def load(cls, folder: Path) -> "SpecialTokens":
+        """Read a checkpoint's folder. Raises BadSource where it is not a Whisper's."""
+        vocabulary = _added_tokens(folder)
+        generation = _json(folder / "generation_config.json")
+        config = _json(folder / "config.json")
+
+        def token(*spellings: str) -> int:
+            for spelling in spellings:
+                if spelling in vocabulary:
+                    return vocabulary[spelling]
+            raise BadSource(f"{folder} has no {spellings[0]} token.", _ADVICE)
+
+        end, first_timestamp = token("<|endoftext|>"), token("<|0.00|>")
+        special = {i for i in vocabulary.values() if i != end and i < first_timestamp}
+        return cls(
+            end_of_text=end,
+            start=token("<|startoftranscript|>"),
+            transcribe=token("<|transcribe|>"),
+            translate=token("<|translate|>"),
+            no_speech=token("<|nospeech|>", "<|nocaptions|>"),
+            no_timestamps=token("<|notimestamps|>"),
+            first_timestamp=first_timestamp,
+            languages=_languages(generation, vocabulary),
+            suppressed=tuple(sorted(special | set(generation.get("suppress_tokens") or ()))),
+            suppressed_at_begin=tuple(generation.get("begin_suppress_tokens") or ()),
+            max_initial_timestamp=generation.get("max_initial_timestamp_index") or 50,
+            max_tokens=config.get("max_target_positions", 448),
+        )
+
+
+class TextDecoder:
+    """Token ids to text. Special tokens and timestamps are not text."""
+
+    def __init__(self, folder: Path, tokens: SpecialTokens) -> None:
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._end = tokens.end_of_text
+
+    def __call__(self, ids: Sequence[int]) -> str:
+        text: str = self._tokenizer.decode(
+            [i for i in ids if i < self._end], skip_special_tokens=False
+        )
+        return text
+
+
+def duration_tokens(seconds: float) -> int:
+    """How many timestamp steps a duration has, rounded down."""
+    return math.floor(seconds * 1000 / TIMESTAMP_MS)
+
+
+def _added_tokens(folder: Path) -> dict[str, int]:
+    path = folder / "tokenizer.json"
+    if not path.exists():
+        raise BadSource(f"{folder} has no tokenizer.json.", _ADVICE)
+    added = _json(path).get("added_tokens", [])
+    return {entry["content"]: entry["id"] for entry in added}
+
+
+def _languages(generation: dict[str, Any], vocabulary: dict[str, int]) -> dict[str, int]:
+    if generation.get("is_multilingual") is False:
+        return {}
+    declared = generation.get("lang_to_id")
+    if declared:
+        return {token.strip("<|>"): i for token, i in declared.items()}
+    return {code: vocabulary[f"<|{code}|>"] for code in NAMES if f"<|{code}|>" in vocabulary}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise BadSource(f"{path} cannot be read: {error}.", _ADVICE) from error
+    return content

@@ -1,0 +1,56 @@
+"""The process the engine is forked from.
+
+Importing vLLM takes most of a start. A fork server imports it beside the server process, on
+another core, so that the engine's process begins with everything loaded. And it has no threads,
+which the server process, already answering HTTP, has: forking that one would not be safe.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Mapping
+from multiprocessing import forkserver
+
+from app.asr.plan import Device
+
+_WORKERS = {"cpu": "vllm.v1.worker.cpu_worker", "cuda": "vllm.v1.worker.gpu_worker"}
+
+
+def start(device: Device, environment: Mapping[str, str]) -> None:
+    """Start the fork server. Call it from the main thread: it lives as long as that does.
+
+    `environment` is set in this process too; what the engine sees is fixed from here on.
+    """
+    os.environ.update(environment)
+    multiprocessing.set_forkserver_preload(
+        [
+            "app.asr.zygote_init",
+            "vllm.v1.engine.core",
+            "vllm.v1.executor.uniproc_executor",
+            "vllm.model_executor.models.whisper",
+            "vllm.model_executor.layers.quantization.compressed_tensors.compressed_tensors",
+            _WORKERS[device],
+            "app.asr.rules_vllm",
+        ]
+    )
+    forkserver.ensure_running()
+
+
+def environment(device: Device, log_level: str) -> dict[str, str]:
+    """Variables vLLM reads when it is imported or when its engine starts."""
+    common = {
+        "VLLM_USE_V2_MODEL_RUNNER": "0",  # the logits processor is written for V1
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_LOGGING_LEVEL": "DEBUG" if log_level == "debug" else "ERROR",
+    }
+    if device == "cuda":
+        return common
+    return common | {
+        "OMP_NUM_THREADS": str(len(os.sched_getaffinity(0))),
+        # One engine process instead of two: the worker runs inside the engine core.
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        # Where AMX is, the default turns W4A16 into W4A8 without a word.
+        "VLLM_CPU_INT4_W4A8": "0",
+        # vLLM compiles the ranking of logprobs at the first request that wants any: seconds of
+        # a compiler for an operation of microseconds.
+        "TORCHDYNAMO_DISABLE": "1",
+    }

@@ -1,0 +1,16 @@
+"""Imported by the fork server alone, and first: importing it is what it is for.
+
+A server killed with -9 takes the fork server with it, and that the engine: none outlives it and
+keeps its memory. A process group of their own keeps a terminal's ^C for the server, which ends
+them in order.
+"""
+
+import os
+import warnings
+
+from app.process import die_with_parent
+
+warnings.simplefilter("ignore", FutureWarning)  # vLLM's imports touch deprecated names
+os.setpgid(0, 0)
+die_with_parent()
+os.register_at_fork(after_in_child=die_with_parent)

@@ -1,0 +1,153 @@
+"""Any container, codec, rate and channel count to a Waveform, in bounded memory.
+
+FFmpeg does the work through PyAV. Samples are counted as they come out of the decoder, so a
+25 MB Opus of ten hours costs the limit's worth of memory and not ten hours' worth, and a header
+that lies about its length decides nothing.
+"""
+
+import threading
+from collections.abc import Iterator
+from typing import IO
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+
+from app.audio.waveform import SAMPLE_RATE, Samples, Waveform
+from app.errors import (
+    AudioTooLong,
+    AudioTooShort,
+    NotAudio,
+    TruncatedAudio,
+    UndecodableAudio,
+)
+
+MIN_SECONDS = 0.1  # OpenAI's minimum: less is not speech
+# A container may promise a little more than it holds (encoder padding, rounded durations).
+_TRUNCATED_SECONDS = 1.0
+_TRUNCATED_RATIO = 0.95
+# Headers of these say how much audio there is; in the others the duration is an estimate.
+_EXACT_CONTAINERS = {"mov", "mp4", "m4a", "mp3", "flac"}
+
+
+class Cancelled(Exception):
+    """The caller no longer wants the waveform."""
+
+
+def decode(
+    file: IO[bytes], *, max_seconds: float, cancelled: threading.Event | None = None
+) -> Waveform:
+    """Decode the first audio stream of `file` to 16 kHz mono. Blocking: call it in a thread.
+
+    Raises NotAudio, UndecodableAudio, TruncatedAudio, AudioTooShort, AudioTooLong, or Cancelled.
+    """
+    container = _open(file)
+    with container:
+        stream = _audio_stream(container)
+        promised = _promised_seconds(container, stream)
+        samples, broken = _read(container, stream, max_seconds, cancelled)
+    seconds = len(samples) / SAMPLE_RATE
+    if promised and seconds < min(promised * _TRUNCATED_RATIO, promised - _TRUNCATED_SECONDS):
+        raise TruncatedAudio(
+            f"The recording is {promised:.1f} s long by its header but breaks off after "
+            f"{seconds:.1f} s: the upload is incomplete or the file is damaged.",
+            param="file",
+        )
+    if seconds < MIN_SECONDS:
+        if broken:
+            raise UndecodableAudio(f"The audio cannot be decoded: {broken}.", param="file")
+        raise AudioTooShort(
+            f"The recording holds {seconds:.2f} s of audio; {MIN_SECONDS} s is the minimum.",
+            param="file",
+        )
+    return Waveform(samples)
+
+
+def _open(file: IO[bytes]) -> InputContainer:
+    try:
+        return av.open(file, mode="r", metadata_errors="ignore")
+    except av.error.InvalidDataError as error:
+        file.seek(0)
+        if _looks_like_media(file.read(12)):
+            raise UndecodableAudio(
+                "The container cannot be read: the file is incomplete or damaged.", param="file"
+            ) from error
+        raise NotAudio(
+            "The file is not audio in a format that can be read "
+            "(wav, mp3, flac, m4a, mp4, ogg, opus, webm and FFmpeg's others).",
+            param="file",
+        ) from error
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise UndecodableAudio(f"The container cannot be read: {error}.", param="file") from error
+
+
+def _looks_like_media(head: bytes) -> bool:
+    """Whether the first 12 bytes announce a container, for a file FFmpeg then cannot open."""
+    return (
+        head[4:8] == b"ftyp"
+        or head[:4] in (b"RIFF", b"fLaC", b"OggS", b"\x1aE\xdf\xa3")
+        or head[:3] == b"ID3"
+    )
+
+
+def _audio_stream(container: InputContainer) -> AudioStream:
+    if not container.streams.audio:
+        raise UndecodableAudio("The file holds no audio stream.", param="file")
+    return container.streams.audio[0]
+
+
+def _promised_seconds(container: InputContainer, stream: AudioStream) -> float | None:
+    """How long the header says the stream is, where its word is worth something."""
+    if not _EXACT_CONTAINERS & set(container.format.name.split(",")):
+        return None
+    if stream.duration is None or stream.time_base is None:
+        return None
+    return float(stream.duration * stream.time_base)
+
+
+def _read(
+    container: InputContainer,
+    stream: AudioStream,
+    max_seconds: float,
+    cancelled: threading.Event | None,
+) -> tuple[Samples, str | None]:
+    """Every sample until the end or the first unreadable byte, and what was wrong there."""
+    resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+    limit = int(max_seconds * SAMPLE_RATE)
+    chunks: list[Samples] = []
+    count = 0
+    broken: str | None = None
+
+    def keep(frame: AudioFrame | None) -> None:
+        nonlocal count
+        for resampled in resampler.resample(frame):
+            chunk = resampled.to_ndarray().reshape(-1)
+            count += len(chunk)
+            if count > limit:
+                raise AudioTooLong(
+                    f"The recording is longer than {max_seconds:g} s, the limit of this server.",
+                    param="file",
+                )
+            chunks.append(chunk)
+
+    try:
+        for frame in _frames(container, stream):
+            if cancelled is not None and cancelled.is_set():
+                raise Cancelled
+            keep(frame)
+        keep(None)
+    except (av.error.FFmpegError, ValueError) as error:
+        broken = str(error)
+    samples = np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
+    return samples, broken
+
+
+def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
+    """Frames of the stream. A packet that cannot be decoded is skipped, as players do."""
+    for packet in container.demux(stream):
+        try:
+            yield from packet.decode()
+        except av.error.InvalidDataError:
+            continue

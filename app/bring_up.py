@@ -1,0 +1,214 @@
+"""From settings to a serving engine: the start-up as it happens, stage by stage."""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from app.asr.decoding import WhisperTranscriber
+from app.asr.plan import Device, Geometry, plan_engine, weight_bytes
+from app.asr.tokens import SpecialTokens, TextDecoder
+from app.asr.transcript import Options
+from app.audio.waveform import SAMPLE_RATE, Waveform
+from app.checkpoints.quantizing import Quantizer
+from app.checkpoints.recipe import Calibration, Recipe
+from app.checkpoints.source import Source, resolve
+from app.checkpoints.store import Store
+from app.errors import BadSource, DiskFull, StartupError
+from app.metrics import Metrics
+from app.settings import DEMO, Settings
+from app.startup import Stage, Startup
+
+if TYPE_CHECKING:
+    from app.asr.engine import VllmEngine
+
+log = logging.getLogger(__name__)
+
+_HUB_CALIBRATION = "MLCommons/peoples_speech:clean:train"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What is served. `fingerprint` and `recipe` are None where it was not made here."""
+
+    source: Source
+    folder: Path
+    fingerprint: str | None
+    recipe: Recipe | None
+
+    @property
+    def scheme(self) -> str:
+        if self.recipe:
+            return self.recipe.scheme
+        return "compressed-tensors, as it came" if self.source.quantized else "unquantized"
+
+
+@dataclass(frozen=True)
+class Service:
+    """A loaded checkpoint, ready to transcribe."""
+
+    checkpoint: Checkpoint
+    engine: "VllmEngine"
+    transcriber: WhisperTranscriber
+    kernels: dict[str, int]
+    since: int
+
+    def describe(self) -> dict[str, Any]:
+        """The entry in /v1/models, beside OpenAI's fields."""
+        checkpoint = self.checkpoint
+        return {
+            "source": checkpoint.source.name,
+            "revision": checkpoint.source.revision or None,
+            "scheme": checkpoint.scheme,
+            "kernels": self.kernels,
+            "weight_bytes": weight_bytes(checkpoint.folder),
+            "fingerprint": checkpoint.fingerprint,
+            "languages": sorted(self.transcriber.languages()),
+        }
+
+
+class BringUp:
+    """One start. `stop` may be called at any time, also while `run` is under way."""
+
+    def __init__(
+        self, settings: Settings, device: Device, startup: Startup, metrics: Metrics
+    ) -> None:
+        self._settings = settings
+        self._device = device
+        self._startup = startup
+        self._metrics = metrics
+        self._loop = asyncio.get_running_loop()
+        self._quantizer = Quantizer(settings.quantizer_python, settings.quantizer_overlay)
+        self._engine: VllmEngine | None = None
+
+    async def run(self) -> Service:
+        """Go through the stages up to warming. Raises StartupError."""
+        checkpoint = await asyncio.to_thread(self._checkpoint)
+        self._enter(Stage.LOADING, checkpoint.folder.name)
+        tokens = SpecialTokens.load(checkpoint.folder)
+        self._engine = await asyncio.to_thread(self._load, checkpoint, tokens)
+        self._enter(Stage.WARMING)
+        plan_windows = self._windows
+        transcriber = WhisperTranscriber(
+            self._engine,
+            tokens,
+            TextDecoder(checkpoint.folder, tokens),
+            window_seconds=self._settings.window_seconds,
+            # Twice what decodes at once keeps the engine busy while answers are rendered.
+            in_flight=2 * plan_windows,
+        )
+        await _warm(transcriber)
+        kernels = await self._engine.linear_kernels()
+        service = Service(checkpoint, self._engine, transcriber, kernels, int(time.time()))
+        log.info(
+            "serving %s (%s, %.1f MB) through %s",
+            checkpoint.source.name,
+            checkpoint.scheme,
+            weight_bytes(checkpoint.folder) / 1e6,
+            ", ".join(f"{kernel} x{count}" for kernel, count in kernels.items()),
+        )
+        return service
+
+    def stop(self) -> None:
+        """End every process this start began. Blocking, for seconds at most."""
+        self._quantizer.stop()
+        if self._engine is not None:
+            self._engine.stop()
+
+    def _enter(self, stage: Stage, detail: str = "", **progress: Any) -> None:
+        """From any thread."""
+        self._loop.call_soon_threadsafe(lambda: self._startup.enter(stage, detail, **progress))
+
+    def _checkpoint(self) -> Checkpoint:
+        self._enter(Stage.RESOLVING, self._settings.model)
+        source = resolve(self._settings.model, lambda detail: self._enter(Stage.RESOLVING, detail))
+        if source.quantized or self._settings.quantization == "none":
+            return Checkpoint(source, source.folder, None, None)
+        recipe = recipe_for(self._settings, source, self._device)
+        try:
+            return self._made(source, recipe)
+        except OSError as error:
+            raise DiskFull(
+                f"The cache cannot be written: {error}.",
+                "Free space, or set MARLINSCRIBE_CACHE_DIR to a disk that has some.",
+            ) from error
+
+    def _made(self, source: Source, recipe: Recipe) -> Checkpoint:
+        def on_layer(done: int, total: int, eta: float | None) -> None:
+            self._enter(Stage.QUANTIZING, source.name, done=done, total=total, eta_seconds=eta)
+
+        def make(out: Path) -> dict[str, Any]:
+            log.info("quantizing %s: %s", source.name, recipe.scheme)
+            self._enter(Stage.QUANTIZING, source.name)
+            figures = self._quantizer.run(source.folder, out, recipe, on_layer)
+            log.info("quantized in %.0f s", figures["seconds"])
+            return figures
+
+        entry = Store(self._settings.cache_dir).get_or_make(
+            source,
+            recipe,
+            self._quantizer.versions(),
+            make,
+            lambda: self._enter(Stage.QUANTIZING, "another process is making it"),
+        )
+        return Checkpoint(source, entry.folder, entry.fingerprint, recipe)
+
+    def _load(self, checkpoint: Checkpoint, tokens: SpecialTokens) -> "VllmEngine":
+        from app.asr.engine import VllmEngine  # imports vLLM: seconds, so not before it is needed
+
+        plan = plan_engine(
+            Geometry.of(checkpoint.folder),
+            self._device,
+            windows=self._settings.max_windows,
+            kv_bytes=self._settings.kv_cache_bytes,
+        )
+        log.info("engine: %s", plan)
+        self._windows = plan.windows
+        return VllmEngine.start(
+            checkpoint.folder, plan, tokens, self._metrics, self._settings.linear_backend
+        )
+
+
+def recipe_for(settings: Settings, source: Source, device: Device) -> Recipe:
+    """The recipe the settings ask for. Raises BadSource where the shape does not allow it."""
+    assert settings.quantization != "none"
+    width = source.config["d_model"]
+    if width % settings.group_size:
+        raise BadSource(
+            f"{source.name} is {width} wide, which groups of {settings.group_size} do not divide.",
+            "Set MARLINSCRIBE_GROUP_SIZE to a size that does: 32 or 64.",
+        )
+    calibration = None
+    if settings.quantization == "gptq":
+        own = str(DEMO / "recordings" / "calibration")
+        default = own if source.folder.parent == DEMO else _HUB_CALIBRATION
+        calibration = Calibration(
+            source=settings.calibration or default,
+            samples=settings.calibration_samples,
+            language=settings.calibration_language,
+        )
+    return Recipe(
+        method=settings.quantization,
+        group_size=settings.group_size,
+        act_order="static" if settings.quantization == "gptq" else "none",
+        dtype="float16" if device == "cuda" else "bfloat16",
+        calibration=calibration,
+    )
+
+
+async def _warm(transcriber: WhisperTranscriber) -> None:
+    """A second of faint noise through everything, so that no client pays for first calls."""
+    noise = np.random.default_rng(0).normal(0, 1e-3, SAMPLE_RATE).astype(np.float32)
+    async for _ in transcriber.transcribe(Waveform(noise), Options()):
+        pass
+
+
+def unexpected(error: BaseException) -> StartupError:
+    """A fault nobody foresaw, as the operator is told of it."""
+    return StartupError(
+        f"{type(error).__name__}: {error}.", "This is a defect: the log above has its traceback."
+    )

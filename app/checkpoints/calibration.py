@@ -1,0 +1,118 @@
+"""Recordings with their words, from a manifest, a folder or the hub."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.audio.decode import decode
+from app.audio.waveform import Waveform
+from app.checkpoints.recipe import Calibration
+from app.errors import NoCalibration, RequestError
+
+_MANIFESTS = ("manifest.jsonl", "manifest.csv", "metadata.jsonl", "metadata.csv")
+_AUDIO = {".wav", ".mp3", ".flac", ".m4a", ".mp4", ".ogg", ".oga", ".opus", ".webm"}
+_WINDOW_SECONDS = 30.0
+_ADVICE = (
+    "Set MARLINSCRIBE_CALIBRATION (make serve CALIBRATION=…) to a folder or manifest of "
+    "recordings with their text, or MARLINSCRIBE_QUANTIZATION=rtn, which needs none."
+)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """At most 30 s of speech. `timed` are its sentences as (start s, end s, text), if known."""
+
+    audio: Path | bytes
+    text: str
+    language: str
+    timed: tuple[tuple[float, float, str], ...] = ()
+
+    def waveform(self) -> Waveform:
+        """Decode it. Raises NoCalibration, naming the file."""
+        try:
+            if isinstance(self.audio, bytes):
+                return decode(io.BytesIO(self.audio), max_seconds=_WINDOW_SECONDS)
+            with self.audio.open("rb") as file:
+                return decode(file, max_seconds=_WINDOW_SECONDS)
+        except (RequestError, OSError) as error:
+            name = self.audio if isinstance(self.audio, Path) else "a hub recording"
+            raise NoCalibration(f"Calibration recording {name}: {error}", _ADVICE) from error
+
+
+def read(calibration: Calibration) -> list[Clip]:
+    """The first `samples` clips of the source. Raises NoCalibration."""
+    path = Path(calibration.source).expanduser()
+    if path.exists():
+        clips = _local(path, calibration.language)
+    elif ":" in calibration.source:
+        clips = _hub(calibration)
+    else:
+        raise NoCalibration(f"There is no calibration source {calibration.source}.", _ADVICE)
+    chosen = [clip for clip, _ in zip(clips, range(calibration.samples), strict=False)]
+    if not chosen:
+        raise NoCalibration(f"{calibration.source} holds no recordings with text.", _ADVICE)
+    return chosen
+
+
+def _local(path: Path, language: str) -> Iterator[Clip]:
+    if path.is_file():
+        return _manifest(path, language)
+    for name in _MANIFESTS:
+        if (path / name).exists():
+            return _manifest(path / name, language)
+    return _folder(path, language)
+
+
+def _manifest(path: Path, language: str) -> Iterator[Clip]:
+    """Rows of jsonl or csv with `audio` (or `file_name`), `text`, and perhaps `language` and
+    `segments`."""
+    rows = _rows(path)
+    for number, row in enumerate(rows, 1):
+        name, text = row.get("audio") or row.get("file_name"), row.get("text")
+        if not name or not text:
+            raise NoCalibration(f"{path}, row {number}: no audio or no text.", _ADVICE)
+        audio = path.parent / name
+        if not audio.is_file():
+            raise NoCalibration(f"{path}, row {number}: there is no {audio}.", _ADVICE)
+        timed = tuple((float(s), float(e), str(t)) for s, e, t in row.get("segments") or ())
+        yield Clip(audio, text, row.get("language") or language, timed)
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            if path.suffix == ".csv":
+                yield from csv.DictReader(file)
+            else:
+                yield from (json.loads(line) for line in file if line.strip())
+    except (OSError, ValueError) as error:
+        raise NoCalibration(f"{path} cannot be read: {error}.", _ADVICE) from error
+
+
+def _folder(path: Path, language: str) -> Iterator[Clip]:
+    """Recordings with their words in a .txt of the same name."""
+    for audio in sorted(p for p in path.rglob("*") if p.suffix.lower() in _AUDIO):
+        words = audio.with_suffix(".txt")
+        if words.exists():
+            yield Clip(audio, words.read_text("utf-8").strip(), language)
+
+
+def _hub(calibration: Calibration) -> Iterator[Clip]:
+    """A streamed Hugging Face dataset, "id:config:split"; only what is taken is downloaded."""
+    from datasets import Audio, load_dataset  # of the quantizer's overlay
+
+    name, config, split = (calibration.source.split(":") + ["", ""])[:3]
+    try:
+        rows = load_dataset(name, config or None, split=split or "train", streaming=True)
+        for row in rows.cast_column("audio", Audio(decode=False)):
+            if row.get("duration_ms", 0) <= _WINDOW_SECONDS * 1000:
+                audio = row["audio"]["bytes"] or Path(row["audio"]["path"]).read_bytes()
+                yield Clip(audio, row["text"], row.get("language") or calibration.language)
+    except NoCalibration:
+        raise
+    except Exception as error:  # the library's errors share no root
+        raise NoCalibration(f"{calibration.source} cannot be reached: {error}", _ADVICE) from error

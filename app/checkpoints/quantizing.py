@@ -1,0 +1,142 @@
+"""Running the quantizer's process and making sense of how it ends."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import IO, Any
+
+from app.checkpoints.recipe import Recipe
+from app.errors import DiskFull, NoCalibration, OutOfMemory, QuantizerFailed, StartupError
+
+log = logging.getLogger(__name__)
+
+_PROJECT = Path(__file__).resolve().parent.parent.parent
+_NAMED = ("llmcompressor", "compressed-tensors", "transformers")
+_MEMORY_ADVICE = "Free memory, lower MARLINSCRIBE_CALIBRATION_SAMPLES, or take a smaller model."
+_KINDS: dict[str, tuple[type[StartupError], str]] = {
+    "no_calibration": (NoCalibration, ""),
+    "disk_full": (DiskFull, "Free space, or set MARLINSCRIBE_CACHE_DIR to a larger disk."),
+    "out_of_memory": (OutOfMemory, _MEMORY_ADVICE),
+    "failed": (QuantizerFailed, "The quantizer's log, above, says more."),
+}
+
+OnLayer = Callable[[int, int, float | None], None]
+
+
+class Quantizer:
+    """The quantizer's interpreter and overlay; runs one job at a time, in a child process."""
+
+    def __init__(self, python: str, overlay: Path | None) -> None:
+        self._python = python
+        self._overlay = overlay
+        self._child: subprocess.Popen[str] | None = None
+        self._stopped = False
+
+    def versions(self) -> dict[str, str]:
+        """Of the packages that decide what is made. Raises QuantizerFailed if it is not there."""
+        path = {"path": [str(self._overlay)]} if self._overlay and self._overlay.exists() else {}
+        found = {d.name: d.version for d in distributions(**path) if d.name in _NAMED}
+        if "llmcompressor" not in found:
+            raise QuantizerFailed(
+                f"llm-compressor is not installed in {self._overlay}.",
+                "Run requirements/install.sh, or set MARLINSCRIBE_QUANTIZER_OVERLAY.",
+            )
+        return found
+
+    def run(self, folder: Path, out: Path, recipe: Recipe, on_layer: OnLayer) -> dict[str, Any]:
+        """Make the checkpoint of the source in `folder` into `out`; its figures. Blocking.
+
+        Raises a StartupError that says how the child ended.
+        """
+        job = {
+            "folder": str(folder),
+            "out": str(out),
+            "recipe": recipe.model_dump(mode="json"),
+        }
+        path = [str(p) for p in (self._overlay, _PROJECT) if p is not None]
+        events, child_events = os.pipe()
+        try:
+            self._child = subprocess.Popen(
+                [self._python, "-m", "app.checkpoints.quantizer", str(child_events)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=[child_events],
+                text=True,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(path)},
+                start_new_session=True,  # a terminal's ^C is the server's to handle
+            )
+        finally:
+            os.close(child_events)
+        with self._child as child, os.fdopen(events) as stream:
+            if self._stopped:
+                child.kill()
+            try:
+                return _follow(child, stream, json.dumps(job), on_layer)
+            finally:
+                child.kill()
+                self._child = None
+
+    def stop(self) -> None:
+        """End the child, if one runs, from another thread."""
+        self._stopped = True
+        if self._child is not None:
+            self._child.kill()
+
+
+def _follow(
+    child: subprocess.Popen[str], events: IO[str], job: str, on_layer: OnLayer
+) -> dict[str, Any]:
+    """Give the child its job and hear it out."""
+    assert child.stdin and child.stdout
+    tail: deque[str] = deque(maxlen=20)
+    reader = threading.Thread(target=_log_lines, args=(child.stdout, tail), daemon=True)
+    reader.start()
+    with suppress(BrokenPipeError):  # it died already: how is told below
+        child.stdin.write(job)
+        child.stdin.close()
+    figures: dict[str, Any] | None = None
+    error: dict[str, str] = {}
+    for line in events:
+        event = json.loads(line)
+        if event["event"] == "layer":
+            on_layer(event["done"], event["total"], event["eta_seconds"])
+        elif event["event"] == "done":
+            figures = event["figures"]
+        else:
+            error = event
+    status = child.wait()
+    reader.join(timeout=5)
+    if figures is not None and status == 0:
+        return figures
+    raise _ending(status, error, tail)
+
+
+def _log_lines(stream: Any, tail: deque[str]) -> None:
+    for line in stream:
+        if line.strip():
+            tail.append(line.rstrip())
+            log.debug("quantizer: %s", line.rstrip())
+
+
+def _ending(status: int, error: dict[str, str], tail: deque[str]) -> StartupError:
+    if error:
+        kind, advice = _KINDS[error["kind"]]
+        if error["kind"] == "failed":
+            log.error("quantizer: %s", "\n".join(tail))
+        return kind(f"Quantization failed: {error['message']}.", error.get("advice") or advice)
+    if status == -signal.SIGKILL:
+        return OutOfMemory(
+            "The quantizer was killed (SIGKILL): most often the kernel does so when memory is out.",
+            _MEMORY_ADVICE,
+        )
+    log.error("quantizer: %s", "\n".join(tail))
+    return QuantizerFailed(f"The quantizer ended with status {status}.", _KINDS["failed"][1])

@@ -1,0 +1,167 @@
+"""The cache of made checkpoints: whole or not there.
+
+<cache>/checkpoints/<name>-<fingerprint>/   files, and manifest.json with their hashes
+<cache>/checkpoints/.<…>.partial            being made; a crash leaves it, the next start drops it
+<cache>/checkpoints/.<…>.damaged            an entry that failed its hashes, kept for a look
+<cache>/checkpoints/.<…>.lock               held while one is made, so two starts make one
+"""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from app.checkpoints.recipe import Recipe
+from app.checkpoints.source import Source, file_sha256
+
+log = logging.getLogger(__name__)
+
+_MANIFEST = "manifest.json"
+Make = Callable[[Path], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A checkpoint in the cache. `manifest` holds source, recipe, versions, files and figures."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        return str(self.manifest["fingerprint"])
+
+
+def fingerprint(source: Source, recipe: Recipe, versions: dict[str, str]) -> str:
+    """The same for the same source, recipe and quantizer; 16 hex digits."""
+    facts = {
+        "source": source.identity(),
+        "recipe": recipe.model_dump(mode="json"),
+        "versions": versions,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class Store:
+    """`root` is the cache folder; it is made when first needed."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root / "checkpoints"
+
+    def get_or_make(
+        self,
+        source: Source,
+        recipe: Recipe,
+        versions: dict[str, str],
+        make: Make,
+        on_wait: Callable[[], None] = lambda: None,
+    ) -> Entry:
+        """The entry for these, made by `make(folder)` where it is not there yet. Blocking.
+
+        `make` fills the folder and returns figures for the manifest. What it raises is raised,
+        and nothing half-made is left under the entry's name. `on_wait` is called when another
+        process is making the same entry.
+        """
+        mark = fingerprint(source, recipe, versions)
+        folder = self._root / f"{_slug(source.name)}-{mark}"
+        with self._locked(folder, on_wait):
+            entry = self._read(folder)
+            if entry is not None:
+                return entry
+            facts = {
+                "fingerprint": mark,
+                "source": {"name": source.name, "revision": source.revision},
+                "recipe": recipe.model_dump(mode="json"),
+                "versions": versions,
+            }
+            return self._make(folder, facts, make)
+
+    def _read(self, folder: Path) -> Entry | None:
+        """The entry if it is whole. A damaged one is set aside."""
+        if not folder.exists():
+            return None
+        fault = _fault(folder)
+        if fault is None:
+            return Entry(folder, json.loads((folder / _MANIFEST).read_text("utf-8")))
+        aside = _sibling(folder, "damaged")
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+        log.warning("%s is damaged (%s): set aside as %s, making it again", folder, fault, aside)
+        return None
+
+    def _make(self, folder: Path, facts: dict[str, Any], make: Make) -> Entry:
+        work = _sibling(folder, "partial")
+        shutil.rmtree(work, ignore_errors=True)  # a start that crashed left it
+        work.mkdir(parents=True)
+        try:
+            figures = make(work)
+            files = {
+                p.name: {"sha256": file_sha256(p), "bytes": p.stat().st_size}
+                for p in sorted(work.iterdir())
+            }
+            manifest = {**facts, "made_at": int(time.time()), "figures": figures, "files": files}
+            (work / _MANIFEST).write_text(json.dumps(manifest, indent=2), "utf-8")
+            for path in work.iterdir():
+                _fsync(path)
+            _fsync(work)
+            work.rename(folder)
+            _fsync(folder.parent)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        return Entry(folder, manifest)
+
+    @contextmanager
+    def _locked(self, folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+        """One maker at a time. The kernel frees the lock of a process that died."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(_sibling(folder, "lock"))
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            on_wait()
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _fault(folder: Path) -> str | None:
+    """What is wrong with an entry, or None."""
+    try:
+        files = json.loads((folder / _MANIFEST).read_text("utf-8"))["files"]
+    except (OSError, ValueError, KeyError) as error:
+        return f"no readable manifest: {error}"
+    for name, facts in files.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != facts["bytes"] or file_sha256(path) != facts["sha256"]:
+            return f"{name} does not match its hash"
+    return None
+
+
+def _sibling(folder: Path, kind: str) -> Path:
+    return folder.with_name(f".{folder.name}.{kind}")
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "--", name)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

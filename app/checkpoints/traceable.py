@@ -1,0 +1,77 @@
+"""Whisper's forward without the branches that llm-compressor's tracer swallows.
+
+Its sequential pipeline cuts the model at each layer by tracing `forward`. It wraps an `if` it
+cannot evaluate into one opaque call, and two such `if`s each swallow the whole encoder:
+`if encoder_outputs is None` in WhisperModel and `if not to_drop` (layer drop, a training aid) in
+WhisperEncoder. These are the same computations for inference, written straight.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import WhisperForConditionalGeneration
+from transformers.modeling_outputs import BaseModelOutput, Seq2SeqModelOutput
+from transformers.models.whisper.modeling_whisper import WhisperEncoder, WhisperModel
+
+
+class StraightEncoder(WhisperEncoder):
+    def forward(self, input_features: Any, attention_mask: Any = None, **kwargs: Any) -> Any:
+        hidden_states = nn.functional.gelu(self.conv1(input_features))
+        hidden_states = nn.functional.gelu(self.conv2(hidden_states)).permute(0, 2, 1)
+        positions = torch.arange(self.embed_positions.num_embeddings, device=hidden_states.device)
+        hidden_states = hidden_states + self.embed_positions(positions)
+        for layer in self.layers:
+            hidden_states = layer(hidden_states, None)
+        return BaseModelOutput(last_hidden_state=self.layer_norm(hidden_states))
+
+
+class StraightModel(WhisperModel):
+    def forward(
+        self,
+        input_features: Any = None,
+        attention_mask: Any = None,
+        decoder_input_ids: Any = None,
+        decoder_attention_mask: Any = None,
+        encoder_outputs: Any = None,
+        past_key_values: Any = None,
+        decoder_inputs_embeds: Any = None,
+        decoder_position_ids: Any = None,
+        use_cache: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        encoded = self.encoder(input_features)
+        decoded = self.decoder(
+            input_ids=decoder_input_ids, encoder_hidden_states=encoded[0], use_cache=False
+        )
+        return Seq2SeqModelOutput(
+            last_hidden_state=decoded.last_hidden_state,
+            encoder_last_hidden_state=encoded.last_hidden_state,
+        )
+
+
+@contextmanager
+def traceable(
+    model: WhisperForConditionalGeneration, sample: dict[str, torch.Tensor]
+) -> Iterator[None]:
+    """Give `model` the straight forwards, and take them back.
+
+    Raises AssertionError if they do not compute the very same logits for `sample`.
+    """
+    whisper, encoder = model.model, model.model.encoder
+    classes = type(whisper), type(encoder)
+    expected = _logits(model, sample)
+    whisper.__class__, encoder.__class__ = StraightModel, StraightEncoder
+    try:
+        assert torch.equal(_logits(model, sample), expected), "the straight forwards differ"
+        yield
+    finally:
+        whisper.__class__, encoder.__class__ = classes
+
+
+def _logits(model: Any, sample: dict[str, torch.Tensor]) -> torch.Tensor:
+    with torch.no_grad():
+        logits: torch.Tensor = model(**sample, use_cache=False).logits
+    return logits

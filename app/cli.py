@@ -1,0 +1,165 @@
+"""marlinscribe serve | transcribe FILE…"""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import httpx
+import uvicorn
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from app import __version__
+from app.errors import StartupError
+from app.main import create_app
+from app.settings import Settings
+from app.startup import Stage, Startup, Status
+
+_SUCCESS, _FAILURE = 0, 1
+_READ_TIMEOUT = 3600  # seconds: an hour of speech on a small processor takes its time
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="marlinscribe", description=__doc__)
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True)
+
+    serve_parser = commands.add_parser(
+        "serve", help="run the service; MARLINSCRIBE_* variables set it up"
+    )
+    serve_parser.set_defaults(run=lambda _: serve())
+
+    transcribe_parser = commands.add_parser("transcribe", help="send recordings to a server")
+    transcribe_parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    transcribe_parser.add_argument("--url", default="http://127.0.0.1:8000", help="of the server")
+    transcribe_parser.add_argument("--language", help="ISO code; detected if absent")
+    transcribe_parser.add_argument(
+        "--format", default="text", choices=["text", "json", "verbose_json"], dest="response_format"
+    )
+    transcribe_parser.set_defaults(run=transcribe)
+
+    chosen = parser.parse_args(arguments)
+    return int(chosen.run(chosen))
+
+
+def serve() -> int:
+    """Run until SIGINT or SIGTERM; 1 if the start failed or the engine died."""
+    settings = Settings()
+    console = Console(stderr=True)
+    _log_to(console, settings.log_level)
+    startup = Startup()
+    progress = _StartProgress(console)
+    startup.listen(progress)
+    failed = False
+
+    def on_failure() -> None:
+        nonlocal failed
+        failed = True
+        server.should_exit = True
+
+    app = create_app(settings, startup, on_failure)
+    config = uvicorn.Config(
+        app, settings.host, settings.port, log_config=None, access_log=False,
+        timeout_graceful_shutdown=30,
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    try:
+        server.run()
+    except KeyboardInterrupt:
+        pass  # uvicorn has shut down in order and raises the signal again
+    finally:
+        progress.close()
+    return _FAILURE if failed or not server.started else _SUCCESS
+
+
+class _StartProgress:
+    """The stages of a start: as a bar in a terminal, as lines of the log elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._log = logging.getLogger(__name__)
+        self._stage: Stage | None = None
+        self._bar: Progress | None = None
+        if console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+                TimeRemainingColumn(), console=console, transient=True,
+            )  # fmt: skip
+            self._task = self._bar.add_task("starting", total=None)
+            self._bar.start()
+
+    def __call__(self, status: Status) -> None:
+        if status.stage is not self._stage:
+            self._stage = status.stage
+            self._log.info("%s %s", status.stage.value, status.detail)
+        elif status.total and not self._bar:
+            self._log.info("%s %s of %s layers", status.stage.value, status.done, status.total)
+        if self._bar:
+            description = f"{status.stage.value} {status.detail}"
+            self._bar.update(
+                self._task, description=description, total=status.total, completed=status.done or 0
+            )
+            if status.stage in (Stage.READY, Stage.FAILED):
+                self.close()
+
+    def close(self) -> None:
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+
+def _log_to(console: Console, level: str) -> None:
+    handler: logging.Handler
+    if console.is_terminal:
+        handler = RichHandler(console=console, show_path=False)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+    for chatty in ("httpx", "filelock", "numba"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def transcribe(arguments: argparse.Namespace) -> int:
+    """Print each file's transcript; errors go to standard error, and decide the status."""
+    errors, status = Console(stderr=True), _SUCCESS
+    several = len(arguments.files) > 1
+    timeout = httpx.Timeout(30, read=_READ_TIMEOUT, write=_READ_TIMEOUT)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with (
+        httpx.Client(base_url=arguments.url, timeout=timeout) as client,
+        Progress(*columns, console=errors, disable=not several, transient=True) as progress,
+    ):
+        task = progress.add_task("transcribing", total=len(arguments.files))
+        for path in arguments.files:
+            progress.update(task, description=path.name)
+            try:
+                text = _send(client, path, arguments)
+            except (OSError, StartupError, httpx.HTTPError) as error:
+                errors.print(f"{path}: {error}", style="red", highlight=False, markup=False)
+                status = _FAILURE
+            else:
+                sys.stdout.write(f"{path}\t{text}" if several else text)
+                sys.stdout.flush()
+            progress.advance(task)
+    return status
+
+
+def _send(client: httpx.Client, path: Path, arguments: argparse.Namespace) -> str:
+    fields = {"response_format": arguments.response_format}
+    if arguments.language:
+        fields["language"] = arguments.language
+    with path.open("rb") as file:
+        answer = client.post(
+            "/v1/audio/transcriptions", data=fields, files={"file": (path.name, file)}
+        )
+    if answer.is_error:
+        try:
+            reason = answer.json()["error"]["message"]
+        except (ValueError, KeyError, TypeError):
+            reason = answer.text[:200]
+        raise httpx.HTTPError(f"{answer.status_code}: {reason}")
+    return answer.text if answer.text.endswith("\n") else answer.text + "\n"

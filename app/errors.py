@@ -1,0 +1,140 @@
+"""Everything that can go wrong, and the one envelope it is told in.
+
+MarlinscribeError
+├─ RequestError                 the caller's to mend
+│  ├─ BadField            400   a known field with a bad value, or a missing one; `param` names it
+│  ├─ UndecodableAudio    400   an audio container whose stream cannot be read, or holds none
+│  ├─ TruncatedAudio      400   the container promises more audio than was sent
+│  ├─ AudioTooShort       400   under MIN_SECONDS once decoded
+│  ├─ UnknownModel        404
+│  ├─ AudioTooLong        413   counted in decoded samples, not taken from a header
+│  └─ NotAudio            415   no audio or video container at all
+├─ Unavailable            503   ours to mend; the answer carries Retry-After
+│  ├─ NotReady                  still starting
+│  └─ EngineDied                the engine's process is gone
+└─ StartupError                 the operator's to mend: what happened, and what to do about it
+   ├─ BadSource                 no such checkpoint, not a Whisper, or one vLLM cannot serve
+   ├─ NoCalibration             the recipe needs recordings that cannot be had
+   ├─ DiskFull
+   ├─ OutOfMemory
+   ├─ QuantizerFailed           the child process ended without a checkpoint
+   └─ EngineFailed              vLLM did not start
+
+The envelope is OpenAI's: {"error": {"message", "type", "param", "code"}}.
+"""
+
+from typing import Any, ClassVar
+
+
+class MarlinscribeError(Exception):
+    """The root. `status` and `code` are what a client sees; `message` is for people."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    kind: ClassVar[str] = "server_error"
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+
+class RequestError(MarlinscribeError):
+    status = 400
+    code = "invalid_request"
+    kind = "invalid_request_error"
+
+
+class BadField(RequestError):
+    code = "invalid_value"
+
+
+class UndecodableAudio(RequestError):
+    code = "undecodable_audio"
+
+
+class TruncatedAudio(RequestError):
+    code = "truncated_audio"
+
+
+class AudioTooShort(RequestError):
+    code = "audio_too_short"
+
+
+class UnknownModel(RequestError):
+    status = 404
+    code = "model_not_found"
+
+
+class AudioTooLong(RequestError):
+    status = 413
+    code = "audio_too_long"
+
+
+class NotAudio(RequestError):
+    status = 415
+    code = "not_audio"
+
+
+class Unavailable(MarlinscribeError):
+    """`retry_after` is in seconds."""
+
+    status = 503
+    code = "unavailable"
+    kind = "service_unavailable"
+
+    def __init__(self, message: str, *, retry_after: int = 5) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class NotReady(Unavailable):
+    code = "not_ready"
+
+
+class EngineDied(Unavailable):
+    code = "engine_died"
+
+
+class StartupError(MarlinscribeError):
+    """`advice` says what the operator can do; it is printed and shown in /health/ready."""
+
+    code = "startup_failed"
+
+    def __init__(self, message: str, advice: str) -> None:
+        super().__init__(message)
+        self.advice = advice
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.advice}"
+
+
+class BadSource(StartupError):
+    code = "bad_source"
+
+
+class NoCalibration(StartupError):
+    code = "no_calibration"
+
+
+class DiskFull(StartupError):
+    code = "disk_full"
+
+
+class OutOfMemory(StartupError):
+    code = "out_of_memory"
+
+
+class QuantizerFailed(StartupError):
+    code = "quantizer_failed"
+
+
+class EngineFailed(StartupError):
+    code = "engine_failed"
+
+
+def envelope(
+    message: str, *, kind: str, code: str | None = None, param: str | None = None
+) -> dict[str, Any]:
+    """OpenAI's error body."""
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}

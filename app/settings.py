@@ -1,0 +1,89 @@
+"""What an operator can set: MARLINSCRIBE_* variables, read once, frozen."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+DEMO = Path(__file__).resolve().parent.parent / "demo"
+
+Aliases = Annotated[tuple[str, ...], NoDecode]  # NoDecode: "a,b" from the environment, not JSON
+
+
+class Settings(BaseSettings):
+    """Each field is the variable MARLINSCRIBE_<NAME>; README.md carries the same table."""
+
+    model_config = SettingsConfigDict(env_prefix="MARLINSCRIBE_", frozen=True, extra="forbid")
+
+    model: str = Field(
+        str(DEMO / "marine-radio"), description="Hugging Face id or local folder of a Whisper"
+    )
+    model_aliases: Aliases = Field(
+        ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"),
+        description="Other names that `model` may carry, comma-separated",
+    )
+    host: str = Field("127.0.0.1", description="Address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on")
+    cache_dir: Path = Field(
+        Path("~/.cache/marlinscribe"), description="Where made checkpoints are kept"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where to run; auto takes an NVIDIA card where one answers"
+    )
+
+    quantization: Literal["gptq", "rtn", "none"] = Field(
+        "gptq", description="How to make the 4-bit checkpoint; none serves the source as it is"
+    )
+    group_size: Literal[32, 64, 128] = Field(128, description="Weights that share one scale")
+    calibration: str | None = Field(
+        None,
+        description="Folder, manifest (jsonl, csv) or hub dataset to calibrate on; "
+        "the demo has its own, other models take peoples_speech",
+    )
+    calibration_samples: int = Field(256, ge=1, description="Recordings to calibrate on, at most")
+    calibration_language: str = Field(
+        "en", description="Language of calibration recordings that name none"
+    )
+    quantizer_python: str = Field(
+        sys.executable, description="Interpreter of the quantizer, where it lives elsewhere"
+    )
+    quantizer_overlay: Path | None = Field(
+        Path(sys.prefix) / "share" / "marlinscribe" / "quantizer",
+        description="Folder of the packages that only the quantizer uses",
+    )
+
+    max_audio_seconds: float = Field(
+        14400, gt=0, description="Longest recording, in decoded seconds"
+    )
+    window_seconds: float = Field(
+        30, ge=2, le=30, description="Longest window the model hears at once"
+    )
+    max_windows: int | None = Field(
+        None, ge=1, description="Windows decoded at once; computed from memory when unset"
+    )
+    kv_cache_bytes: int | None = Field(
+        None, ge=1, description="Memory for keys and values; computed from what is free when unset"
+    )
+    linear_backend: str = Field("auto", description="vLLM's linear kernel: auto, marlin, …")
+    failure_linger_seconds: float = Field(
+        5, ge=0, description="How long /health/ready shows why a start failed before the exit"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Level of the service's own log"
+    )
+
+    @field_validator("model_aliases", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return (
+            tuple(a.strip() for a in value.split(",") if a.strip())
+            if isinstance(value, str)
+            else value
+        )
+
+    @field_validator("cache_dir")
+    @classmethod
+    def _expand(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
