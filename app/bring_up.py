@@ -169,7 +169,11 @@ class BringUp:
         log.info("engine: %s", plan)
         self._windows = plan.windows
         return VllmEngine.start(
-            checkpoint.folder, plan, tokens, self._metrics, self._settings.linear_backend
+            checkpoint.source.name,
+            checkpoint.folder,
+            plan,
+            tokens,
+            self._metrics, self._settings.linear_backend
         )
 
 

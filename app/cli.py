@@ -119,8 +119,9 @@ def _log_to(console: Console, level: str) -> None:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler])
-    for chatty in ("httpx", "filelock", "numba"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    if level != "debug":
+        for chatty in ("httpx", "filelock", "numba", "vllm"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def transcribe(arguments: argparse.Namespace) -> int:

@@ -46,18 +46,21 @@ class VllmEngine:
     @classmethod
     def start(
         cls,
+        name: str,
         folder: Path,
         plan: EnginePlan,
         tokens: SpecialTokens,
         metrics: Metrics,
         linear_backend: str = "auto",
     ) -> "VllmEngine":
-        """Load the checkpoint in `folder`. Blocking, for seconds: call it in a thread.
+        """Load the checkpoint in `folder`; `name` is what vLLM's metrics call it. Blocking, for
+        seconds: call it in a thread.
 
         Raises EngineFailed.
         """
         arguments = AsyncEngineArgs(
             model=str(folder),
+            served_model_name=name,
             dtype=plan.dtype,
             max_model_len=tokens.max_tokens,
             max_num_seqs=plan.windows,
