@@ -173,7 +173,8 @@ class BringUp:
             checkpoint.folder,
             plan,
             tokens,
-            self._metrics, self._settings.linear_backend
+            self._metrics,
+            self._settings.linear_backend,
         )
 
 

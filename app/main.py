@@ -70,7 +70,7 @@ async def _serve(context: Context, bring_up: BringUp, on_failure: Callable[[], N
             service.checkpoint.source.name, service.checkpoint.scheme, "+".join(service.kernels)
         ).set(1)
         context.startup.enter(Stage.READY)
-        while service.engine.alive:
+        while service.engine.alive:  # noqa: ASYNC110  vLLM has no event for its engine's death
             await asyncio.sleep(1)
         raise EngineFailed("The engine's process died.", "Start the service again.")
     except StartupError as error:

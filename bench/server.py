@@ -24,7 +24,7 @@ class Server:
     def __init__(self, *, prefix: tuple[str, ...] = (), **settings: Any) -> None:
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.log: IO[bytes] = tempfile.TemporaryFile()
+        self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the server
         variables = {f"MARLINSCRIBE_{k.upper()}": str(v) for k, v in settings.items()}
         self.started = time.monotonic()
         self.process = subprocess.Popen(

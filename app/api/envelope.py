@@ -39,11 +39,13 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     fault = error.errors()[0]
     param = ".".join(str(part) for part in fault["loc"][1:]) or None
-    message = "is required" if fault["type"] == "missing" else f"is not valid: {fault['msg']}"
-    code = "missing_required_parameter" if fault["type"] == "missing" else "invalid_value"
     subject = f"The field {param!r}" if param else "The request body"
-    body = envelope(f"{subject} {message}.", kind=RequestError.kind, code=code, param=param)
-    return JSONResponse(body, 400)
+    message, code = f"{subject} is not valid: {fault['msg']}.", "invalid_value"
+    if fault["type"] == "missing":
+        message, code = f"{subject} is required.", "missing_required_parameter"
+    elif "UploadFile" in fault["msg"]:
+        message = f"{subject} must be an uploaded file, not text."
+    return JSONResponse(envelope(message, kind=RequestError.kind, code=code, param=param), 400)
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
@@ -51,7 +53,7 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     codes = {404: "not_found", 405: "method_not_allowed"}
     body = envelope(
-        f"{error.detail}: {request.method} {request.url.path}",
+        f"{str(error.detail).rstrip('.')}: {request.method} {request.url.path}",
         kind=RequestError.kind,
         code=codes.get(error.status_code, "invalid_request"),
     )

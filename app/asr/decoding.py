@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Protocol
 
@@ -55,9 +55,9 @@ class WhisperTranscriber:
 
     async def transcribe(
         self, wave: Waveform, options: Options, on_token: Callable[[], None] = lambda: None
-    ) -> AsyncIterator[Segment | Finished]:
+    ) -> AsyncGenerator[Segment | Finished]:
         windows = await asyncio.to_thread(lambda: list(cut(wave, self._window_seconds)))
-        heard: Counter[str] = Counter()
+        heard: defaultdict[str, float] = defaultdict(float)
         segments: list[Segment] = []
         async with aclosing(self._decode_all(windows, options, on_token)) as results:
             async for window, decoded in results:
@@ -66,13 +66,13 @@ class WhisperTranscriber:
                 for segment in self._segments(window, decoded):
                     segments.append(segment)
                     yield segment
-        language = options.language or (heard.most_common(1)[0][0] if heard else "en")
+        language = options.language or (max(heard, key=lambda code: heard[code], default="en"))
         text = join([segment.text for segment in segments])
         yield Finished(language, wave.seconds, text, tuple(segments))
 
     async def _decode_all(
         self, windows: list[Window], options: Options, on_token: Callable[[], None]
-    ) -> AsyncIterator[tuple[Window, Decoded]]:
+    ) -> AsyncGenerator[tuple[Window, Decoded]]:
         """All windows in flight together, their results in order."""
         gate = asyncio.Semaphore(self._in_flight)
         rules = WindowRules(language=options.language if self._tokens.languages else None)

@@ -124,10 +124,10 @@ class VllmEngine:
         parsed = parse_model_prompt(self._llm.model_config, prompt)
         (rendered,) = await self._llm.renderer.render_cmpl_async([parsed])
         output, last = None, 0.0
-        async for output in self._llm.generate(
+        async for partial in self._llm.generate(
             rendered, self._sampling(rules, temperature), f"window-{next(self._ids)}"
         ):
-            now = time.perf_counter()
+            output, now = partial, time.perf_counter()
             if last:
                 self._metrics.inter_token.observe(now - last)
             last = now

@@ -20,7 +20,7 @@ tt tatar, haw hawaiian, ln lingala, ha hausa, ba bashkir, jw javanese, su sundan
 """
 
 NAMES: dict[str, str] = {
-    code: name for code, name in (entry.split(maxsplit=1) for entry in _TABLE.split(","))
+    entry.split(maxsplit=1)[0]: entry.split(maxsplit=1)[1].strip() for entry in _TABLE.split(",")
 }
 
 _CODES = {name: code for code, name in NAMES.items()} | {

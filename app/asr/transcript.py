@@ -1,6 +1,6 @@
 """What a transcription is made of. Plain types: everything may import them, they import nothing."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,11 +50,11 @@ class Transcriber(Protocol):
 
     def transcribe(
         self, wave: Waveform, options: Options, on_token: Callable[[], None] = ...
-    ) -> AsyncIterator[Segment | Finished]:
+    ) -> AsyncGenerator[Segment | Finished]:
         """Segments in order, each as soon as its window is decoded, then one Finished.
 
         `on_token` is called as tokens of any window arrive, for latency figures.
-        Closing the iterator aborts what is still being decoded. Raises EngineDied.
+        Closing the generator aborts what is still being decoded. Raises EngineDied.
         """
         ...
 

@@ -43,6 +43,9 @@ def decode(
 
     Raises NotAudio, UndecodableAudio, TruncatedAudio, AudioTooShort, AudioTooLong, or Cancelled.
     """
+    if not file.read(1):
+        raise AudioTooShort("The file is empty.", param="file")
+    file.seek(0)
     container = _open(file)
     with container:
         stream = _audio_stream(container)
@@ -67,7 +70,7 @@ def decode(
 
 def _open(file: IO[bytes]) -> InputContainer:
     try:
-        return av.open(file, mode="r", metadata_errors="ignore")
+        container: InputContainer = av.open(file, mode="r", metadata_errors="ignore")
     except av.error.InvalidDataError as error:
         file.seek(0)
         if _looks_like_media(file.read(12)):
@@ -80,7 +83,10 @@ def _open(file: IO[bytes]) -> InputContainer:
             param="file",
         ) from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise UndecodableAudio(f"The container cannot be read: {error}.", param="file") from error
+        raise UndecodableAudio(
+            f"The container cannot be read: {_reason(error)}.", param="file"
+        ) from error
+    return container
 
 
 def _looks_like_media(head: bytes) -> bool:
@@ -115,22 +121,18 @@ def _read(
 ) -> tuple[Samples, str | None]:
     """Every sample until the end or the first unreadable byte, and what was wrong there."""
     resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
-    limit = int(max_seconds * SAMPLE_RATE)
-    chunks: list[Samples] = []
-    count = 0
+    limit = int(max_seconds * SAMPLE_RATE) * np.dtype(np.float32).itemsize
+    buffer = bytearray()  # grows in place: a list of arrays would need twice the room in the end
     broken: str | None = None
 
     def keep(frame: AudioFrame | None) -> None:
-        nonlocal count
         for resampled in resampler.resample(frame):
-            chunk = resampled.to_ndarray().reshape(-1)
-            count += len(chunk)
-            if count > limit:
+            buffer.extend(resampled.to_ndarray().data.cast("B"))
+            if len(buffer) > limit:
                 raise AudioTooLong(
                     f"The recording is longer than {max_seconds:g} s, the limit of this server.",
                     param="file",
                 )
-            chunks.append(chunk)
 
     try:
         for frame in _frames(container, stream):
@@ -139,9 +141,13 @@ def _read(
             keep(frame)
         keep(None)
     except (av.error.FFmpegError, ValueError) as error:
-        broken = str(error)
-    samples = np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
-    return samples, broken
+        broken = _reason(error)
+    return np.frombuffer(buffer, np.float32), broken
+
+
+def _reason(error: Exception) -> str:
+    """FFmpeg's words without Python's error number and file name."""
+    return (getattr(error, "strerror", None) or str(error)).lower()
 
 
 def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:

@@ -105,7 +105,7 @@ def _hub(calibration: Calibration) -> Iterator[Clip]:
     """A streamed Hugging Face dataset, "id:config:split"; only what is taken is downloaded."""
     from datasets import Audio, load_dataset  # of the quantizer's overlay
 
-    name, config, split = (calibration.source.split(":") + ["", ""])[:3]
+    name, config, split = [*calibration.source.split(":"), "", ""][:3]
     try:
         rows = load_dataset(name, config or None, split=split or "train", streaming=True)
         for row in rows.cast_column("audio", Audio(decode=False)):

@@ -67,7 +67,7 @@ class Reporter:
         self("layer", done=done, total=total, eta_seconds=eta)
 
 
-class ReportingGPTQ(GPTQModifier):  # type: ignore[misc]
+class ReportingGPTQ(GPTQModifier):
     """GPTQ that reports each subgraph and keeps the names it quantized and gave up on."""
 
     _report: Any = PrivateAttr(default=None)
@@ -214,7 +214,7 @@ def _decoder_ids(
             )
         ids += [tokens.languages[clip.language], tokens.transcribe]
     if not timestamps:
-        return ids + [tokens.no_timestamps] + written(clip.text)
+        return [*ids, tokens.no_timestamps, *written(clip.text)]
     for start, end, text in clip.timed or ((0.0, seconds, clip.text),):
         ids += [tokens.first_timestamp + duration_tokens(start)]
         ids += [*written(text), tokens.first_timestamp + duration_tokens(end)]

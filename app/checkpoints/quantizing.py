@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -42,8 +43,8 @@ class Quantizer:
 
     def versions(self) -> dict[str, str]:
         """Of the packages that decide what is made. Raises QuantizerFailed if it is not there."""
-        path = {"path": [str(self._overlay)]} if self._overlay and self._overlay.exists() else {}
-        found = {d.name: d.version for d in distributions(**path) if d.name in _NAMED}
+        path = [str(self._overlay)] if self._overlay else sys.path
+        found = {d.name: d.version for d in distributions(path=path) if d.name in _NAMED}
         if "llmcompressor" not in found:
             raise QuantizerFailed(
                 f"llm-compressor is not installed in {self._overlay}.",
@@ -96,7 +97,8 @@ def _follow(
     child: subprocess.Popen[str], events: IO[str], job: str, on_layer: OnLayer
 ) -> dict[str, Any]:
     """Give the child its job and hear it out."""
-    assert child.stdin and child.stdout
+    assert child.stdin is not None
+    assert child.stdout is not None
     tail: deque[str] = deque(maxlen=20)
     reader = threading.Thread(target=_log_lines, args=(child.stdout, tail), daemon=True)
     reader.start()

@@ -1,0 +1,134 @@
+"""Any container, rate and channel count becomes one 16 kHz mono waveform, or a clear error."""
+
+import io
+import threading
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from app.audio.decode import Cancelled, decode
+from app.audio.waveform import SAMPLE_RATE, Waveform
+from app.errors import (
+    AudioTooLong,
+    AudioTooShort,
+    NotAudio,
+    TruncatedAudio,
+    UndecodableAudio,
+)
+from tests.sound import encode, repeated_opus, silence, tone
+
+FORMATS = {
+    "wav": ("wav", "pcm_s16le", 44_100, "stereo"),
+    "wav float": ("wav", "pcm_f32le", 48_000, "mono"),
+    "mu-law 8 kHz": ("wav", "pcm_mulaw", 8_000, "mono"),
+    "six channels": ("wav", "pcm_s16le", 48_000, "5.1"),
+    "192 kHz": ("wav", "pcm_s24le", 192_000, "stereo"),
+    "mp3": ("mp3", "mp3", 44_100, "stereo"),
+    "flac": ("flac", "flac", 44_100, "stereo"),
+    "m4a": ("ipod", "aac", 44_100, "stereo"),
+    "ogg opus": ("ogg", "libopus", 48_000, "mono"),
+    "webm": ("webm", "libopus", 48_000, "stereo"),
+}
+
+
+def decoded(content: bytes, max_seconds: float = 60) -> Waveform:
+    return decode(io.BytesIO(content), max_seconds=max_seconds)
+
+
+def pitch(wave: Waveform) -> float:
+    """The loudest frequency, in Hz."""
+    middle = wave.samples[SAMPLE_RATE // 4 : -SAMPLE_RATE // 4]
+    spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))
+    return float(np.argmax(spectrum) * SAMPLE_RATE / len(middle))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_keeps_its_length_and_pitch(name):
+    wave = decoded(encode(tone(2.0), *FORMATS[name]))
+    assert wave.samples.dtype == np.float32
+    assert wave.seconds == pytest.approx(2.0, abs=0.1)
+    assert pitch(wave) == pytest.approx(440, abs=2)
+
+
+def test_16_khz_pcm_comes_back_sample_for_sample():
+    samples = tone(1.0)
+    wave = decoded(encode(samples, codec="pcm_f32le"))
+    np.testing.assert_allclose(wave.samples, samples, atol=1e-6)
+
+
+def test_an_empty_file_is_too_short():
+    with pytest.raises(AudioTooShort, match="empty"):
+        decoded(b"")
+
+
+def test_text_called_audio_is_not_audio():
+    with pytest.raises(NotAudio):
+        decoded(b"these are words and no sound at all, whatever the name says\n" * 20)
+
+
+def test_audio_of_no_length_is_too_short():
+    with pytest.raises(AudioTooShort):
+        decoded(encode(silence(0.01)))
+
+
+@pytest.mark.parametrize("head", [12, 44])
+def test_a_header_alone_is_undecodable(head):
+    with pytest.raises((UndecodableAudio, AudioTooShort)):
+        decoded(encode(tone(1))[:head])
+
+
+def test_a_truncated_mp3_says_where_it_breaks_off():
+    whole = encode(tone(8), "mp3", "mp3", 44_100)
+    with pytest.raises(TruncatedAudio, match=r"8\.\d s long .* breaks off after [34]\.\d s"):
+        decoded(whole[: len(whole) // 2])
+
+
+def test_a_truncated_m4a_with_its_index_in_front_says_where_it_breaks_off():
+    whole = encode(tone(8), "ipod", "aac", 44_100, container_options={"movflags": "faststart"})
+    with pytest.raises(TruncatedAudio, match="breaks off"):
+        decoded(whole[: len(whole) // 2])
+
+
+def test_a_truncated_m4a_with_its_index_behind_is_undecodable():
+    whole = encode(tone(8), "ipod", "aac", 44_100)
+    with pytest.raises(UndecodableAudio, match="incomplete or damaged"):
+        decoded(whole[: len(whole) // 2])
+
+
+def test_a_wav_written_to_a_pipe_has_no_length_and_is_whole():
+    content = bytearray(encode(tone(3)))
+    at = content.index(b"data") + 4
+    content[4:8] = content[at : at + 4] = b"\xff\xff\xff\xff"
+    assert decoded(bytes(content)).seconds == pytest.approx(3, abs=0.05)
+
+
+def test_damage_in_the_middle_of_an_mp3_costs_only_what_is_damaged():
+    content = bytearray(encode(tone(6), "mp3", "mp3", 44_100))
+    middle = len(content) // 2
+    content[middle : middle + 400] = b"\xaa" * 400
+    assert decoded(bytes(content)).seconds == pytest.approx(6, abs=0.3)
+
+
+def test_ten_hours_of_opus_cost_the_limits_worth_of_memory():
+    content = repeated_opus(hours=10)
+    assert 15e6 < len(content) < 40e6
+    tracemalloc.start()
+    try:
+        with pytest.raises(AudioTooLong, match="longer than 300 s"):
+            decoded(content, max_seconds=300)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * 300 * SAMPLE_RATE * 4 + 2e6
+
+
+def test_the_limit_itself_is_not_too_long():
+    assert decoded(encode(tone(2.0)), max_seconds=2.0).seconds == 2.0
+
+
+def test_a_cancelled_decode_stops():
+    cancelled = threading.Event()
+    cancelled.set()
+    with pytest.raises(Cancelled):
+        decode(io.BytesIO(encode(tone(1))), max_seconds=60, cancelled=cancelled)

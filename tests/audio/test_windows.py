@@ -1,0 +1,47 @@
+"""Windows tile a waveform and are cut where it is quiet."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.audio.waveform import SAMPLE_RATE, Waveform
+from app.audio.windows import cut
+from tests.sound import silence, tone
+
+
+@settings(deadline=None, max_examples=40)
+@given(seconds=st.floats(0.1, 130), max_seconds=st.floats(2, 30), seed=st.integers(0, 9))
+def test_windows_tile_the_waveform(seconds, max_seconds, seed):
+    noise = np.random.default_rng(seed).normal(0, 0.1, int(seconds * SAMPLE_RATE))
+    wave = Waveform(noise.astype(np.float32))
+    windows = list(cut(wave, max_seconds))
+    np.testing.assert_array_equal(np.concatenate([w.samples for w in windows]), wave.samples)
+    assert [w.offset for w in windows] == list(
+        np.cumsum([0] + [len(w.samples) for w in windows])[:-1]
+    )
+    assert all(0 < len(w.samples) <= int(max_seconds * SAMPLE_RATE) for w in windows)
+
+
+def test_a_short_recording_is_one_window_that_is_not_copied():
+    wave = Waveform(tone(5))
+    (window,) = cut(wave, 30)
+    assert window.samples.base is wave.samples
+
+
+@pytest.mark.parametrize("quiet_at", [25.5, 27.0, 29.0])
+def test_a_cut_falls_into_the_pause_before_the_limit(quiet_at):
+    wave = Waveform(np.concatenate([tone(quiet_at), silence(0.5), tone(40 - quiet_at)]))
+    first, _ = cut(wave, 30)
+    assert quiet_at <= len(first.samples) / SAMPLE_RATE <= quiet_at + 0.5
+
+
+def test_a_window_knows_its_offset_in_milliseconds():
+    wave = Waveform(np.concatenate([tone(28), silence(1), tone(10)]))
+    first, second = cut(wave, 30)
+    assert second.start_ms == first.duration_ms
+
+
+def test_in_silence_windows_are_as_long_as_they_can_be():
+    windows = list(cut(Waveform(silence(90)), 30))
+    assert len(windows) <= 4
