@@ -24,15 +24,18 @@ class Server:
     def __init__(self, *, prefix: tuple[str, ...] = (), **settings: Any) -> None:
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the server
+        # The process's own file offset must not move when the log is read: a second descriptor.
+        self._log: IO[bytes] = tempfile.NamedTemporaryFile()  # noqa: SIM115  closed in wait()
+        self._output = ""
         variables = {f"MARLINSCRIBE_{k.upper()}": str(v) for k, v in settings.items()}
         self.started = time.monotonic()
-        self.process = subprocess.Popen(
-            [*prefix, sys.executable, "-m", "app", "serve"],
-            env=os.environ | {"MARLINSCRIBE_PORT": str(self.port)} | variables,
-            stdout=self.log,
-            stderr=subprocess.STDOUT,
-        )
+        with open(self._log.name, "ab") as sink:
+            self.process = subprocess.Popen(
+                [*prefix, sys.executable, "-m", "app", "serve"],
+                env=os.environ | {"MARLINSCRIBE_PORT": str(self.port)} | variables,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+            )
 
     def __enter__(self) -> "Server":
         try:
@@ -53,7 +56,7 @@ class Server:
             return {}
         return body
 
-    def wait_for(self, *stages: str, seconds: float = 300) -> dict[str, Any]:
+    def wait_for(self, *stages: str, seconds: float = 900) -> dict[str, Any]:
         """The first health body in one of these stages."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -71,20 +74,29 @@ class Server:
         assert body["status"] == "ready", body
         return time.monotonic() - self.started
 
-    def stop(self) -> int:
-        """SIGTERM, and the status it ends with."""
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal; the status it ends with."""
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=60)
+            self.process.send_signal(number)
+        return self.wait()
 
     def kill(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(timeout=60)
+        self.stop(signal.SIGKILL)
+
+    def wait(self) -> int:
+        """The status it ends with."""
+        status = self.process.wait(timeout=60)
+        if not self._log.closed:
+            self._output = self.read_log()
+            self._log.close()
+        return status
 
     def read_log(self) -> str:
-        self.log.seek(0)
-        return self.log.read().decode(errors="replace")
+        """What the process has printed so far, also after its end."""
+        if not self._log.closed:
+            self._log.seek(0)
+            self._output = self._log.read().decode(errors="replace")
+        return self._output
 
     def transcribe(self, path: Path, **fields: str) -> httpx.Response:
         with path.open("rb") as file:

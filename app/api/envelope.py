@@ -67,7 +67,8 @@ async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
         kind=MarlinscribeError.kind,
         code=MarlinscribeError.code,
     )
-    return JSONResponse(body, 500)
+    # Starlette answers this one outside every middleware, so the id is put on here.
+    return JSONResponse(body, 500, {"x-request-id": str(request.scope.get("request_id"))})
 
 
 class RequestIdMiddleware:

@@ -10,7 +10,7 @@ from typing import Any
 
 from app.errors import BadSource
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _WANTED = ["*.json", "*.txt", "model.safetensors", "model-*.safetensors"]
 _TORCH_WEIGHTS = ["pytorch_model*.bin"]  # for repositories without safetensors
 _ADVICE = (
@@ -86,7 +86,7 @@ def _snapshot(model: str) -> Path:
         ) from error
     except RepositoryNotFoundError as error:
         raise BadSource(f"The hub has no {model}.", _ADVICE) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
         raise BadSource(
             f"{model} cannot be downloaded and is not in the cache: {error}",
             "Check the network, or set MARLINSCRIBE_MODEL to a local folder.",

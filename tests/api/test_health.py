@@ -1,0 +1,51 @@
+"""Health, models and metrics."""
+
+from app.errors import DiskFull
+from app.startup import Stage
+from tests.sound import encode, tone
+
+
+def test_the_process_is_live_from_the_start(client, context):
+    context.served = None
+    context.startup.enter(Stage.RESOLVING)
+    assert client.get("/health/live").status_code == 200
+
+
+def test_ready_is_200_only_when_transcriptions_are_answered(client, context):
+    assert client.get("/health/ready").status_code == 200
+    context.startup.enter(Stage.LOADING, "mine")
+    answer = client.get("/health/ready")
+    assert (answer.status_code, answer.json()) == (503, {"status": "loading", "detail": "mine"})
+    assert answer.headers["retry-after"]
+
+
+def test_ready_is_503_as_soon_as_the_engine_is_dead(client, context):
+    context.alive = lambda: False
+    answer = client.get("/health/ready")
+    assert (answer.status_code, answer.json()["status"]) == (503, "failed")
+    assert client.get("/v1/models").status_code == 503
+
+
+def test_a_failed_start_shows_its_reason(client, context):
+    context.startup.enter(Stage.FAILED, error=DiskFull("The disk is full.", "Free space."))
+    assert client.get("/health/ready").json()["reason"] == "The disk is full."
+
+
+def test_models_show_what_is_served(client):
+    (model,) = client.get("/v1/models").json()["data"]
+    assert (model["id"], model["object"]) == ("mine", "model")
+    assert model["marlinscribe"] == {"scheme": "W4A16"}
+    assert "whisper-1" in model["aliases"]
+
+
+def test_metrics_count_requests_by_route_and_audio_by_seconds(client):
+    client.post("/v1/audio/transcriptions", files={"file": encode(tone(2))})
+    client.get("/v1/some/path/with/123")
+    text = client.get("/metrics").text
+    route = 'method="POST",route="/v1/audio/transcriptions",status="200"'
+    assert f"marlinscribe_request_seconds_count{{{route}}} 1.0" in text
+    assert 'route="unmatched",status="404"' in text
+    assert "/v1/some/path" not in text
+    assert "marlinscribe_audio_seconds_total 2.0" in text
+    for name in ("audio_decode_seconds", "time_to_first_token_seconds", "rtfx"):
+        assert f"marlinscribe_{name}_count 1.0" in text

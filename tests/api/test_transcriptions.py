@@ -1,0 +1,194 @@
+"""POST /v1/audio/transcriptions, its answers and its errors."""
+
+import asyncio
+import io
+
+import pytest
+
+from app.api.disconnect import ClientLeft, unless_client_leaves
+from app.errors import EngineDied
+from app.startup import Stage
+from tests.sound import encode, tone
+
+WAV = encode(tone(1))
+
+
+def post(client, content=WAV, name="a.wav", **fields):
+    return client.post("/v1/audio/transcriptions", files={"file": (name, content)}, data=fields)
+
+
+def error(answer):
+    body = answer.json()
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"message", "type", "param", "code"}
+    assert answer.headers["x-request-id"]
+    return answer.status_code, body["error"]["code"], body["error"]["param"]
+
+
+def test_json_is_the_default(client):
+    answer = post(client)
+    assert answer.status_code == 200
+    assert answer.json() == {"text": "Mayday.", "usage": {"type": "duration", "seconds": 1.0}}
+
+
+def test_text_is_plain(client):
+    answer = post(client, response_format="text")
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert answer.text == "Mayday.\n"
+
+
+def test_verbose_json_has_segments(client):
+    body = post(client, response_format="verbose_json").json()
+    assert body["language"] == "english"
+    assert body["segments"][0]["end"] == 0.9
+
+
+@pytest.mark.parametrize("model", ["mine", "whisper-1", "gpt-4o-transcribe", ""])
+def test_the_model_may_be_named_by_its_name_an_alias_or_not_at_all(client, model):
+    assert post(client, model=model).status_code == 200
+
+
+@pytest.mark.parametrize(("asked", "code"), [("zh", "zh"), ("zh-TW", "zh"), ("English", "en")])
+def test_the_language_reaches_the_transcriber_as_a_code(client, transcriber, asked, code):
+    assert post(client, language=asked).status_code == 200
+    assert transcriber.asked[0][1].language == code
+
+
+def test_unknown_fields_are_ignored(client):
+    assert post(client, something="else").status_code == 200
+
+
+BAD_FIELDS = {
+    "unknown model": ({"model": "gpt-9"}, (404, "model_not_found", "model")),
+    "no language": ({"language": "klingon"}, (400, "invalid_value", "language")),
+    "unknown to the checkpoint": ({"language": "fr"}, (400, "invalid_value", "language")),
+    "unknown format": ({"response_format": "xml"}, (400, "invalid_value", "response_format")),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FIELDS)
+def test_a_bad_field_is_named(client, name):
+    fields, expected = BAD_FIELDS[name]
+    assert error(post(client, **fields)) == expected
+
+
+BAD_FILES = {
+    "empty": (b"", (400, "audio_too_short", "file")),
+    "text": (b"words, words " * 50, (415, "not_audio", "file")),
+    "too long": (encode(tone(11)), (413, "audio_too_long", "file")),
+    "no length": (encode(tone(0.01)), (400, "audio_too_short", "file")),
+    "header alone": (WAV[:40], (400, "undecodable_audio", "file")),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_file_gets_its_status_and_the_next_request_works(client, name):
+    content, expected = BAD_FILES[name]
+    assert error(post(client, content)) == expected
+    assert post(client).status_code == 200
+
+
+def test_a_missing_file_is_named(client):
+    answer = client.post("/v1/audio/transcriptions", data={"model": "mine"})
+    assert error(answer) == (400, "missing_required_parameter", "file")
+
+
+def test_a_file_sent_as_text_is_named(client):
+    answer = client.post("/v1/audio/transcriptions", data={"file": "a.wav"})
+    assert error(answer) == (400, "invalid_value", "file")
+    assert "uploaded file" in answer.json()["error"]["message"]
+
+
+def test_a_body_that_is_not_multipart_is_refused(client):
+    answer = client.post(
+        "/v1/audio/transcriptions",
+        content=b"garbage",
+        headers={"content-type": "multipart/form-data; boundary=x"},
+    )
+    assert error(answer)[0] == 400
+
+
+def test_while_starting_the_answer_is_503_with_how_long_to_wait(client, context):
+    context.served = None
+    context.startup.enter(Stage.QUANTIZING, eta_seconds=42.0)
+    answer = post(client)
+    assert error(answer) == (503, "not_ready", None)
+    assert answer.headers["retry-after"] == "42"
+
+
+def test_an_engine_that_dies_under_a_request_is_503(client, transcriber):
+    transcriber.error = EngineDied("The engine stopped.")
+    answer = post(client)
+    assert error(answer) == (503, "engine_died", None)
+    assert answer.headers["retry-after"]
+
+
+def test_a_defect_is_500_in_the_envelope_without_a_traceback(client, transcriber):
+    transcriber.error = RuntimeError("secret path /etc")
+    answer = post(client)
+    assert error(answer) == (500, "internal_error", None)
+    assert "secret" not in answer.text
+
+
+def test_unknown_paths_and_methods_answer_in_the_envelope(client):
+    assert error(client.get("/v1/nothing"))[:2] == (404, "not_found")
+    assert error(client.get("/v1/audio/transcriptions"))[:2] == (405, "method_not_allowed")
+
+
+def test_the_clients_request_id_comes_back(client):
+    answer = client.get("/health/live", headers={"x-request-id": "mine-1"})
+    assert answer.headers["x-request-id"] == "mine-1"
+
+
+def test_a_request_id_that_could_break_a_log_is_replaced(client):
+    answer = client.get("/health/live", headers={"x-request-id": "a b\tc"})
+    assert answer.headers["x-request-id"].startswith("req_")
+
+
+class FakeRequest:
+    """A request whose client leaves when told to."""
+
+    def __init__(self):
+        self.leave = asyncio.Event()
+
+    async def receive(self):
+        await self.leave.wait()
+        return {"type": "http.disconnect"}
+
+
+@pytest.mark.anyio
+async def test_work_is_cancelled_when_the_client_leaves():
+    request, cancelled = FakeRequest(), asyncio.Event()
+
+    async def work():
+        try:
+            request.leave.set()
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    with pytest.raises(ClientLeft):
+        await unless_client_leaves(request, work())
+    assert cancelled.is_set()
+
+
+@pytest.mark.anyio
+async def test_work_that_ends_first_gives_its_result_or_its_error():
+    async def fails():
+        raise ValueError("so")
+
+    assert await unless_client_leaves(FakeRequest(), asyncio.sleep(0, "done")) == "done"
+    with pytest.raises(ValueError, match="so"):
+        await unless_client_leaves(FakeRequest(), fails())
+
+
+def test_the_generator_is_closed_after_the_answer(client, transcriber):
+    post(client)
+    assert transcriber.closed == 1
+
+
+def test_uploads_are_read_from_where_they_begin(client):
+    big = encode(tone(9), rate=48_000)
+    assert len(big) > 800_000
+    assert post(client, io.BytesIO(big)).status_code == 200

@@ -1,0 +1,81 @@
+"""The engine's size follows from the checkpoint's shape and the memory that is free."""
+
+from dataclasses import replace
+
+import pytest
+
+from app.asr import plan
+from app.asr.plan import Geometry, plan_engine
+from app.errors import EngineFailed
+from app.settings import DEMO
+
+LARGE_V2 = Geometry(
+    decoder_layers=32,
+    d_model=1280,
+    encoder_positions=1500,
+    decoder_positions=448,
+    weight_bytes=907_500_000,
+)
+GIB = 1024**3
+
+
+@pytest.fixture
+def free(monkeypatch):
+    def set_to(size):
+        monkeypatch.setattr(plan, "available_memory", lambda: size)
+        monkeypatch.setattr(plan, "_free_device_bytes", lambda: size)
+
+    return set_to
+
+
+def test_large_v2_keeps_160_kib_of_keys_and_values_a_token():
+    assert LARGE_V2.kv_bytes_a_token == 160 * 1024
+
+
+def test_an_8_gb_card_decodes_sixteen_to_twenty_windows_of_large_v2_at_once(free):
+    free(int(7.6 * GIB))
+    chosen = plan_engine(LARGE_V2, "cuda")
+    assert 16 <= chosen.windows <= 20
+    assert chosen.kv_bytes + LARGE_V2.weight_bytes < 7.6 * GIB
+    assert (chosen.dtype, chosen.eager) == ("float16", False)
+
+
+def test_kv_memory_never_exceeds_what_the_windows_can_use(free):
+    free(200 * GIB)
+    assert plan_engine(LARGE_V2, "cuda").kv_bytes < 33 * LARGE_V2.kv_bytes_a_window
+
+
+def test_the_operators_numbers_are_kept(free):
+    free(16 * GIB)
+    assert plan_engine(LARGE_V2, "cpu", windows=3).windows == 3
+    chosen = plan_engine(LARGE_V2, "cpu", kv_bytes=2 * LARGE_V2.kv_bytes_a_window)
+    assert (chosen.windows, chosen.kv_bytes) == (2, 2 * LARGE_V2.kv_bytes_a_window)
+
+
+def test_too_little_memory_for_one_window_is_said(free):
+    free(LARGE_V2.weight_bytes)
+    with pytest.raises(EngineFailed, match="One window needs 320 MiB"):
+        plan_engine(LARGE_V2, "cpu")
+
+
+def test_the_encoder_takes_no_more_windows_at_once_than_are_decoded(free):
+    free(16 * GIB)
+    assert plan_engine(LARGE_V2, "cpu", windows=1).batched_tokens < 2 * 1500
+
+
+def test_the_demos_geometry_is_read_from_its_files():
+    demo = Geometry.of(DEMO / "marine-radio")
+    assert replace(demo, weight_bytes=0) == Geometry(2, 256, 1500, 448, 0)
+    assert 11e6 < demo.weight_bytes < 13e6
+
+
+def test_a_card_is_not_looked_for_when_the_device_is_given(monkeypatch):
+    monkeypatch.setattr(plan, "_free_device_bytes", lambda: pytest.fail("asked"))
+    assert plan.pick_device("cpu") == "cpu"
+
+
+def test_auto_takes_a_card_where_one_answers(free):
+    free(8 * GIB)
+    assert plan.pick_device("auto") == "cuda"
+    free(None)
+    assert plan.pick_device("auto") == "cpu"

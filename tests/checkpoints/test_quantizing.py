@@ -1,0 +1,108 @@
+"""However the quantizer's process ends, the operator is told why."""
+
+import os
+import stat
+import sys
+import threading
+import time
+
+import pytest
+
+from app.checkpoints.quantizing import Quantizer
+from app.checkpoints.recipe import Recipe
+from app.errors import DiskFull, NoCalibration, OutOfMemory, QuantizerFailed
+
+RECIPE = Recipe(method="rtn", act_order="none")
+
+
+@pytest.fixture
+def quantizer(tmp_path):
+    """A quantizer whose interpreter runs the given lines instead of the module."""
+
+    def with_child(lines):
+        script = tmp_path / "python"
+        body = (
+            "import json, os, signal, sys, time\n" + "events = os.fdopen(int(sys.argv[3]), 'w')\n"
+        )
+        script.write_text(f"#!{sys.executable}\n{body}{lines}\n")
+        script.chmod(script.stat().st_mode | stat.S_IXUSR)
+        return Quantizer(str(script), None)
+
+    return with_child
+
+
+def run(quantizer, tmp_path, on_layer=lambda *_: None):
+    return quantizer.run(tmp_path, tmp_path, RECIPE, on_layer)
+
+
+def test_layers_are_told_and_figures_returned(quantizer, tmp_path):
+    child = quantizer(
+        "job = json.load(sys.stdin)\n"
+        "print('a library chatters')\n"
+        "print(json.dumps({'event': 'layer', 'done': 1, 'total': 2, 'eta_seconds': 3.5}),"
+        " file=events)\n"
+        "print(json.dumps({'event': 'done', 'figures': {'method': job['recipe']['method']}}),"
+        " file=events)"
+    )
+    layers = []
+    assert run(child, tmp_path, lambda *layer: layers.append(layer)) == {"method": "rtn"}
+    assert layers == [(1, 2, 3.5)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        ("no_calibration", NoCalibration),
+        ("disk_full", DiskFull),
+        ("out_of_memory", OutOfMemory),
+        ("failed", QuantizerFailed),
+    ],
+)
+def test_what_the_child_says_of_its_end_is_raised(quantizer, tmp_path, kind, error):
+    child = quantizer(
+        f"print(json.dumps({{'event': 'error', 'kind': '{kind}', 'message': 'so it was'}}),"
+        " file=events, flush=True)\nsys.exit(1)"
+    )
+    with pytest.raises(error, match="so it was"):
+        run(child, tmp_path)
+
+
+def test_a_killed_child_is_most_likely_out_of_memory(quantizer, tmp_path):
+    with pytest.raises(OutOfMemory, match="SIGKILL"):
+        run(quantizer("os.kill(os.getpid(), signal.SIGKILL)"), tmp_path)
+
+
+def test_a_child_that_ends_without_a_word_has_failed_and_its_last_lines_are_logged(
+    quantizer, tmp_path, caplog
+):
+    with pytest.raises(QuantizerFailed, match="status 3"):
+        run(quantizer("print('the last thing I saw')\nsys.exit(3)"), tmp_path)
+    assert "the last thing I saw" in caplog.text
+
+
+def test_stop_ends_a_running_child(quantizer, tmp_path):
+    child = quantizer(
+        "print(json.dumps({'event': 'layer', 'done': 0, 'total': 1, "
+        "'eta_seconds': None}), file=events, flush=True)\ntime.sleep(600)"
+    )
+    running = threading.Event()
+    timer = threading.Thread(target=lambda: (running.wait(30), child.stop()))
+    timer.start()
+    started = time.monotonic()
+    with pytest.raises(OutOfMemory):
+        run(child, tmp_path, lambda *_: running.set())
+    timer.join()
+    assert time.monotonic() - started < 60
+
+
+def test_a_missing_overlay_says_how_to_install_it(tmp_path):
+    with pytest.raises(QuantizerFailed) as caught:
+        Quantizer(sys.executable, tmp_path / "nothing").versions()
+    assert "requirements/install.sh" in caught.value.advice
+
+
+def test_no_descriptor_is_left_open(quantizer, tmp_path):
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(QuantizerFailed):
+        run(quantizer("sys.exit(1)"), tmp_path)
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -1,0 +1,143 @@
+"""A checkpoint in the cache is whole, or it is not there."""
+
+import errno
+import json
+import multiprocessing
+import shutil
+
+import pytest
+
+from app.checkpoints.recipe import Recipe
+from app.checkpoints.source import Source
+from app.checkpoints.store import Store, fingerprint
+from app.settings import DEMO
+
+RECIPE = Recipe(method="rtn", act_order="none")
+VERSIONS = {"llmcompressor": "1"}
+
+
+@pytest.fixture
+def source(tmp_path):
+    folder = tmp_path / "source"
+    folder.mkdir()
+    shutil.copy(DEMO / "marine-radio" / "config.json", folder)
+    (folder / "model.safetensors").write_bytes(b"weights")
+    return Source("tiny", folder, "")
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "cache")
+
+
+class Maker:
+    """Writes a file; counts how often it was asked."""
+
+    def __init__(self, content=b"made"):
+        self.content, self.calls = content, 0
+
+    def __call__(self, out):
+        self.calls += 1
+        (out / "model.safetensors").write_bytes(self.content)
+        return {"seconds": 1}
+
+
+def test_what_was_made_is_not_made_again(store, source):
+    make = Maker()
+    first = store.get_or_make(source, RECIPE, VERSIONS, make)
+    second = store.get_or_make(source, RECIPE, VERSIONS, make)
+    assert (first, make.calls) == (second, 1)
+
+
+def test_the_manifest_says_what_it_is_made_of(store, source):
+    entry = store.get_or_make(source, RECIPE, VERSIONS, Maker())
+    manifest = json.loads((entry.folder / "manifest.json").read_text())
+    assert manifest["recipe"]["method"] == "rtn"
+    assert manifest["versions"] == VERSIONS
+    assert manifest["figures"] == {"seconds": 1}
+    assert manifest["files"]["model.safetensors"]["bytes"] == 4
+
+
+@pytest.mark.parametrize("what", ["recipe", "source file", "quantizer"])
+def test_anything_that_decides_the_result_changes_the_fingerprint(source, what):
+    before = fingerprint(source, RECIPE, VERSIONS)
+    recipe, versions = RECIPE, VERSIONS
+    if what == "recipe":
+        recipe = Recipe(method="rtn", act_order="none", group_size=64)
+    elif what == "quantizer":
+        versions = {"llmcompressor": "2"}
+    else:
+        (source.folder / "model.safetensors").write_bytes(b"Weights")
+    assert fingerprint(source, recipe, versions) != before
+
+
+def test_a_hub_source_is_known_by_its_commit(source):
+    hub = Source("openai/whisper-tiny", source.folder, "abc")
+    before = fingerprint(hub, RECIPE, VERSIONS)
+    (source.folder / "model.safetensors").write_bytes(b"never read")
+    assert fingerprint(hub, RECIPE, VERSIONS) == before
+
+
+DAMAGES = {
+    "a changed byte": lambda folder: (folder / "model.safetensors").write_bytes(b"mabe"),
+    "a missing file": lambda folder: (folder / "model.safetensors").unlink(),
+    "a cut manifest": lambda folder: (folder / "manifest.json").write_text('{"files": {'),
+    "no manifest": lambda folder: (folder / "manifest.json").unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_entry_is_set_aside_and_made_again(store, source, damage, caplog):
+    make = Maker()
+    entry = store.get_or_make(source, RECIPE, VERSIONS, make)
+    DAMAGES[damage](entry.folder)
+    again = store.get_or_make(source, RECIPE, VERSIONS, make)
+    assert make.calls == 2
+    assert (again.folder / "model.safetensors").read_bytes() == b"made"
+    assert entry.folder.with_name(f".{entry.folder.name}.damaged").exists()
+    assert "is damaged" in caplog.text
+
+
+def test_a_failure_leaves_no_entry_and_the_next_start_works(store, source, tmp_path):
+    def disk_full(out):
+        (out / "model.safetensors").write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        store.get_or_make(source, RECIPE, VERSIONS, disk_full)
+    assert [p.name for p in (tmp_path / "cache/checkpoints").iterdir() if p.is_dir()] == []
+    assert store.get_or_make(source, RECIPE, VERSIONS, Maker()).folder.exists()
+
+
+def test_what_a_crash_left_behind_is_dropped(store, source):
+    entry = store.get_or_make(source, RECIPE, VERSIONS, Maker())
+    left = entry.folder.with_name(f".{entry.folder.name}.partial")
+    entry.folder.rename(left)
+    (left / "old").touch()
+    again = store.get_or_make(source, RECIPE, VERSIONS, Maker())
+    assert not left.exists()
+    assert not (again.folder / "old").exists()
+
+
+def _make_slowly(root, source, started, calls):
+    def make(out):
+        calls.put(1)
+        started.set()
+        (out / "model.safetensors").write_bytes(b"made")
+        return {}
+
+    Store(root).get_or_make(source, RECIPE, VERSIONS, make)
+
+
+def test_two_starts_make_one_checkpoint(source, tmp_path):
+    context = multiprocessing.get_context("spawn")
+    calls, started = context.Queue(), context.Event()
+    arguments = (tmp_path / "cache", source, started, calls)
+    makers = [context.Process(target=_make_slowly, args=arguments) for _ in range(3)]
+    for maker in makers:
+        maker.start()
+    for maker in makers:
+        maker.join(60)
+        assert maker.exitcode == 0
+    assert calls.get(timeout=5) == 1
+    assert calls.empty()

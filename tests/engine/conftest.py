@@ -1,0 +1,27 @@
+"""One real server for all tests that only talk to it; it makes its checkpoint first."""
+
+import pytest
+
+from bench.server import DEMO, Server
+
+RECORDINGS = DEMO / "recordings"
+MAYDAY = RECORDINGS / "mayday.mp3"
+MAYDAY_WORDS = (RECORDINGS / "mayday.txt").read_text("utf-8").strip()
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "tests/engine/" in item.nodeid:
+            item.add_marker(pytest.mark.engine)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """A cache folder that outlives a test: what one start makes, the next one finds."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def server(cache):
+    with Server(cache_dir=cache, max_audio_seconds=600) as server:
+        yield server

@@ -1,0 +1,274 @@
+"""Starting, failing, being killed and starting again, with real processes."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+
+import httpx
+import psutil
+import pytest
+
+from bench.server import DEMO, Server
+from tests.engine.conftest import MAYDAY, MAYDAY_WORDS
+
+QUICK = {"calibration_samples": 4, "failure_linger_seconds": 3}
+
+
+def checkpoints(cache):
+    return sorted(p.name for p in cache.glob("checkpoints/*") if not p.name.startswith("."))
+
+
+def descendants(server):
+    return psutil.Process(server.process.pid).children(recursive=True)
+
+
+def quantizer_of(server):
+    """The quantizer's process, once it runs."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for process in descendants(server):
+            if "app.checkpoints.quantizer" in " ".join(process.cmdline()):
+                return process
+        time.sleep(0.02)
+    raise AssertionError("no quantizer ran")
+
+
+def failed(server):
+    """/health/ready's body of a start that fails, and the status the process ends with."""
+    body = server.wait_for("failed")
+    return body, server.wait()
+
+
+def assert_no_orphans(processes):
+    _, alive = psutil.wait_procs(processes, timeout=15)
+    assert not alive, [p.cmdline() for p in alive]
+
+
+def assert_works(server):
+    with server:
+        assert server.transcribe(MAYDAY).json()["text"] == MAYDAY_WORDS
+
+
+def test_the_first_start_quantizes_and_the_second_does_not(tmp_path):
+    with Server(cache_dir=tmp_path, **QUICK) as first:
+        log = first.read_log()
+    assert "quantizing marine-radio: W4A16 gptq g128" in log
+    assert "CPUWNA16LinearKernel" in log
+    made = checkpoints(tmp_path)
+    with Server(cache_dir=tmp_path, **QUICK) as second:
+        assert "quantizing" not in second.read_log()
+        assert second.transcribe(MAYDAY).status_code == 200
+    assert checkpoints(tmp_path) == made
+
+
+def test_http_answers_from_the_start_and_says_how_far_it_is(cache, server):
+    """The cached checkpoint loads for seconds; meanwhile liveness never waits for it."""
+    starting = Server(cache_dir=cache)
+    try:
+        while not starting.health():
+            time.sleep(0.02)
+        assert time.monotonic() - starting.started < 10
+        stages, slowest = [], 0.0
+        while (stage := starting.health()["status"]) != "ready":
+            stages.append(stage)
+            asked = time.monotonic()
+            assert httpx.get(f"{starting.url}/health/live", timeout=10).status_code == 200
+            slowest = max(slowest, time.monotonic() - asked)
+            answer = starting.transcribe(MAYDAY)
+            if answer.status_code != 200:
+                assert answer.status_code == 503
+                assert int(answer.headers["retry-after"]) >= 1
+                assert answer.json()["error"]["code"] == "not_ready"
+            time.sleep(0.1)
+        assert "loading" in stages
+        assert slowest < 5
+    finally:
+        assert starting.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stage", ["loading", "ready"])
+def test_a_signal_ends_it_cleanly_with_nothing_left(cache, server, number, stage):
+    started = Server(cache_dir=cache)
+    started.wait_for(stage)
+    processes = descendants(started)
+    assert started.stop(number) == 0
+    assert_no_orphans(processes)
+    assert "Traceback" not in started.read_log()
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_made_again(tmp_path):
+    Server(cache_dir=tmp_path, **QUICK).__enter__().stop()
+    (name,) = checkpoints(tmp_path)
+    weights = tmp_path / "checkpoints" / name / "model.safetensors"
+    with weights.open("r+b") as file:
+        file.seek(-100, os.SEEK_END)
+        file.write(b"\0" * 50)
+    with Server(cache_dir=tmp_path, **QUICK) as server:
+        assert "is damaged" in server.read_log()
+        assert server.transcribe(MAYDAY).status_code == 200
+
+
+def test_two_starts_at_once_make_one_checkpoint(tmp_path):
+    servers = [Server(cache_dir=tmp_path, **QUICK) for _ in range(2)]
+    for server in servers:
+        server.wait_ready()
+    logs = [server.read_log() for server in servers]
+    assert [server.stop() for server in servers] == [0, 0]
+    assert sum("quantizing marine-radio: W4A16" in log for log in logs) == 1
+    assert len(checkpoints(tmp_path)) == 1
+
+
+def test_a_compressed_checkpoint_is_served_as_it_is(cache, server, tmp_path):
+    (name,) = checkpoints(cache)
+    shutil.copytree(cache / "checkpoints" / name, tmp_path / "ready-made")
+    with Server(model=tmp_path / "ready-made", cache_dir=tmp_path / "cache") as served:
+        assert served.transcribe(MAYDAY).json()["text"] == MAYDAY_WORDS
+        (model,) = httpx.get(f"{served.url}/v1/models").json()["data"]
+    assert model["id"] == "ready-made"
+    assert "CPUWNA16LinearKernel" in model["marlinscribe"]["kernels"]
+    assert not (tmp_path / "cache").exists()
+
+
+def test_rounding_to_nearest_needs_no_calibration(tmp_path):
+    settings = {"quantization": "rtn", "calibration": "/nowhere", "cache_dir": tmp_path}
+    with Server(**settings) as server:
+        assert "Mayday" in server.transcribe(MAYDAY).json()["text"]
+        (model,) = httpx.get(f"{server.url}/v1/models").json()["data"]
+    assert model["marlinscribe"]["scheme"] == "W4A16 rtn g128"
+
+
+def test_what_was_carried_over_is_what_the_source_has(cache, server):
+    (name,) = checkpoints(cache)
+    made, source = cache / "checkpoints" / name, DEMO / "marine-radio"
+    for file in ("generation_config.json", "tokenizer.json", "processor_config.json"):
+        assert (made / file).read_bytes() == (source / file).read_bytes()
+    config = json.loads((made / "config.json").read_text())["quantization_config"]
+    assert config["ignore"] == ["proj_out"]
+    assert config["config_groups"]["group_0"]["weights"]["actorder"] == "static"
+    figures = json.loads((made / "manifest.json").read_text())["figures"]
+    assert figures["rounded_to_nearest"] == []
+
+
+def test_a_model_that_is_not_there_fails_with_advice(tmp_path):
+    body, status = failed(Server(model="/no/such", cache_dir=tmp_path, **QUICK))
+    assert (body["code"], status) == ("bad_source", 1)
+    assert "MARLINSCRIBE_MODEL" in body["advice"]
+
+
+def test_a_calibration_that_cannot_be_reached_fails_with_advice(tmp_path):
+    body, status = failed(Server(calibration="/nowhere", cache_dir=tmp_path, **QUICK))
+    assert (body["code"], status) == ("no_calibration", 1)
+    assert "rtn" in body["advice"]
+    assert checkpoints(tmp_path) == []
+
+
+def test_a_hub_calibration_that_cannot_be_reached_fails_with_advice(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    source = "MLCommons/peoples_speech:clean:train"
+    body, status = failed(Server(calibration=source, cache_dir=tmp_path, **QUICK))
+    assert (body["code"], status) == ("no_calibration", 1)
+
+
+def test_a_killed_quantizer_is_told_and_the_next_start_works(tmp_path):
+    server = Server(cache_dir=tmp_path, **QUICK)
+    quantizer_of(server).kill()
+    body, status = failed(server)
+    assert (body["code"], status) == ("out_of_memory", 1)
+    assert checkpoints(tmp_path) == []
+    assert_works(Server(cache_dir=tmp_path, **QUICK))
+
+
+def test_a_quantizer_without_memory_is_told_and_the_next_start_works(tmp_path):
+    server = Server(cache_dir=tmp_path, **QUICK)
+    quantizer = quantizer_of(server)
+    server.wait_for("quantizing")
+    while not server.health().get("progress"):  # imports are over, the work begins
+        time.sleep(0.02)
+    in_use = quantizer.memory_info().vms
+    quantizer.rlimit(psutil.RLIMIT_AS, (in_use + 2_000_000, in_use + 2_000_000))
+    body, status = failed(server)
+    assert (body["code"], status) == ("out_of_memory", 1)
+    assert checkpoints(tmp_path) == []
+    assert_works(Server(cache_dir=tmp_path, **QUICK))
+
+
+def may_mount():
+    try:
+        command = ["unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt"]
+        return subprocess.run(command, capture_output=True, timeout=10).returncode == 0
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not may_mount(), reason="this machine does not let a test mount a tmpfs")
+def test_a_full_disk_is_told_and_the_next_start_works(tmp_path):
+    """The cache on a tmpfs of 3 MB, in a mount namespace of the server's own."""
+    mount = f'mount -t tmpfs -o size=3m none {tmp_path} && exec "$@"'
+    prefix = ("unshare", "-rm", "sh", "-c", mount, "sh")
+    body, status = failed(Server(prefix=prefix, cache_dir=tmp_path, **QUICK))
+    assert (body["code"], status) == ("disk_full", 1)
+    assert "MARLINSCRIBE_CACHE_DIR" in body["advice"]
+    assert_works(Server(cache_dir=tmp_path, **QUICK))
+
+
+def test_a_dead_engine_is_noticed_and_the_service_ends(cache, server):
+    victim = Server(cache_dir=cache, failure_linger_seconds=3)
+    victim.wait_ready()
+    engine_of(victim).kill()
+    body = victim.wait_for("failed", seconds=10)
+    assert "engine" in body["reason"]
+    assert victim.transcribe(MAYDAY).status_code == 503
+    processes = descendants(victim)
+    assert victim.wait() == 1
+    assert_no_orphans(processes)
+
+
+def engine_of(server):
+    return next(p for p in descendants(server) if "EngineCore" in " ".join(p.cmdline()))
+
+
+def moment(seed, longest):
+    return random.Random(seed).uniform(0, longest)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_kill_9_of_the_quantizer_at_any_moment_leaves_a_next_start_that_works(tmp_path, seed):
+    server = Server(cache_dir=tmp_path, **QUICK)
+    quantizer = quantizer_of(server)
+    time.sleep(moment(seed, 15))
+    quantizer.kill()
+    server.wait_for("failed", "ready", "loading")
+    processes = descendants(server)
+    server.kill()
+    assert_no_orphans(processes)
+    assert_works(Server(cache_dir=tmp_path, **QUICK))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_kill_9_of_the_engine_at_any_moment_leaves_a_next_start_that_works(cache, server, seed):
+    victim = Server(cache_dir=cache, failure_linger_seconds=0)
+    while not any("EngineCore" in " ".join(p.cmdline()) for p in descendants(victim)):
+        time.sleep(0.02)
+    engine = engine_of(victim)
+    time.sleep(moment(seed, 6))
+    processes = descendants(victim)
+    engine.kill()
+    assert victim.wait() == 1
+    assert_no_orphans(processes)
+    assert_works(Server(cache_dir=cache))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_kill_9_of_the_server_at_any_moment_leaves_a_next_start_that_works(tmp_path, seed):
+    """Its quantizer, fork server and engine die with it."""
+    server = Server(cache_dir=tmp_path, **QUICK)
+    time.sleep(moment(seed, 40))
+    processes = descendants(server)
+    server.kill()
+    assert_no_orphans(processes)
+    assert_works(Server(cache_dir=tmp_path, **QUICK))

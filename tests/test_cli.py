@@ -1,0 +1,78 @@
+"""marlinscribe transcribe, against a small HTTP server."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from app.cli import main
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        if b"broken" in body:
+            self.answer(400, json.dumps({"error": {"message": "not a sound"}}))
+        elif b"odd" in body:
+            self.answer(502, "<html>")
+        else:
+            self.answer(200, "Mayday.\n")
+
+    def answer(self, status, text):
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def url():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def files(tmp_path):
+    def named(*names):
+        paths = [tmp_path / name for name in names]
+        for path in paths:
+            path.write_bytes(b"sound")
+        return [str(path) for path in paths]
+
+    return named
+
+
+def test_one_files_text_is_printed_bare(url, files, capsys):
+    assert main(["transcribe", "--url", url, *files("a.wav")]) == 0
+    assert capsys.readouterr().out == "Mayday.\n"
+
+
+def test_several_files_are_told_apart(url, files, capsys):
+    names = files("a.wav", "b.wav")
+    assert main(["transcribe", "--url", url, *names]) == 0
+    assert capsys.readouterr().out.splitlines() == [f"{n}\tMayday." for n in names]
+
+
+@pytest.mark.parametrize(("name", "reason"), [("broken.wav", "not a sound"), ("odd.wav", "502")])
+def test_a_refused_file_is_an_error_and_the_others_are_done(url, files, capsys, name, reason):
+    assert main(["transcribe", "--url", url, *files(name, "a.wav")]) == 1
+    captured = capsys.readouterr()
+    assert "a.wav\tMayday." in captured.out
+    assert reason in captured.err
+
+
+def test_a_missing_file_is_an_error(url, capsys):
+    assert main(["transcribe", "--url", url, "/no/such.wav"]) == 1
+    assert "No such file" in capsys.readouterr().err
+
+
+def test_a_server_that_is_not_there_is_an_error(files, capsys):
+    assert main(["transcribe", "--url", "http://127.0.0.1:9", *files("a.wav")]) == 1
+    assert "a.wav" in capsys.readouterr().err

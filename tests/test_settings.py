@@ -1,0 +1,41 @@
+"""What an operator sets is what the service does, and the README says the same."""
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from app.settings import Settings
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+
+
+def test_aliases_are_a_comma_separated_list(monkeypatch):
+    monkeypatch.setenv("MARLINSCRIBE_MODEL_ALIASES", "whisper-1, mine ,")
+    assert Settings().model_aliases == ("whisper-1", "mine")
+
+
+def test_the_cache_folder_may_begin_with_a_tilde(monkeypatch):
+    monkeypatch.setenv("MARLINSCRIBE_CACHE_DIR", "~/x")
+    assert Settings().cache_dir == Path.home() / "x"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("PORT", "none"), ("GROUP_SIZE", "100"), ("QUANTIZATION", "int3"), ("WINDOW_SECONDS", "31")],
+)
+def test_a_bad_value_is_refused(monkeypatch, name, value):
+    monkeypatch.setenv(f"MARLINSCRIBE_{name}", value)
+    with pytest.raises(ValidationError):
+        Settings()
+
+
+def test_settings_do_not_change_while_the_service_runs():
+    with pytest.raises(ValidationError):
+        Settings().port = 1
+
+
+def test_the_readmes_table_has_every_setting():
+    told = set(re.findall(r"`MARLINSCRIBE_([A-Z_]+)`", README.read_text("utf-8")))
+    assert {name.upper() for name in Settings.model_fields} <= told

@@ -1,0 +1,34 @@
+from app.errors import DiskFull
+from app.startup import Stage, Startup, Status
+
+
+def test_listeners_hear_the_present_and_every_stage_after():
+    startup, heard = Startup(), []
+    startup.listen(lambda status: heard.append(status.stage))
+    startup.enter(Stage.QUANTIZING)
+    startup.enter(Stage.READY)
+    assert heard == [Stage.RESOLVING, Stage.QUANTIZING, Stage.READY]
+    assert startup.ready
+
+
+def test_progress_is_shown_in_layers_with_an_estimate():
+    body = Status(Stage.QUANTIZING, "mine", done=3, total=64, eta_seconds=91.4).body()
+    assert body == {
+        "status": "quantizing",
+        "detail": "mine",
+        "progress": {"done": 3, "total": 64, "eta_seconds": 91},
+    }
+
+
+def test_a_client_is_told_to_wait_as_long_as_it_will_take_within_reason():
+    assert Status(Stage.QUANTIZING, eta_seconds=91.4).retry_after == 91
+    assert Status(Stage.QUANTIZING, eta_seconds=9e5).retry_after == 600
+    assert Status(Stage.QUANTIZING, eta_seconds=0.01).retry_after == 1
+    assert Status(Stage.LOADING).retry_after == 10
+
+
+def test_a_failure_gives_its_reason_and_what_to_do():
+    body = Status(Stage.FAILED, error=DiskFull("The disk is full.", "Free space.")).body()
+    assert body["reason"] == "The disk is full."
+    assert body["advice"] == "Free space."
+    assert body["code"] == "disk_full"
