@@ -24,16 +24,16 @@ engine: $(VENV)/.dev
 	$(RUN) -m pytest -m engine
 
 demo-check: $(VENV)/.dev
-	$(RUN) demo/check.py
+	$(RUN) -m bench.demo_check
 
 bench-start: $(VENV)/.dev
-	$(RUN) bench/start.py
+	$(RUN) -m bench.start
 
 bench-mayday: $(VENV)/.dev
-	$(RUN) bench/mayday.py
+	$(RUN) -m bench.mayday
 
 bench-large: $(VENV)/.dev
-	$(RUN) bench/large.py
+	$(RUN) -m bench.large
 
 env: $(VENV)/.dev
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app.asr.decoding import WhisperTranscriber
-from app.asr.plan import Device, Geometry, plan_engine, weight_bytes
+from app.asr.plan import Device, EnginePlan, Geometry, plan_engine, weight_bytes
 from app.asr.tokens import SpecialTokens, TextDecoder
 from app.asr.transcript import Options
 from app.audio.waveform import SAMPLE_RATE, Waveform
@@ -90,16 +90,22 @@ class BringUp:
         checkpoint = await asyncio.to_thread(self._checkpoint)
         self._enter(Stage.LOADING, checkpoint.folder.name)
         tokens = SpecialTokens.load(checkpoint.folder)
-        self._engine = await asyncio.to_thread(self._load, checkpoint, tokens)
+        plan = plan_engine(
+            Geometry.of(checkpoint.folder),
+            self._device,
+            windows=self._settings.max_windows,
+            kv_bytes=self._settings.kv_cache_bytes,
+        )
+        log.info("engine: %s", plan)
+        self._engine = await asyncio.to_thread(self._load, checkpoint, tokens, plan)
         self._enter(Stage.WARMING)
-        plan_windows = self._windows
         transcriber = WhisperTranscriber(
             self._engine,
             tokens,
             TextDecoder(checkpoint.folder, tokens),
             window_seconds=self._settings.window_seconds,
             # Twice what decodes at once keeps the engine busy while answers are rendered.
-            in_flight=2 * plan_windows,
+            in_flight=2 * plan.windows,
         )
         await _warm(transcriber)
         kernels = await self._engine.linear_kernels()
@@ -157,17 +163,11 @@ class BringUp:
         )
         return Checkpoint(source, entry.folder, entry.fingerprint, recipe)
 
-    def _load(self, checkpoint: Checkpoint, tokens: SpecialTokens) -> "VllmEngine":
+    def _load(
+        self, checkpoint: Checkpoint, tokens: SpecialTokens, plan: EnginePlan
+    ) -> "VllmEngine":
         from app.asr.engine import VllmEngine  # imports vLLM: seconds, so not before it is needed
 
-        plan = plan_engine(
-            Geometry.of(checkpoint.folder),
-            self._device,
-            windows=self._settings.max_windows,
-            kv_bytes=self._settings.kv_cache_bytes,
-        )
-        log.info("engine: %s", plan)
-        self._windows = plan.windows
         return VllmEngine.start(
             checkpoint.source.name,
             checkpoint.folder,

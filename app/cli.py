@@ -7,17 +7,17 @@ from pathlib import Path
 
 import httpx
 import uvicorn
+from pydantic import ValidationError
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from app import __version__
-from app.errors import StartupError
 from app.main import create_app
 from app.settings import Settings
 from app.startup import Stage, Startup, Status
 
-_SUCCESS, _FAILURE = 0, 1
+_SUCCESS, _FAILURE, _USAGE = 0, 1, 2
 _READ_TIMEOUT = 3600  # seconds: an hour of speech on a small processor takes its time
 
 
@@ -46,8 +46,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def serve() -> int:
     """Run until SIGINT or SIGTERM; 1 if the start failed or the engine died."""
-    settings = Settings()
     console = Console(stderr=True)
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for fault in error.errors():
+            name = f"MARLINSCRIBE_{'_'.join(map(str, fault['loc'])).upper()}"
+            console.print(f"{name}: {fault['msg']}", highlight=False, markup=False)
+        return _USAGE
     _log_to(console, settings.log_level)
     startup = Startup()
     progress = _StartProgress(console)
@@ -139,7 +145,7 @@ def transcribe(arguments: argparse.Namespace) -> int:
             progress.update(task, description=path.name)
             try:
                 text = _send(client, path, arguments)
-            except (OSError, StartupError, httpx.HTTPError) as error:
+            except (OSError, Refused, httpx.HTTPError) as error:
                 errors.print(f"{path}: {error}", style="red", highlight=False, markup=False)
                 status = _FAILURE
             else:
@@ -147,6 +153,10 @@ def transcribe(arguments: argparse.Namespace) -> int:
                 sys.stdout.flush()
             progress.advance(task)
     return status
+
+
+class Refused(Exception):
+    """The server answered with an error."""
 
 
 def _send(client: httpx.Client, path: Path, arguments: argparse.Namespace) -> str:
@@ -162,5 +172,5 @@ def _send(client: httpx.Client, path: Path, arguments: argparse.Namespace) -> st
             reason = answer.json()["error"]["message"]
         except (ValueError, KeyError, TypeError):
             reason = answer.text[:200]
-        raise httpx.HTTPError(f"{answer.status_code}: {reason}")
+        raise Refused(f"{answer.status_code}: {reason}")
     return answer.text if answer.text.endswith("\n") else answer.text + "\n"

@@ -82,7 +82,3 @@ class Startup:
         self.status = Status(stage, detail, **progress)
         for listener in self._listeners:
             listener(self.status)
-
-    @property
-    def ready(self) -> bool:
-        return self.status.stage is Stage.READY

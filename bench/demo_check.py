@@ -8,6 +8,7 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import jiwer
 from rich.console import Console
 from rich.table import Table
@@ -19,7 +20,8 @@ AT_ONCE = 8
 
 
 def main() -> None:
-    rows = [json.loads(line) for line in (RECORDINGS / "manifest.jsonl").open(encoding="utf-8")]
+    lines = (RECORDINGS / "manifest.jsonl").read_text("utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
     seconds = sum(row["duration"] for row in rows)
     table = Table(title=f"{len(rows)} recordings, {seconds:.0f} s", highlight=False)
     for column in ("", "CER en", "WER en", "CER zh", "language", "weights MB", "RTFx"):
@@ -52,7 +54,7 @@ def measure(server: Server, rows: list[dict], seconds: float) -> list[str]:
 
     names = {"en": "english", "zh": "chinese"}
     right = sum(names[r["language"]] == a["language"] for r, a in zip(rows, answers, strict=True))
-    model = httpx_models(server)
+    model = httpx.get(f"{server.url}/v1/models").json()["data"][0]["marlinscribe"]
     return [
         model["scheme"],
         f"{jiwer.cer(*pairs('en')):.1%}",
@@ -62,12 +64,6 @@ def measure(server: Server, rows: list[dict], seconds: float) -> list[str]:
         f"{model['weight_bytes'] / 1e6:.1f}",
         f"{seconds / elapsed:.1f}",
     ]
-
-
-def httpx_models(server: Server) -> dict:
-    import httpx
-
-    return httpx.get(f"{server.url}/v1/models").json()["data"][0]["marlinscribe"]
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """What routes know of the service: one object on the app, given to each by dependency."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from threading import BoundedSemaphore
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -35,18 +35,18 @@ class Context:
     metrics: Metrics
     served: Served | None = None
     alive: Callable[[], bool] = lambda: True
-    decodes: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(_DECODES_AT_ONCE))
+    decodes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_DECODES_AT_ONCE))
 
     def ready(self) -> Served:
         """What serves. Raises NotReady, with how long to wait."""
         status = self.startup.status
-        if self.served is None or not self.startup.ready or not self.alive():
-            what = "has failed" if status.stage is Stage.FAILED else f"is {status.stage}"
-            raise NotReady(
-                f"The model is not ready: the start {what}. See /health/ready.",
-                retry_after=status.retry_after,
-            )
-        return self.served
+        if self.served is not None and status.stage is Stage.READY and self.alive():
+            return self.served
+        stage = Stage.FAILED if status.stage is Stage.READY else status.stage
+        raise NotReady(
+            f"The model is not ready ({stage.value}); /health/ready says more.",
+            retry_after=status.retry_after,
+        )
 
     def names(self, served: Served) -> tuple[str, ...]:
         return (served.name, *self.settings.model_aliases)

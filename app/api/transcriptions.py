@@ -101,13 +101,11 @@ async def _decode(context: Context, file: UploadFile) -> Waveform:
     """In a thread, a few at a time; a client that leaves stops it at the next frame."""
     cancelled = threading.Event()
 
-    def work() -> Waveform:
-        with context.decodes:
-            return decode(
-                file.file, max_seconds=context.settings.max_audio_seconds, cancelled=cancelled
+    limit = context.settings.max_audio_seconds
+    async with context.decodes:
+        try:
+            return await asyncio.to_thread(
+                decode, file.file, max_seconds=limit, cancelled=cancelled
             )
-
-    try:
-        return await asyncio.to_thread(work)
-    finally:
-        cancelled.set()
+        finally:
+            cancelled.set()

@@ -54,6 +54,6 @@ class WhisperLogitsProcessor(AdapterLogitsProcessor):
         if step.timestamp_if_likelier:
             stamps = self._tokens.timestamps
             text = row[: stamps.start]
-            if row[stamps.start : stamps.stop].logsumexp(0) > text.max():
-                text.fill_(-torch.inf)
+            # A mask and not an `if`, which would make the processor wait for the card.
+            text.masked_fill_(row[stamps.start : stamps.stop].logsumexp(0) > text.max(), -torch.inf)
         return row

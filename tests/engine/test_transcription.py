@@ -19,7 +19,7 @@ from tests.engine.conftest import MAYDAY, MAYDAY_WORDS, RECORDINGS
 from tests.sound import encode, repeated_opus, silence, tone
 
 TEST = RECORDINGS / "test"
-ROWS = [json.loads(line) for line in (TEST / "manifest.jsonl").open(encoding="utf-8")]
+ROWS = [json.loads(line) for line in (TEST / "manifest.jsonl").read_text("utf-8").splitlines()]
 
 
 def samples_of(path):

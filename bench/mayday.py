@@ -1,0 +1,79 @@
+"""The mayday recording, 4-bit beside unquantized: time to first token, inter-token latency, bytes.
+
+Two servers run at once and are asked in turn, so a drift of the machine's speed hits both.
+Latencies are means over the requests, from the servers' own histograms.
+"""
+
+import statistics
+import tempfile
+import time
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from bench.server import DEMO, Server
+
+REQUESTS = 30
+MAYDAY = DEMO / "recordings" / "mayday.mp3"
+
+
+def main() -> None:
+    with (
+        tempfile.TemporaryDirectory() as cache,
+        Server(cache_dir=cache) as quantized,
+        Server(quantization="none") as source,
+    ):
+        servers = {"W4A16": quantized, "unquantized": source}
+        for server in servers.values():
+            server.transcribe(MAYDAY).raise_for_status()
+        before = {name: sums(server) for name, server in servers.items()}
+        whole: dict[str, list[float]] = {name: [] for name in servers}
+        for _ in range(REQUESTS):
+            for name, server in servers.items():
+                started = time.monotonic()
+                server.transcribe(MAYDAY).raise_for_status()
+                whole[name].append(time.monotonic() - started)
+        rows = {name: figures(s, before[name], whole[name]) for name, s in servers.items()}
+    report(rows)
+
+
+def sums(server: Server) -> dict[str, float]:
+    """Every unlabelled sample of /metrics that is ours."""
+    lines = httpx.get(f"{server.url}/metrics").text.splitlines()
+    pairs = (line.split() for line in lines if line.startswith("marlinscribe_") and "{" not in line)
+    return {name: float(value) for name, value in pairs}
+
+
+def figures(server: Server, before: dict[str, float], whole: list[float]) -> dict[str, float]:
+    after = sums(server)
+
+    def mean_ms(name: str) -> float:
+        total = after[f"marlinscribe_{name}_sum"] - before[f"marlinscribe_{name}_sum"]
+        count = after[f"marlinscribe_{name}_count"] - before[f"marlinscribe_{name}_count"]
+        return 1000 * total / count
+
+    model = httpx.get(f"{server.url}/v1/models").json()["data"][0]["marlinscribe"]
+    return {
+        "TTFT ms": mean_ms("time_to_first_token_seconds"),
+        "ITL ms": mean_ms("inter_token_seconds"),
+        "request ms (median)": 1000 * statistics.median(whole),
+        "weights MB": model["weight_bytes"] / 1e6,
+    }
+
+
+def report(rows: dict[str, dict[str, float]]) -> None:
+    table = Table(title=f"{MAYDAY.name}, {REQUESTS} requests each, in turn")
+    table.add_column("")
+    names = list(rows)
+    for name in names:
+        table.add_column(name, justify="right")
+    table.add_column("ratio", justify="right")
+    for figure in rows[names[0]]:
+        values = [rows[name][figure] for name in names]
+        table.add_row(figure, *(f"{v:.2f}" for v in values), f"{values[0] / values[1]:.2f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

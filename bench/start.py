@@ -1,0 +1,90 @@
+"""Time to ready with a cached checkpoint, beside a plain `LLM(...)` of the same vLLM.
+
+Both load the same 4-bit checkpoint, in turn, in one run. Ours is ready when a first second of
+audio has been decoded; the plain one when its constructor returns, and it is also timed to its
+first answer, for that is when it has done the same.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.server import DEMO, Server
+
+ROUNDS = 3
+PLAIN = """
+import json, sys, time
+started = time.monotonic()
+import librosa
+from vllm import LLM, SamplingParams
+arguments = json.loads(sys.argv[2])
+llm = LLM(model=sys.argv[1], max_model_len=448, limit_mm_per_prompt={"audio": 1}, **arguments)
+ready = time.monotonic() - started
+audio = librosa.load(sys.argv[3], sr=16000)
+prompt = {"encoder_prompt": {"prompt": "", "multi_modal_data": {"audio": audio}},
+          "decoder_prompt": "<|startoftranscript|><|en|><|transcribe|><|notimestamps|>"}
+text = llm.generate(prompt, SamplingParams(temperature=0, max_tokens=200))[0].outputs[0].text
+print("RESULT", json.dumps([ready, time.monotonic() - started, text]))
+"""
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as cache:
+        with Server(cache_dir=cache):
+            pass  # makes the checkpoint
+        (folder,) = (Path(cache) / "checkpoints").glob("[!.]*")
+        times: dict[str, list[tuple[float, float]]] = {}
+        for _ in range(ROUNDS):
+            times.setdefault("marlinscribe serve", []).append(ours(cache))
+            times.setdefault("LLM(…, enforce_eager=True)", []).append(
+                plain(folder, {"enforce_eager": True})
+            )
+            times.setdefault("LLM(…)", []).append(plain(folder, {}))
+    report(times)
+
+
+def ours(cache: str) -> tuple[float, float]:
+    """Seconds to ready and to the first answer."""
+    with Server(cache_dir=cache) as server:
+        ready = time.monotonic() - server.started
+        server.transcribe(DEMO / "recordings" / "mayday.mp3").raise_for_status()
+        return ready, time.monotonic() - server.started
+
+
+def plain(folder: Path, arguments: dict) -> tuple[float, float]:
+    command = [
+        sys.executable,
+        "-c",
+        PLAIN,
+        str(folder),
+        json.dumps(arguments),
+        str(DEMO / "recordings" / "mayday.mp3"),
+    ]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
+    (line,) = (line for line in run.stdout.splitlines() if line.startswith("RESULT"))
+    ready, answered, _ = json.loads(line.removeprefix("RESULT"))
+    return ready, answered
+
+
+def report(times: dict[str, list[tuple[float, float]]]) -> None:
+    table = Table(title=f"Start with a cached checkpoint, median of {ROUNDS}")
+    for column in ("", "ready s", "first answer s", "ours / it, ready"):
+        table.add_column(column, justify="right" if column else "left")
+    base = statistics.median(ready for ready, _ in times["marlinscribe serve"])
+    for name, measured in times.items():
+        ready = statistics.median(r for r, _ in measured)
+        answer = statistics.median(a for _, a in measured)
+        table.add_row(name, f"{ready:.1f}", f"{answer:.1f}", f"{base / ready:.2f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
