@@ -36,7 +36,7 @@ def test_a_walk_through_the_grammar_is_masked_as_the_rules_say(processor, timest
     forced, choose = forced_steps(processor._tokens, rules), random.Random(0)
     generated = []
     for _ in range(60):
-        # Text and its end far likelier than all timestamps together: no rule but the grammar's speaks.
+        # Text and its end outweigh all timestamps: only the grammar speaks.
         logits = torch.zeros(VOCABULARY)
         logits[: tokens.end_of_text + 1] = 50
         banned = masked(processor, rules, generated, logits)
