@@ -20,6 +20,7 @@ from app.checkpoints.source import Source, resolve
 from app.checkpoints.store import Store
 from app.errors import BadSource, DiskFull, StartupError
 from app.metrics import Metrics
+from app.process import in_daemon_thread
 from app.settings import DEMO, Settings
 from app.startup import Stage, Startup
 
@@ -87,7 +88,7 @@ class BringUp:
 
     async def run(self) -> Service:
         """Go through the stages up to warming. Raises StartupError."""
-        checkpoint = await asyncio.to_thread(self._checkpoint)
+        checkpoint = await in_daemon_thread(self._checkpoint)
         self._enter(Stage.LOADING, checkpoint.folder.name)
         tokens = SpecialTokens.load(checkpoint.folder)
         plan = plan_engine(
@@ -97,7 +98,7 @@ class BringUp:
             kv_bytes=self._settings.kv_cache_bytes,
         )
         log.info("engine: %s", plan)
-        self._engine = await asyncio.to_thread(self._load, checkpoint, tokens, plan)
+        self._engine = await in_daemon_thread(self._load, checkpoint, tokens, plan)
         self._enter(Stage.WARMING)
         transcriber = WhisperTranscriber(
             self._engine,

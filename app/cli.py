@@ -2,7 +2,11 @@
 
 import argparse
 import logging
+import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -14,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from app import __version__
 from app.main import create_app
-from app.settings import Settings
+from app.settings import Settings, unknown_variables
 from app.startup import Stage, Startup, Status
 
 _SUCCESS, _FAILURE, _USAGE = 0, 1, 2
@@ -55,6 +59,8 @@ def serve() -> int:
             console.print(f"{name}: {fault['msg']}", highlight=False, markup=False)
         return _USAGE
     _log_to(console, settings.log_level)
+    for name in unknown_variables(os.environ):
+        logging.getLogger(__name__).warning("%s is no setting: README.md has the table", name)
     startup = Startup()
     progress = _StartProgress(console)
     startup.listen(progress)
@@ -70,14 +76,30 @@ def serve() -> int:
         app, settings.host, settings.port, log_config=None, access_log=False,
         timeout_graceful_shutdown=30,
     )  # fmt: skip
-    server = uvicorn.Server(config)
+    server = _Server(config)
     try:
         server.run()
-    except KeyboardInterrupt:
-        pass  # uvicorn has shut down in order and raises the signal again
     finally:
         progress.close()
-    return _FAILURE if failed or not server.started else _SUCCESS
+    # A start that was told to end may still be importing or downloading in a thread; what must
+    # end in order has ended, so the interpreter's own end, which such a thread can crash, is left
+    # out.
+    logging.shutdown()
+    os._exit(_FAILURE if failed or not server.started else _SUCCESS)
+
+
+class _Server(uvicorn.Server):
+    """Ends with status 0 when told to: uvicorn raises the signal again after its shutdown."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        previous = {number: signal.signal(number, self.handle_exit) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
 
 
 class _StartProgress:

@@ -1,18 +1,41 @@
-"""Tying the lives of processes together (Linux)."""
+"""Lives of processes and threads (Linux)."""
 
+import asyncio
 import ctypes
 import os
 import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def die_with_parent() -> None:
+def die_with(parent: int) -> None:
     """Have the kernel kill this process when the thread that started it ends, by whatever cause.
 
-    The thread, not the process: start such children from a thread that lasts.
+    The thread, not the process: start such children from a thread that lasts. `parent` is the
+    starter's pid: if it is no longer this process's parent, it has ended before the call.
     """
-    parent = os.getppid()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the call
+    if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def in_daemon_thread(work: Callable[..., T], *arguments: Any) -> T:
+    """Like asyncio.to_thread, for work that may block for hours: nothing waits for its thread
+    when the process is told to end."""
+    future: Future[T] = Future()
+    future.set_running_or_notify_cancel()  # from here on no cancellation reaches the thread
+
+    def run() -> None:
+        try:
+            future.set_result(work(*arguments))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return await asyncio.wrap_future(future)

@@ -15,6 +15,7 @@ from vllm import SamplingParams
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.renderers.inputs.preprocess import parse_model_prompt
 from vllm.sampling_params import RequestOutputKind
+from vllm.utils.platform_utils import in_wsl
 from vllm.v1.engine import utils as engine_utils
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
@@ -66,6 +67,7 @@ class VllmEngine:
             max_num_seqs=plan.windows,
             max_num_batched_tokens=plan.batched_tokens,
             kv_cache_memory_bytes=plan.kv_bytes,
+            gpu_memory_utilization=plan.device_share,
             enforce_eager=plan.eager,
             linear_backend=linear_backend,
             use_tqdm_on_load=False,
@@ -123,14 +125,16 @@ class VllmEngine:
         }
         parsed = parse_model_prompt(self._llm.model_config, prompt)
         (rendered,) = await self._llm.renderer.render_cmpl_async([parsed])
-        output, last = None, 0.0
+        output, last, tokens = None, 0.0, 0
         async for partial in self._llm.generate(
             rendered, self._sampling(rules, temperature), f"window-{next(self._ids)}"
         ):
             output, now = partial, time.perf_counter()
-            if last:
-                self._metrics.inter_token.observe(now - last)
-            last = now
+            arrived = len(output.outputs[0].token_ids) - tokens
+            if tokens:
+                for _ in range(arrived):  # several come at once when this loop was kept waiting
+                    self._metrics.inter_token.observe((now - last) / arrived)
+            last, tokens = now, tokens + arrived
             on_token()
         if output is None:
             raise EngineDied("The engine gave no answer. Try again shortly.")
@@ -187,7 +191,11 @@ def _forked_from_zygote() -> Iterator[None]:
     """Have vLLM start its engine process from the fork server (see app.asr.zygote).
 
     Its own choices are fork, of a process with threads, and spawn, which imports everything anew.
+    Under WSL, where NVIDIA's management library does not survive a fork, it keeps its choice.
     """
+    if in_wsl():
+        yield
+        return
     original = engine_utils.get_mp_context
     engine_utils.get_mp_context = lambda: multiprocessing.get_context("forkserver")
     try:

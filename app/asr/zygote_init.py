@@ -7,10 +7,12 @@ them in order.
 
 import os
 import warnings
+from functools import partial
 
-from app.process import die_with_parent
+from app.asr.zygote import SERVER_PID
+from app.process import die_with
 
 warnings.simplefilter("ignore", FutureWarning)  # vLLM's imports touch deprecated names
 os.setpgid(0, 0)
-die_with_parent()
-os.register_at_fork(after_in_child=die_with_parent)
+die_with(int(os.environ[SERVER_PID]))
+os.register_at_fork(after_in_child=partial(die_with, os.getpid()))

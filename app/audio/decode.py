@@ -25,11 +25,10 @@ from app.errors import (
 )
 
 MIN_SECONDS = 0.1  # OpenAI's minimum: less is not speech
-# A container may promise a little more than it holds (encoder padding, rounded durations).
+# A header may promise a little more than there is: encoder padding, rounded durations.
 _TRUNCATED_SECONDS = 1.0
-_TRUNCATED_RATIO = 0.95
 # Headers of these say how much audio there is; in the others the duration is an estimate.
-_EXACT_CONTAINERS = {"mov", "mp4", "m4a", "mp3", "flac"}
+_EXACT_CONTAINERS = {"mov", "mp4", "m4a", "flac", "wav"}
 
 
 class Cancelled(Exception):
@@ -49,18 +48,20 @@ def decode(
     container = _open(file)
     with container:
         stream = _audio_stream(container)
-        promised = _promised_seconds(container, stream)
+        promised = _promised_seconds(container, stream, file)
         samples, broken = _read(container, stream, max_seconds, cancelled)
     seconds = len(samples) / SAMPLE_RATE
-    if promised and seconds < min(promised * _TRUNCATED_RATIO, promised - _TRUNCATED_SECONDS):
+    if promised and seconds < promised - _TRUNCATED_SECONDS:
         raise TruncatedAudio(
             f"The recording is {promised:.1f} s long by its header but breaks off after "
             f"{seconds:.1f} s: the upload is incomplete or the file is damaged.",
             param="file",
         )
+    if broken:
+        raise UndecodableAudio(
+            f"The audio cannot be decoded beyond {seconds:.1f} s: {broken}.", param="file"
+        )
     if seconds < MIN_SECONDS:
-        if broken:
-            raise UndecodableAudio(f"The audio cannot be decoded: {broken}.", param="file")
         raise AudioTooShort(
             f"The recording holds {seconds:.2f} s of audio; {MIN_SECONDS} s is the minimum.",
             param="file",
@@ -104,13 +105,32 @@ def _audio_stream(container: InputContainer) -> AudioStream:
     return container.streams.audio[0]
 
 
-def _promised_seconds(container: InputContainer, stream: AudioStream) -> float | None:
+def _promised_seconds(
+    container: InputContainer, stream: AudioStream, file: IO[bytes]
+) -> float | None:
     """How long the header says the stream is, where its word is worth something."""
-    if not _EXACT_CONTAINERS & set(container.format.name.split(",")):
+    names = set(container.format.name.split(","))
+    if not names & _EXACT_CONTAINERS and not ("mp3" in names and _counts_mp3_frames(file)):
         return None
     if stream.duration is None or stream.time_base is None:
         return None
     return float(stream.duration * stream.time_base)
+
+
+def _counts_mp3_frames(file: IO[bytes]) -> bool:
+    """Whether an mp3 begins with a frame that says how many follow (Xing, Info or VBRI).
+
+    Without one FFmpeg guesses the duration from the first frames' bitrate.
+    """
+    position = file.tell()
+    file.seek(0)
+    head = file.read(10)
+    if head[:3] == b"ID3":  # its size is written in four groups of seven bits
+        size = sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+        file.seek(10 + size)
+    first = file.read(4096)
+    file.seek(position)
+    return any(mark in first for mark in (b"Xing", b"Info", b"VBRI"))
 
 
 def _read(
@@ -120,29 +140,36 @@ def _read(
     cancelled: threading.Event | None,
 ) -> tuple[Samples, str | None]:
     """Every sample until the end or the first unreadable byte, and what was wrong there."""
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
     limit = int(max_seconds * SAMPLE_RATE) * np.dtype(np.float32).itemsize
     buffer = bytearray()  # grows in place: a list of arrays would need twice the room in the end
-    broken: str | None = None
-
-    def keep(frame: AudioFrame | None) -> None:
-        for resampled in resampler.resample(frame):
-            buffer.extend(resampled.to_ndarray().data.cast("B"))
+    try:
+        for samples in _resampled(_frames(container, stream)):
+            if cancelled is not None and cancelled.is_set():
+                raise Cancelled
+            buffer.extend(samples.data.cast("B"))
             if len(buffer) > limit:
                 raise AudioTooLong(
                     f"The recording is longer than {max_seconds:g} s, the limit of this server.",
                     param="file",
                 )
-
-    try:
-        for frame in _frames(container, stream):
-            if cancelled is not None and cancelled.is_set():
-                raise Cancelled
-            keep(frame)
-        keep(None)
     except (av.error.FFmpegError, ValueError) as error:
-        broken = _reason(error)
-    return np.frombuffer(buffer, np.float32), broken
+        return np.frombuffer(buffer, np.float32), _reason(error)
+    return np.frombuffer(buffer, np.float32), None
+
+
+def _resampled(frames: Iterator[AudioFrame]) -> Iterator[Samples]:
+    """Frames as 16 kHz mono. Rate and layout may change on the way, as in chained Ogg."""
+    resampler, shape = None, None
+    for frame in frames:
+        if shape != (shape := (frame.format.name, frame.layout.name, frame.sample_rate)):
+            if resampler is not None:
+                yield from (f.to_ndarray() for f in resampler.resample(None))
+            resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+        assert resampler is not None
+        frame.pts = None  # a chained stream's times begin anew; the samples are what counts
+        yield from (f.to_ndarray() for f in resampler.resample(frame))
+    if resampler is not None:
+        yield from (f.to_ndarray() for f in resampler.resample(None))
 
 
 def _reason(error: Exception) -> str:

@@ -13,6 +13,7 @@ from app.audio.waveform import SAMPLE_RATE, Samples, Waveform
 
 _SEARCH_SECONDS = 6.0  # how far before the limit a quiet place may lie
 _FRAME = SAMPLE_RATE // 50  # 20 ms, one of Whisper's timestamp steps
+_LEAST = SAMPLE_RATE  # a window's least length, where a choice exists
 _SMOOTH = 15  # frames: a pause between words lasts about 0.3 s
 
 
@@ -38,22 +39,26 @@ def cut(wave: Waveform, max_seconds: float) -> Iterator[Window]:
     search = int(min(_SEARCH_SECONDS, max_seconds / 2) * SAMPLE_RATE)
     start, end = 0, len(wave.samples)
     while end - start > limit:
-        stop = quietest(wave.samples, start + limit - search, start + limit)
+        # What is left is long enough to be heard as something: a sliver invites invention.
+        high = min(start + limit, end - min(_LEAST, limit // 2))
+        stop = quietest(wave.samples, high - search, high)
         yield Window(start, wave.samples[start:stop])
         start = stop
     yield Window(start, wave.samples[start:end])
 
 
 def quietest(samples: Samples, low: int, high: int) -> int:
-    """The sample in [low, high] around which about 0.3 s carry the least energy.
+    """The sample in (low, high) around which about 0.3 s carry the least energy.
 
     Among equals (digital silence) the last one wins: longer windows are fewer windows.
     """
     import librosa  # here, for it loads numba and takes seconds: a short file needs neither
 
+    span = _FRAME * _SMOOTH
     part = samples[low:high]
-    if len(part) < _FRAME * _SMOOTH:
+    if len(part) < span:
         return high
-    rms = librosa.feature.rms(y=part, frame_length=_FRAME * _SMOOTH, hop_length=_FRAME)[0]
+    # Not centred: librosa would pad the ends with silence and find it there.
+    rms = librosa.feature.rms(y=part, frame_length=span, hop_length=_FRAME, center=False)[0]
     last_of_minima = len(rms) - 1 - int(np.argmin(rms[::-1]))
-    return min(low + last_of_minima * _FRAME, high)
+    return low + last_of_minima * _FRAME + span // 2

@@ -1,8 +1,6 @@
-"""The quantizer's process: llm-compressor, one job, told in JSON lines.
+"""The quantizer's process: llm-compressor, one job, told in JSON lines (see child.py).
 
-    python -m app.checkpoints.quantizer EVENTS < job.json
-
-Events go to the descriptor EVENTS (libraries print to standard output), one JSON object a line:
+Events go to a descriptor of their own (libraries print to standard output), one object a line:
     {"event": "layer", "done", "total", "eta_seconds"}
     {"event": "done", "figures": {…}}
     {"event": "error", "kind", "message"}     kind: a key of quantizing.py's table
@@ -29,14 +27,10 @@ from pydantic import BaseModel, PrivateAttr
 from torch.utils.data import DataLoader
 from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
-from app.asr.tokens import SpecialTokens, duration_tokens
-from app.audio.waveform import SAMPLE_RATE
-from app.checkpoints import calibration
-from app.checkpoints.calibration import Clip
 from app.checkpoints.recipe import Recipe
+from app.checkpoints.samples import batch, samples
 from app.checkpoints.traceable import traceable
 from app.errors import NoCalibration
-from app.process import die_with_parent
 
 _LAYERS = ["WhisperEncoderLayer", "WhisperDecoderLayer"]
 # Written anew with the weights; everything else of the source is carried over as it is.
@@ -126,22 +120,23 @@ def _gptq(model: Any, job: Job, report: Reporter) -> list[str]:
     recipe = job.recipe
     layers = model.config.encoder_layers + model.config.decoder_layers
     report.layer(0, layers)
-    samples = _samples(job, model.dtype)
+    assert recipe.calibration is not None, "gptq without calibration"
+    heard = samples(job.folder, recipe.calibration, model.dtype)
     modifier = ReportingGPTQ(
         config_groups={"group_0": {"targets": ["Linear"], "weights": _weights(recipe)}},
         ignore=list(recipe.ignore),
         dampening_frac=recipe.dampening,
         actorder=None if recipe.act_order == "none" else recipe.act_order,
     ).reporting_to(report, layers)
-    with traceable(model, _batch([samples[0]])):
+    with traceable(model, batch(heard[:1])):
         oneshot(
             model=model,
             processor=WhisperProcessor.from_pretrained(job.folder),
-            dataset=DataLoader(samples, batch_size=1, collate_fn=_batch),
+            dataset=DataLoader(heard, batch_size=1, collate_fn=batch),
             recipe=modifier,
             pipeline="sequential",
             sequential_targets=_LAYERS,
-            num_calibration_samples=len(samples),
+            num_calibration_samples=len(heard),
         )
     # A tracer that swallowed layers would calibrate them on unquantized inputs, or not at all.
     assert modifier._subgraphs == layers + 1, f"{modifier._subgraphs} subgraphs for {layers} layers"
@@ -174,57 +169,6 @@ def _linears(model: Any, recipe: Recipe) -> Iterator[str]:
             yield name
 
 
-def _samples(job: Job, dtype: torch.dtype) -> list[dict[str, torch.Tensor]]:
-    """What the model hears and has written so far, as it will in service: every second clip
-    with timestamps, every other without."""
-    assert job.recipe.calibration is not None, "gptq without calibration"
-    tokens = SpecialTokens.load(job.folder)
-    processor = WhisperProcessor.from_pretrained(job.folder)
-    samples = []
-    for number, clip in enumerate(calibration.read(job.recipe.calibration)):
-        wave = clip.waveform()
-        features = processor.feature_extractor(
-            wave.samples, sampling_rate=SAMPLE_RATE, return_tensors="pt"
-        ).input_features[0]
-        ids = _decoder_ids(clip, wave.seconds, tokens, processor.tokenizer, number % 2 == 0)
-        samples.append(
-            {
-                "input_features": features.to(dtype),
-                "decoder_input_ids": torch.tensor(ids[: tokens.max_tokens]),
-            }
-        )
-    return samples
-
-
-def _decoder_ids(
-    clip: Clip, seconds: float, tokens: SpecialTokens, tokenizer: Any, timestamps: bool
-) -> list[int]:
-    def written(text: str) -> list[int]:
-        # English pieces begin with a space, as the model writes them.
-        text = text if clip.language in ("zh", "ja", "th", "lo", "my", "yue") else f" {text}"
-        ids: list[int] = tokenizer(text, add_special_tokens=False).input_ids
-        return ids
-
-    ids = [tokens.start]
-    if tokens.languages:
-        if clip.language not in tokens.languages:
-            raise NoCalibration(
-                f"Calibration language {clip.language} is not one this checkpoint knows.",
-                "Correct the manifest, or set MARLINSCRIBE_CALIBRATION_LANGUAGE.",
-            )
-        ids += [tokens.languages[clip.language], tokens.transcribe]
-    if not timestamps:
-        return [*ids, tokens.no_timestamps, *written(clip.text)]
-    for start, end, text in clip.timed or ((0.0, seconds, clip.text),):
-        ids += [tokens.first_timestamp + duration_tokens(start)]
-        ids += [*written(text), tokens.first_timestamp + duration_tokens(end)]
-    return ids
-
-
-def _batch(samples: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    return {name: torch.stack([s[name] for s in samples]) for name in samples[0]}
-
-
 def _add_key_biases(model: Any) -> None:
     """Whisper's keys have no bias, but vLLM fuses them with queries and values, which have, and
     some releases leave the missing ones uninitialised: write the zeros down."""
@@ -240,8 +184,6 @@ def _carry_over(source: Path, out: Path) -> None:
     for path in source.iterdir():
         if path.suffix in (".json", ".txt") and path.name not in _REMADE:
             shutil.copyfile(path, out / path.name)
-    if not (out / "tokenizer.json").exists():
-        WhisperProcessor.from_pretrained(source).save_pretrained(out)
 
 
 def _kind(error: BaseException) -> str:
@@ -256,9 +198,9 @@ def _kind(error: BaseException) -> str:
     return "failed"
 
 
-def main() -> int:
-    die_with_parent()
-    report = Reporter(os.fdopen(int(sys.argv[1]), "w"))
+def main(events: int) -> int:
+    """Do the job on standard input, reporting to the descriptor `events`; the exit status."""
+    report = Reporter(os.fdopen(events, "w"))
     try:
         figures = quantize(Job.model_validate_json(sys.stdin.read()), report)
     except Exception as error:
@@ -269,7 +211,3 @@ def main() -> int:
         return 1
     report("done", figures=figures)
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 _PROJECT = Path(__file__).resolve().parent.parent.parent
 _NAMED = ("llmcompressor", "compressed-tensors", "transformers")
+# OpenMP's threads spin at each barrier by default: beside another busy process, or under a CPU
+# quota, that made GPTQ's many small steps several times slower than sleeping does.
+_PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 _MEMORY_ADVICE = "Free memory, lower MARLINSCRIBE_CALIBRATION_SAMPLES, or take a smaller model."
 _KINDS: dict[str, tuple[type[StartupError], str]] = {
     "no_calibration": (NoCalibration, ""),
@@ -66,13 +69,13 @@ class Quantizer:
         events, child_events = os.pipe()
         try:
             self._child = subprocess.Popen(
-                [self._python, "-m", "app.checkpoints.quantizer", str(child_events)],
+                [self._python, "-m", "app.checkpoints.child", str(child_events), str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 pass_fds=[child_events],
                 text=True,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(path)},
+                env=_PATIENT | os.environ | {"PYTHONPATH": os.pathsep.join(path)},
                 start_new_session=True,  # a terminal's ^C is the server's to handle
             )
         finally:

@@ -23,7 +23,8 @@ GIB = 1024**3
 def free(monkeypatch):
     def set_to(size):
         monkeypatch.setattr(plan, "available_memory", lambda: size)
-        monkeypatch.setattr(plan, "_free_device_bytes", lambda: size)
+        monkeypatch.setattr(plan, "_device_memory", lambda: size and (size, 8 * GIB))
+        monkeypatch.setattr(plan, "distributions", list)
 
     return set_to
 
@@ -70,7 +71,7 @@ def test_the_demos_geometry_is_read_from_its_files():
 
 
 def test_a_card_is_not_looked_for_when_the_device_is_given(monkeypatch):
-    monkeypatch.setattr(plan, "_free_device_bytes", lambda: pytest.fail("asked"))
+    monkeypatch.setattr(plan, "_device_memory", lambda: pytest.fail("asked"))
     assert plan.pick_device("cpu") == "cpu"
 
 
@@ -79,3 +80,15 @@ def test_auto_takes_a_card_where_one_answers(free):
     assert plan.pick_device("auto") == "cuda"
     free(None)
     assert plan.pick_device("auto") == "cpu"
+
+
+def test_a_vllm_installed_for_the_cpu_runs_there_whatever_card_there_is(monkeypatch):
+    monkeypatch.setattr(plan, "_device_memory", lambda: (8 * GIB, 8 * GIB))
+    assert plan.pick_device("auto") == "cpu"
+
+
+def test_a_card_that_others_use_is_asked_for_no_more_than_is_free(free):
+    free(int(6 * GIB))
+    chosen = plan_engine(LARGE_V2, "cuda")
+    assert chosen.device_share * 8 * GIB <= 6 * GIB
+    assert chosen.kv_bytes + LARGE_V2.weight_bytes < 6 * GIB

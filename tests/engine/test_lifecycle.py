@@ -31,7 +31,7 @@ def quantizer_of(server):
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for process in descendants(server):
-            if "app.checkpoints.quantizer" in " ".join(process.cmdline()):
+            if "app.checkpoints.child" in " ".join(process.cmdline()):
                 return process
         time.sleep(0.02)
     raise AssertionError("no quantizer ran")

@@ -1,0 +1,69 @@
+"""Calibration clips as the model's inputs. Runs in the quantizer's process."""
+
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from transformers import WhisperFeatureExtractor
+
+from app.asr.tokens import SpecialTokens, duration_tokens, load_tokenizer
+from app.audio.waveform import SAMPLE_RATE
+from app.checkpoints.calibration import Clip, read
+from app.checkpoints.recipe import Calibration
+from app.errors import NoCalibration
+
+# input_features, shape (mels, 3000), and decoder_input_ids, shape (tokens,)
+Sample = dict[str, torch.Tensor]
+
+_UNSPACED = {"zh", "yue", "ja", "th", "lo", "my"}  # written without spaces between words
+
+
+def samples(folder: Path, calibration: Calibration, dtype: torch.dtype) -> list[Sample]:
+    """What the model hears and has written so far, as it will in service: every second clip
+    with timestamps, every other without. Raises NoCalibration."""
+    tokens = SpecialTokens.load(folder)
+    tokenizer = load_tokenizer(folder)
+    extractor = WhisperFeatureExtractor.from_pretrained(folder)
+    made = []
+    for number, clip in enumerate(read(calibration)):
+        wave = clip.waveform()
+        features = extractor(
+            wave.samples, sampling_rate=SAMPLE_RATE, return_tensors="pt"
+        ).input_features[0]
+        ids = _decoder_ids(clip, wave.seconds, tokens, tokenizer, number % 2 == 0)
+        made.append(
+            {
+                "input_features": features.to(dtype),
+                "decoder_input_ids": torch.tensor(ids[: tokens.max_tokens]),
+            }
+        )
+    return made
+
+
+def _decoder_ids(
+    clip: Clip, seconds: float, tokens: SpecialTokens, tokenizer: Tokenizer, timestamps: bool
+) -> list[int]:
+    def written(text: str) -> list[int]:
+        # As the model writes: English pieces begin with a space.
+        text = text if clip.language in _UNSPACED else f" {text}"
+        ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    ids = [tokens.start]
+    if tokens.languages:
+        if clip.language not in tokens.languages:
+            raise NoCalibration(
+                f"Calibration language {clip.language} is not one this checkpoint knows.",
+                "Correct the manifest, or set MARLINSCRIBE_CALIBRATION_LANGUAGE.",
+            )
+        ids += [tokens.languages[clip.language], tokens.transcribe]
+    if not timestamps:
+        return [*ids, tokens.no_timestamps, *written(clip.text)]
+    for start, end, text in clip.timed or ((0.0, seconds, clip.text),):
+        ids += [tokens.first_timestamp + duration_tokens(start)]
+        ids += [*written(text), tokens.first_timestamp + duration_tokens(end)]
+    return ids
+
+
+def batch(several: list[Sample]) -> Sample:
+    return {name: torch.stack([s[name] for s in several]) for name in several[0]}
