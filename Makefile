@@ -2,46 +2,45 @@
 # make test    lint, unit tests, and tests against a real server
 VENV ?= .venv
 VARIANT ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
-PORT ?= 8000
 RUN = $(VENV)/bin/python
-SERVE_ENV = MARLINSCRIBE_PORT=$(PORT) $(if $(MODEL),MARLINSCRIBE_MODEL="$(MODEL)") $(if $(CALIBRATION),MARLINSCRIBE_CALIBRATION="$(CALIBRATION)")
+SERVE_ENV = $(if $(PORT),MARLINSCRIBE_PORT=$(PORT)) $(if $(MODEL),MARLINSCRIBE_MODEL="$(MODEL)") $(if $(CALIBRATION),MARLINSCRIBE_CALIBRATION="$(CALIBRATION)")
 
 .PHONY: serve test lint unit engine demo-check bench-start bench-mayday bench-large env
-serve: $(VENV)/.serve
+serve: $(VENV)/.serve-$(VARIANT)
 	@exec env $(SERVE_ENV) $(VENV)/bin/marlinscribe serve
 
 test: lint unit engine
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.dev-$(VARIANT)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-unit: $(VENV)/.dev
+unit: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m pytest -m "not engine"
 
-engine: $(VENV)/.dev
+engine: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m pytest -m engine
 
-demo-check: $(VENV)/.dev
+demo-check: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.demo_check
 
-bench-start: $(VENV)/.dev
+bench-start: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.start
 
-bench-mayday: $(VENV)/.dev
+bench-mayday: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.mayday
 
-bench-large: $(VENV)/.dev
+bench-large: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.large
 
-env: $(VENV)/.dev
+env: $(VENV)/.dev-$(VARIANT)
 
 LOCKS = requirements/install.sh requirements/$(VARIANT).txt requirements/quantizer.txt pyproject.toml
-$(VENV)/.serve: $(LOCKS)
+$(VENV)/.serve-$(VARIANT): $(LOCKS)
 	@echo "Making the $(VARIANT) environment in $(VENV) (a few minutes, once)"
 	@requirements/install.sh $(VARIANT) $(VENV)
 	@touch $@
-$(VENV)/.dev: $(VENV)/.serve requirements/dev.txt
+$(VENV)/.dev-$(VARIANT): $(VENV)/.serve-$(VARIANT) requirements/dev.txt
 	@requirements/install.sh $(VARIANT) $(VENV) dev
 	@touch $@

@@ -1,6 +1,7 @@
 """From settings to a serving engine: the start-up as it happens, stage by stage."""
 
 import asyncio
+import errno
 import logging
 import time
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from app.checkpoints.quantizing import Quantizer
 from app.checkpoints.recipe import Calibration, Recipe
 from app.checkpoints.source import Source, resolve
 from app.checkpoints.store import Store
-from app.errors import BadSource, DiskFull, StartupError
+from app.errors import BadSource, CacheUnusable, DiskFull, StartupError
 from app.metrics import Metrics
 from app.process import in_daemon_thread
 from app.settings import DEMO, Settings
@@ -139,9 +140,10 @@ class BringUp:
         try:
             return self._made(source, recipe)
         except OSError as error:
-            raise DiskFull(
-                f"The cache cannot be written: {error}.",
-                "Free space, or set MARLINSCRIBE_CACHE_DIR to a disk that has some.",
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise (DiskFull if full else CacheUnusable)(
+                f"The cache in {self._settings.cache_dir} cannot be used: {error}.",
+                "Set MARLINSCRIBE_CACHE_DIR to a folder that can be written and has space.",
             ) from error
 
     def _made(self, source: Source, recipe: Recipe) -> Checkpoint:
@@ -216,5 +218,5 @@ async def _warm(transcriber: WhisperTranscriber) -> None:
 def unexpected(error: BaseException) -> StartupError:
     """A fault nobody foresaw, as the operator is told of it."""
     return StartupError(
-        f"{type(error).__name__}: {error}.", "This is a defect: the log above has its traceback."
+        f"{type(error).__name__}: {error}", "This is a defect: the log above has its traceback."
     )

@@ -16,6 +16,7 @@ MarlinscribeError
    ├─ BadSource                 no such checkpoint, not a Whisper, or one vLLM cannot serve
    ├─ NoCalibration             the recipe needs recordings that cannot be had
    ├─ DiskFull
+   ├─ CacheUnusable             not writable, or unreadable
    ├─ OutOfMemory
    ├─ QuantizerFailed           the child process ended without a checkpoint
    └─ EngineFailed              vLLM did not start
@@ -119,6 +120,10 @@ class NoCalibration(StartupError):
 
 class DiskFull(StartupError):
     code = "disk_full"
+
+
+class CacheUnusable(StartupError):
+    code = "cache_unusable"
 
 
 class OutOfMemory(StartupError):

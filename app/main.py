@@ -13,7 +13,7 @@ from app.api.context import Context, Served
 from app.asr import zygote
 from app.asr.plan import pick_device
 from app.bring_up import BringUp, unexpected
-from app.errors import EngineFailed, StartupError
+from app.errors import EngineFailed, StartupError, Unavailable
 from app.metrics import Metrics, TimingMiddleware
 from app.settings import Settings
 from app.startup import Stage, Startup
@@ -75,6 +75,8 @@ async def _serve(context: Context, bring_up: BringUp, on_failure: Callable[[], N
         raise EngineFailed("The engine's process died.", "Start the service again.")
     except StartupError as error:
         failure = error
+    except Unavailable as error:  # it died while it was warmed up
+        failure = EngineFailed(error.message, "Its log, above, may say why: often memory.")
     except Exception as error:
         log.exception("the start failed")
         failure = unexpected(error)

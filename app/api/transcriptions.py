@@ -64,7 +64,7 @@ def _language(served: Served, asked: str | None) -> str | None:
             f"{asked!r} is not a language Whisper knows: give an ISO 639-1 code such as 'zh'.",
             param="language",
         )
-    if known and code not in known:
+    if code not in known:
         names = ", ".join(sorted(known)[:12])
         raise BadField(
             f"This checkpoint does not know {asked!r}; it knows {names}.", param="language"

@@ -51,7 +51,7 @@ class WhisperTranscriber:
         self._in_flight = in_flight
 
     def languages(self) -> frozenset[str]:
-        return frozenset(self._tokens.languages)
+        return frozenset(self._tokens.languages or {"en"})
 
     async def transcribe(
         self, wave: Waveform, options: Options, on_token: Callable[[], None] = lambda: None

@@ -59,7 +59,7 @@ class Transcriber(Protocol):
         ...
 
     def languages(self) -> frozenset[str]:
-        """ISO codes the checkpoint knows; empty for an English-only one."""
+        """ISO codes the checkpoint knows; "en" alone for an English-only one."""
         ...
 
 

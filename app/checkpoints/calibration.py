@@ -1,6 +1,7 @@
 """Recordings with their words, from a manifest, a folder or the hub."""
 
 import csv
+import hashlib
 import io
 import json
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.asr.languages import code_of
 from app.audio.decode import decode
 from app.audio.waveform import Waveform
 from app.checkpoints.recipe import Calibration
@@ -32,7 +34,7 @@ class Clip:
     timed: tuple[tuple[float, float, str], ...] = ()
 
     def waveform(self) -> Waveform:
-        """Decode it. Raises NoCalibration, naming the file."""
+        """Decode it. Raises NoCalibration, naming the file, also where it is over 30 s."""
         try:
             if isinstance(self.audio, bytes):
                 return decode(io.BytesIO(self.audio), max_seconds=_WINDOW_SECONDS)
@@ -43,9 +45,25 @@ class Clip:
             raise NoCalibration(f"Calibration recording {name}: {error}", _ADVICE) from error
 
 
+def digest(calibration: Calibration) -> str:
+    """What `read` gives, as a hash; a hub source is known by its name. Raises NoCalibration."""
+    if not _path(calibration).exists():
+        return json.dumps(calibration.model_dump())
+    mark = hashlib.sha256()
+    for clip in read(calibration):
+        assert isinstance(clip.audio, Path)
+        mark.update(repr((clip.text, clip.language, clip.timed)).encode())
+        mark.update(clip.audio.read_bytes())
+    return mark.hexdigest()
+
+
+def _path(calibration: Calibration) -> Path:
+    return Path(calibration.source).expanduser()
+
+
 def read(calibration: Calibration) -> list[Clip]:
     """The first `samples` clips of the source. Raises NoCalibration."""
-    path = Path(calibration.source).expanduser()
+    path = _path(calibration)
     if path.exists():
         clips = _local(path, calibration.language)
     elif ":" in calibration.source:
@@ -72,14 +90,28 @@ def _manifest(path: Path, language: str) -> Iterator[Clip]:
     `segments`."""
     rows = _rows(path)
     for number, row in enumerate(rows, 1):
-        name, text = row.get("audio") or row.get("file_name"), row.get("text")
-        if not name or not text:
+        fields = row if isinstance(row, dict) else {}
+        name, text = fields.get("audio") or fields.get("file_name"), fields.get("text")
+        if not isinstance(name, str) or not isinstance(text, str) or not name or not text:
             raise NoCalibration(f"{path}, row {number}: no audio or no text.", _ADVICE)
         audio = path.parent / name
         if not audio.is_file():
             raise NoCalibration(f"{path}, row {number}: there is no {audio}.", _ADVICE)
-        timed = tuple((float(s), float(e), str(t)) for s, e, t in row.get("segments") or ())
-        yield Clip(audio, text, row.get("language") or language, timed)
+        yield Clip(audio, text, _language(fields.get("language") or language), _timed(fields))
+
+
+def _timed(fields: dict[str, Any]) -> tuple[tuple[float, float, str], ...]:
+    """A row's sentences with their times; () where it has none, or none that can be read."""
+    segments = fields.get("segments")
+    try:
+        return tuple((float(start), float(end), str(text)) for start, end, text in segments or ())
+    except (TypeError, ValueError):
+        return ()
+
+
+def _language(named: str) -> str:
+    """The ISO code of a language as people write it: zh-TW, Chinese."""
+    return code_of(named) or named
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -98,7 +130,7 @@ def _folder(path: Path, language: str) -> Iterator[Clip]:
     for audio in sorted(p for p in path.rglob("*") if p.suffix.lower() in _AUDIO):
         words = audio.with_suffix(".txt")
         if words.exists():
-            yield Clip(audio, words.read_text("utf-8").strip(), language)
+            yield Clip(audio, words.read_text("utf-8").strip(), _language(language))
 
 
 def _hub(calibration: Calibration) -> Iterator[Clip]:
@@ -111,8 +143,9 @@ def _hub(calibration: Calibration) -> Iterator[Clip]:
         for row in rows.cast_column("audio", Audio(decode=False)):
             if row.get("duration_ms", 0) <= _WINDOW_SECONDS * 1000:
                 audio = row["audio"]["bytes"] or Path(row["audio"]["path"]).read_bytes()
-                yield Clip(audio, row["text"], row.get("language") or calibration.language)
-    except NoCalibration:
-        raise
+                language = _language(row.get("language") or calibration.language)
+                yield Clip(audio, row["text"], language)
+    except KeyError as error:
+        raise NoCalibration(f"{calibration.source} has no column {error}.", _ADVICE) from error
     except Exception as error:  # the library's errors share no root
         raise NoCalibration(f"{calibration.source} cannot be reached: {error}", _ADVICE) from error

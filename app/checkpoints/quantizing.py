@@ -5,12 +5,10 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,6 +19,11 @@ log = logging.getLogger(__name__)
 
 _PROJECT = Path(__file__).resolve().parent.parent.parent
 _NAMED = ("llmcompressor", "compressed-tensors", "transformers")
+_OWN_VERSION = "1"  # raised when our part of quantizing changes what comes out
+_PRINT_VERSIONS = (
+    "import json, sys; from importlib.metadata import version; "
+    "print(json.dumps({name: version(name) for name in sys.argv[1:]}))"
+)
 # OpenMP's threads spin at each barrier by default: beside another busy process, or under a CPU
 # quota, that made GPTQ's many small steps several times slower than sleeping does.
 _PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
@@ -45,15 +48,26 @@ class Quantizer:
         self._stopped = False
 
     def versions(self) -> dict[str, str]:
-        """Of the packages that decide what is made. Raises QuantizerFailed if it is not there."""
-        path = [str(self._overlay)] if self._overlay else sys.path
-        found = {d.name: d.version for d in distributions(path=path) if d.name in _NAMED}
-        if "llmcompressor" not in found:
-            raise QuantizerFailed(
-                f"llm-compressor is not installed in {self._overlay}.",
-                "Run requirements/install.sh, or set MARLINSCRIBE_QUANTIZER_OVERLAY.",
+        """Of what decides the result. Raises QuantizerFailed if it is not there."""
+        try:
+            answer = subprocess.run(
+                [self._python, "-c", _PRINT_VERSIONS, *_NAMED],
+                env=self._environment(),
+                capture_output=True,
+                check=True,
             )
-        return found
+            found: dict[str, str] = json.loads(answer.stdout)
+        except (OSError, subprocess.CalledProcessError, ValueError) as error:
+            raise QuantizerFailed(
+                f"llm-compressor is not installed for {self._python}, in {self._overlay}.",
+                "Run requirements/install.sh, or set MARLINSCRIBE_QUANTIZER_PYTHON and "
+                "MARLINSCRIBE_QUANTIZER_OVERLAY to where it is.",
+            ) from error
+        return found | {"marlinscribe": _OWN_VERSION}
+
+    def _environment(self) -> dict[str, str]:
+        path = [str(p) for p in (self._overlay, _PROJECT) if p is not None]
+        return _PATIENT | os.environ | {"PYTHONPATH": os.pathsep.join(path)}
 
     def run(self, folder: Path, out: Path, recipe: Recipe, on_layer: OnLayer) -> dict[str, Any]:
         """Make the checkpoint of the source in `folder` into `out`; its figures. Blocking.
@@ -65,7 +79,6 @@ class Quantizer:
             "out": str(out),
             "recipe": recipe.model_dump(mode="json"),
         }
-        path = [str(p) for p in (self._overlay, _PROJECT) if p is not None]
         events, child_events = os.pipe()
         try:
             self._child = subprocess.Popen(
@@ -75,7 +88,7 @@ class Quantizer:
                 stderr=subprocess.STDOUT,
                 pass_fds=[child_events],
                 text=True,
-                env=_PATIENT | os.environ | {"PYTHONPATH": os.pathsep.join(path)},
+                env=self._environment(),
                 start_new_session=True,  # a terminal's ^C is the server's to handle
             )
         finally:
@@ -137,7 +150,9 @@ def _ending(status: int, error: dict[str, str], tail: deque[str]) -> StartupErro
         kind, advice = _KINDS[error["kind"]]
         if error["kind"] == "failed":
             log.error("quantizer: %s", "\n".join(tail))
-        return kind(f"Quantization failed: {error['message']}.", error.get("advice") or advice)
+        return kind(
+            f"Quantization failed: {error['message'].rstrip('.')}.", error.get("advice") or advice
+        )
     if status == -signal.SIGKILL:
         return OutOfMemory(
             "The quantizer was killed (SIGKILL): most often the kernel does so when memory is out.",

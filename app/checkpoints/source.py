@@ -1,5 +1,6 @@
 """Where a checkpoint comes from: a local folder or the hub, checked before work begins."""
 
+import errno
 import hashlib
 import json
 import re
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.errors import BadSource
+from app.errors import BadSource, DiskFull
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _WANTED = ["*.json", "*.txt", "model.safetensors", "model-*.safetensors"]
@@ -69,12 +70,7 @@ def resolve(model: str, on_download: Callable[[str], None] = lambda _: None) -> 
 
 def _snapshot(model: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     try:
         folder = Path(snapshot_download(model, allow_patterns=_WANTED))
@@ -86,7 +82,12 @@ def _snapshot(model: str) -> Path:
         ) from error
     except RepositoryNotFoundError as error:
         raise BadSource(f"The hub has no {model}.", _ADVICE) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
+    except Exception as error:  # the hub's, the network's and the disk's errors share no root
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(
+                f"{model} does not fit on the disk: {error}.",
+                "Free space, or set HF_HOME to a larger disk.",
+            ) from error
         raise BadSource(
             f"{model} cannot be downloaded and is not in the cache: {error}",
             "Check the network, or set MARLINSCRIBE_MODEL to a local folder.",
@@ -106,15 +107,16 @@ def _check(source: Source) -> None:
     if not _weights(source.folder):
         raise BadSource(f"{source.folder} holds no weights.", _ADVICE)
     if source.quantized:
-        _check_servable(source.name, config["quantization_config"])
+        _check_servable(source.name, config)
 
 
 def _weights(folder: Path) -> list[Path]:
     return [*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")]
 
 
-def _check_servable(name: str, quantization: dict[str, Any]) -> None:
+def _check_servable(name: str, config: dict[str, Any]) -> None:
     """Refuse quantized checkpoints that vLLM's Whisper cannot load."""
+    quantization = config["quantization_config"]
     advice = "Quantize it again with act-order static and one scheme for each fused projection."
     method = quantization.get("quant_method")
     if method != "compressed-tensors":
@@ -123,14 +125,26 @@ def _check_servable(name: str, quantization: dict[str, Any]) -> None:
         order = (group.get("weights") or {}).get("actorder")
         if order in ("group", "dynamic"):
             raise BadSource(f"{name} has act-order {order}, which vLLM does not load.", advice)
-    # vLLM fuses q, k and v of self-attention, and k and v of cross-attention: all or none.
-    ignored = quantization.get("ignore") or []
-    for attention, fused in (("self_attn", "qkv"), ("encoder_attn", "kv")):
-        layers: dict[str, set[str]] = {}
-        for module in ignored:
-            match = re.fullmatch(rf"(.*\.{attention})\.([qkv])_proj", module)
-            if match and match[2] in fused:
-                layers.setdefault(match[1], set()).add(match[2])
-        for layer, left_out in layers.items():
-            if left_out != set(fused):
-                raise BadSource(f"{name} quantizes only part of {layer}.", advice)
+    # vLLM fuses q, k and v of self-attention, and k and v of cross-attention: one scheme each.
+    layers = [f"encoder.layers.{i}" for i in range(config["encoder_layers"])]
+    layers += [f"decoder.layers.{i}" for i in range(config["decoder_layers"])]
+    for layer in layers:
+        for attention, projections in (("self_attn", "qkv"), ("encoder_attn", "kv")):
+            fused = f"model.{layer}.{attention}"
+            schemes = {_scheme(quantization, f"{fused}.{p}_proj") for p in projections}
+            if len(schemes) > 1:
+                raise BadSource(f"{name} gives the projections of {fused} several schemes.", advice)
+
+
+def _scheme(quantization: dict[str, Any], module: str) -> str | None:
+    """The name of the config group that a Linear is quantized by, or None."""
+
+    def matches(pattern: str) -> bool:
+        if pattern.startswith("re:"):
+            return re.match(pattern.removeprefix("re:"), module) is not None
+        return pattern in (module, "Linear")
+
+    if any(matches(pattern) for pattern in quantization.get("ignore") or ()):
+        return None
+    groups: dict[str, Any] = quantization.get("config_groups", {})
+    return next((n for n, g in groups.items() if any(map(matches, g["targets"]))), None)

@@ -21,6 +21,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from app.checkpoints.calibration import digest
 from app.checkpoints.recipe import Recipe
 from app.checkpoints.source import Source, file_sha256
 
@@ -43,12 +44,15 @@ class Entry:
 
 
 def fingerprint(source: Source, recipe: Recipe, versions: dict[str, str]) -> str:
-    """The same for the same source, recipe and quantizer; 16 hex digits."""
-    facts = {
-        "source": source.identity(),
-        "recipe": recipe.model_dump(mode="json"),
-        "versions": versions,
-    }
+    """The same for the same source, recipe, recordings and quantizer; 16 hex digits.
+
+    Raises NoCalibration.
+    """
+    steps = recipe.model_dump(mode="json")
+    if recipe.calibration is not None:
+        # What was heard, not where it lay: recordings may be added, and folders moved.
+        steps["calibration"] = digest(recipe.calibration)
+    facts = {"source": source.identity(), "recipe": steps, "versions": versions}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -140,14 +144,18 @@ def _fault(folder: Path) -> str | None:
     """What is wrong with an entry, or None."""
     try:
         files = json.loads((folder / _MANIFEST).read_text("utf-8"))["files"]
-    except (OSError, ValueError, KeyError) as error:
+        expected = {
+            folder / name: (facts["bytes"], facts["sha256"]) for name, facts in files.items()
+        }
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         return f"no readable manifest: {error}"
-    for name, facts in files.items():
-        path = folder / name
+    if not expected:
+        return "the manifest names no files"
+    for path, (size, sha256) in expected.items():
         if not path.is_file():
-            return f"{name} is missing"
-        if path.stat().st_size != facts["bytes"] or file_sha256(path) != facts["sha256"]:
-            return f"{name} does not match its hash"
+            return f"{path.name} is missing"
+        if path.stat().st_size != size or file_sha256(path) != sha256:
+            return f"{path.name} does not match its hash"
     return None
 
 

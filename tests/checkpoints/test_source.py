@@ -62,8 +62,10 @@ def test_fused_projections_share_one_scheme_or_are_refused(folder):
     whole += [f"{layer}.encoder_attn.{p}_proj" for p in "kv"]
     configure(folder, quantization_config=quantization(ignore=["proj_out", *whole]))
     assert resolve(str(folder)).quantized
+    configure(folder, quantization_config=quantization(ignore=[r"re:.*layers\.0\.self_attn.*"]))
+    assert resolve(str(folder)).quantized
     configure(folder, quantization_config=quantization(ignore=whole[1:]))
-    with pytest.raises(BadSource, match="only part of model"):
+    with pytest.raises(BadSource, match="several schemes"):
         resolve(str(folder))
 
 
