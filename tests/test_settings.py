@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from app.settings import Settings
+from app.settings import Settings, unknown_variables
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 
@@ -39,3 +39,13 @@ def test_settings_do_not_change_while_the_service_runs():
 def test_the_readmes_table_has_every_setting():
     told = set(re.findall(r"`MARLINSCRIBE_([A-Z_]+)`", README.read_text("utf-8")))
     assert {name.upper() for name in Settings.model_fields} <= told
+
+
+def test_an_empty_overlay_is_none(monkeypatch):
+    monkeypatch.setenv("MARLINSCRIBE_QUANTIZER_OVERLAY", "")
+    assert Settings().quantizer_overlay is None
+
+
+def test_a_misspelt_variable_is_found():
+    names = {"MARLINSCRIBE_MODLE": "x", "MARLINSCRIBE_MODEL": "y", "PATH": "z"}
+    assert unknown_variables(names) == ["MARLINSCRIBE_MODLE"]

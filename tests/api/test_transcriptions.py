@@ -54,6 +54,12 @@ def test_the_language_reaches_the_transcriber_as_a_code(client, transcriber, ask
     assert transcriber.asked[0][1].language == code
 
 
+def test_an_english_only_checkpoint_knows_english_alone(client, transcriber):
+    transcriber.languages = lambda: frozenset({"en"})
+    assert post(client, language="en").status_code == 200
+    assert error(post(client, language="zh")) == (400, "invalid_value", "language")
+
+
 def test_unknown_fields_are_ignored(client):
     assert post(client, something="else").status_code == 200
 

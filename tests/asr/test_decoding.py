@@ -139,3 +139,9 @@ async def test_a_recording_of_zeros_still_finishes():
     wave = Waveform(np.zeros(16_000, np.float32))
     events = [e async for e in transcriber(FakeDecoder(said)).transcribe(wave, Options())]
     assert isinstance(events[-1], Finished)
+
+
+async def test_an_english_only_checkpoint_knows_english():
+    english = SpecialTokens(**{**T.__dict__, "languages": {}})
+    only = WhisperTranscriber(FakeDecoder(said), english, str, window_seconds=30, in_flight=1)
+    assert only.languages() == {"en"}

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from app.asr.tokens import SpecialTokens, TextDecoder
+from app.asr.tokens import SpecialTokens, TextDecoder, load_tokenizer
 from app.errors import BadSource
 from app.settings import DEMO
 
@@ -78,3 +78,49 @@ def test_text_leaves_special_tokens_and_timestamps_out():
     assert (
         text_of([tokens.first_timestamp, *ids, tokens.first_timestamp + 9, 902]) == " Mayday 求救"
     )
+
+
+@pytest.fixture
+def older(folder):
+    """The same tokenizer as tools wrote it before tokenizer.json."""
+    whole = json.loads((folder / "tokenizer.json").read_text())
+    added = {entry["content"]: entry["id"] for entry in whole["added_tokens"]}
+    merges = ["#version: 0.2", *(" ".join(pair) for pair in whole["model"]["merges"])]
+    vocabulary = {t: i for t, i in whole["model"]["vocab"].items() if t not in added}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    (folder / "merges.txt").write_text("\n".join(merges))
+    (folder / "added_tokens.json").write_text(json.dumps(added))
+    (folder / "tokenizer.json").unlink()
+    return folder
+
+
+def test_an_older_tokenizer_means_the_same(older):
+    ours, theirs = load_tokenizer(CHECKPOINT), load_tokenizer(older)
+    for text in (" Mayday, mayday.", "求救，這裡是藍鷺號。"):
+        assert theirs.encode(text).ids == ours.encode(text, add_special_tokens=False).ids
+    assert SpecialTokens.load(older) == SpecialTokens.load(CHECKPOINT)
+    assert TextDecoder(older, SpecialTokens.load(older))([5, 6, 1200]) == ours.decode([5, 6])
+
+
+def test_a_vocabulary_that_does_not_list_its_timestamps_has_them_all_the_same(older):
+    added = json.loads((older / "added_tokens.json").read_text())
+    kept = {content: i for content, i in added.items() if i < 1007}
+    (older / "added_tokens.json").write_text(json.dumps(kept))
+    assert SpecialTokens.load(older).first_timestamp == 1007
+
+
+def test_no_speech_may_be_called_no_captions(older):
+    added = json.loads((older / "added_tokens.json").read_text())
+    added["<|nocaptions|>"] = added.pop("<|nospeech|>")
+    (older / "added_tokens.json").write_text(json.dumps(added))
+    assert SpecialTokens.load(older).no_speech == 1005
+
+
+def test_without_a_generation_config_the_vocabularys_size_tells_english_only(folder):
+    (folder / "generation_config.json").unlink()
+    rewrite(folder / "config.json", vocab_size=51_864)
+    assert SpecialTokens.load(folder).languages == {}
+    rewrite(folder / "config.json", vocab_size=51_865, suppress_tokens=[3])
+    tokens = SpecialTokens.load(folder)
+    assert len(tokens.languages) == 99
+    assert 3 in tokens.suppressed

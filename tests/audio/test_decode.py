@@ -132,3 +132,44 @@ def test_a_cancelled_decode_stops():
     cancelled.set()
     with pytest.raises(Cancelled):
         decode(io.BytesIO(encode(tone(1))), max_seconds=60, cancelled=cancelled)
+
+
+def test_a_truncated_wav_says_where_it_breaks_off():
+    whole = encode(tone(8))
+    with pytest.raises(TruncatedAudio, match="breaks off"):
+        decoded(whole[: len(whole) // 2])
+
+
+def test_a_cut_of_more_than_a_second_is_never_silent():
+    whole = encode(tone(60), "flac", "flac", 16_000)
+    with pytest.raises(TruncatedAudio):
+        decoded(whole[: int(len(whole) * 0.97)])
+
+
+def test_an_mp3_that_says_nothing_of_its_length_is_taken_as_it_is():
+    """Variable bitrate, no Xing frame: FFmpeg guesses 20 s and more from the quiet beginning."""
+    quiet, loud = silence(10), np.random.default_rng(0).normal(0, 0.3, 10 * SAMPLE_RATE)
+    samples = np.concatenate([quiet, loud.astype(np.float32), quiet])
+    content = encode(
+        samples, "mp3", "mp3", 44_100,
+        container_options={"write_xing": "0"}, codec_options={"q": "9"},
+    )  # fmt: skip
+    assert decoded(content).seconds == pytest.approx(30, abs=0.2)
+
+
+def test_chained_ogg_streams_are_heard_to_the_end():
+    assert decoded(encode(tone(3), "ogg", "libopus", 48_000) * 2).seconds == pytest.approx(
+        6, abs=0.2
+    )
+
+
+def test_a_chain_that_ffmpeg_cannot_follow_is_refused_and_not_cut_short():
+    mono = encode(tone(3), "ogg", "libopus", 48_000)
+    stereo = encode(tone(3), "ogg", "libopus", 48_000, "stereo")
+    with pytest.raises(UndecodableAudio, match=r"beyond 3\.\d s"):
+        decoded(mono + stereo)
+
+
+def test_an_mp3_whose_channels_change_is_heard_to_the_end():
+    mono, stereo = (encode(tone(3), "mp3", "mp3", 44_100, layout) for layout in ("mono", "stereo"))
+    assert decoded(mono + stereo).seconds == pytest.approx(6, abs=0.3)

@@ -45,3 +45,15 @@ def test_a_window_knows_its_offset_in_milliseconds():
 def test_in_silence_windows_are_as_long_as_they_can_be():
     windows = list(cut(Waveform(silence(90)), 30))
     assert len(windows) <= 4
+
+
+def test_a_recording_just_over_the_limit_leaves_no_sliver():
+    windows = list(cut(Waveform(silence(30.02)), 30))
+    assert [len(w.samples) / SAMPLE_RATE >= 0.99 for w in windows] == [True, True]
+
+
+def test_a_faint_dip_in_steady_noise_is_found():
+    noise = np.random.default_rng(0).normal(0, 0.1, 40 * SAMPLE_RATE).astype(np.float32)
+    noise[27 * SAMPLE_RATE : 27 * SAMPLE_RATE + SAMPLE_RATE // 2] *= 0.75
+    first, _ = cut(Waveform(noise), 30)
+    assert 27 <= len(first.samples) / SAMPLE_RATE <= 27.5

@@ -2,10 +2,11 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 
-from app.checkpoints.calibration import read
+from app.checkpoints.calibration import digest, read
 from app.checkpoints.recipe import Calibration
 from app.errors import NoCalibration
 from app.settings import DEMO
@@ -85,3 +86,34 @@ def test_a_source_that_is_not_there_says_what_to_do(source):
 def test_an_empty_folder_holds_nothing_to_calibrate_on(tmp_path):
     with pytest.raises(NoCalibration, match="no recordings with text"):
         read(Calibration(source=str(tmp_path)))
+
+
+def test_languages_may_be_named_as_people_name_them(folder):
+    rows = [{"audio": "a.wav", "text": "x", "language": name} for name in ("zh-TW", "Chinese")]
+    (folder / "manifest.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert [clip.language for clip in read(Calibration(source=str(folder)))] == ["zh", "zh"]
+
+
+@pytest.mark.parametrize("row", ["3", "[]", '{"audio": 1, "text": 2}'])
+def test_rows_of_another_kind_are_named(folder, row):
+    (folder / "manifest.jsonl").write_text(row)
+    with pytest.raises(NoCalibration, match="row 1"):
+        read(Calibration(source=str(folder)))
+
+
+def test_a_recording_over_30_s_is_named(folder):
+    (folder / "a.wav").write_bytes(encode(tone(31), rate=8_000))
+    (folder / "a.txt").write_text("x")
+    (clip,) = read(Calibration(source=str(folder)))
+    with pytest.raises(NoCalibration, match=r"a\.wav.*longer than 30 s"):
+        clip.waveform()
+
+
+def test_the_digest_is_of_what_is_heard_and_not_of_where_it_lies(folder, tmp_path_factory):
+    (folder / "a.txt").write_text("one")
+    before = digest(Calibration(source=str(folder)))
+    moved = tmp_path_factory.mktemp("moved") / "there"
+    shutil.copytree(folder, moved)
+    assert digest(Calibration(source=str(moved))) == before
+    (moved / "b.txt").write_text("two")
+    assert digest(Calibration(source=str(moved))) != before

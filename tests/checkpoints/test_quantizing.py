@@ -2,15 +2,18 @@
 
 import os
 import stat
+import subprocess
 import sys
 import threading
 import time
 
+import psutil
 import pytest
 
 from app.checkpoints.quantizing import Quantizer
 from app.checkpoints.recipe import Recipe
 from app.errors import DiskFull, NoCalibration, OutOfMemory, QuantizerFailed
+from app.settings import Settings
 
 RECIPE = Recipe(method="rtn", act_order="none")
 
@@ -106,3 +109,33 @@ def test_no_descriptor_is_left_open(quantizer, tmp_path):
     with pytest.raises(QuantizerFailed):
         run(quantizer("sys.exit(1)"), tmp_path)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_an_interpreter_that_is_not_there_says_so():
+    with pytest.raises(QuantizerFailed, match="/no/python"):
+        Quantizer("/no/python", None).versions()
+
+
+def test_the_versions_are_those_of_the_overlay():
+    settings = Settings()
+    found = Quantizer(settings.quantizer_python, settings.quantizer_overlay).versions()
+    assert found["llmcompressor"] == "0.14.0.1"
+    assert found["compressed-tensors"] == "0.19.0"
+
+
+def test_the_child_dies_with_its_server_even_before_it_has_loaded_anything(tmp_path):
+    """A server killed during the child's imports leaves no orphan."""
+    start = (
+        "import subprocess, sys, os, time\n"
+        "child = subprocess.Popen([sys.executable, '-m', 'app.checkpoints.child', '1',"
+        " str(os.getpid())], stdin=subprocess.PIPE)\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(60)"
+    )
+    server = subprocess.Popen([sys.executable, "-c", start], stdout=subprocess.PIPE, text=True)
+    with server:
+        child = psutil.Process(int(server.stdout.readline()))
+        time.sleep(0.3)
+        server.kill()
+    gone, _ = psutil.wait_procs([child], timeout=10)
+    assert gone

@@ -82,6 +82,8 @@ DAMAGES = {
     "a changed byte": lambda folder: (folder / "model.safetensors").write_bytes(b"mabe"),
     "a missing file": lambda folder: (folder / "model.safetensors").unlink(),
     "a cut manifest": lambda folder: (folder / "manifest.json").write_text('{"files": {'),
+    "a manifest of another kind": lambda folder: (folder / "manifest.json").write_text("[]"),
+    "a manifest of nothing": lambda folder: (folder / "manifest.json").write_text('{"files": {}}'),
     "no manifest": lambda folder: (folder / "manifest.json").unlink(),
 }
 

@@ -1,0 +1,33 @@
+"""Work in threads that nothing waits for."""
+
+import asyncio
+import threading
+
+import pytest
+
+from app.process import in_daemon_thread
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_the_result_or_the_error_comes_back():
+    assert await in_daemon_thread(lambda a: a + 1, 2) == 3
+    with pytest.raises(ZeroDivisionError):
+        await in_daemon_thread(lambda: 1 / 0)
+
+
+async def test_cancelling_does_not_wait_for_the_thread():
+    release, ended = threading.Event(), threading.Event()
+
+    def work():
+        release.wait(30)
+        ended.set()
+
+    task = asyncio.create_task(in_daemon_thread(work))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not ended.is_set()
+    release.set()
+    assert await asyncio.to_thread(ended.wait, 10)
