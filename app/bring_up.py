@@ -12,9 +12,10 @@ import numpy as np
 
 from app.asr.decoding import WhisperTranscriber
 from app.asr.plan import Device, EnginePlan, Geometry, plan_engine, weight_bytes
+from app.asr.rules import WindowRules
 from app.asr.tokens import SpecialTokens, TextDecoder
-from app.asr.transcript import Options
-from app.audio.waveform import SAMPLE_RATE, Waveform
+from app.audio.waveform import SAMPLE_RATE
+from app.audio.windows import Window, quietest
 from app.checkpoints.quantizing import Quantizer
 from app.checkpoints.recipe import Calibration, Recipe
 from app.checkpoints.source import Source, resolve
@@ -109,7 +110,7 @@ class BringUp:
             # Twice what decodes at once keeps the engine busy while answers are rendered.
             in_flight=2 * plan.windows,
         )
-        await _warm(transcriber)
+        await _warm(self._engine)
         kernels = await self._engine.linear_kernels()
         service = Service(checkpoint, self._engine, transcriber, kernels, int(time.time()))
         log.info(
@@ -208,11 +209,12 @@ def recipe_for(settings: Settings, source: Source, device: Device) -> Recipe:
     )
 
 
-async def _warm(transcriber: WhisperTranscriber) -> None:
-    """A second of faint noise through everything, so that no client pays for first calls."""
+async def _warm(engine: "VllmEngine") -> None:
+    """A second of faint noise through what is slow the first time, so that no client pays for
+    it; a few tokens of it, for a model may find a great deal to say about noise."""
     noise = np.random.default_rng(0).normal(0, 1e-3, SAMPLE_RATE).astype(np.float32)
-    async for _ in transcriber.transcribe(Waveform(noise), Options()):
-        pass
+    await asyncio.to_thread(quietest, noise, 0, len(noise))  # imports librosa
+    await engine.decode(Window(0, noise), WindowRules(), 0.0, lambda: None, max_tokens=4)
 
 
 def unexpected(error: BaseException) -> StartupError:

@@ -101,12 +101,19 @@ class VllmEngine:
         self._llm.shutdown(timeout=5)
 
     async def decode(
-        self, window: Window, rules: WindowRules, temperature: float, on_token: Callable[[], None]
+        self,
+        window: Window,
+        rules: WindowRules,
+        temperature: float,
+        on_token: Callable[[], None],
+        max_tokens: int | None = None,
     ) -> Decoded:
-        """Decode one window of at most 30 s. Raises EngineDied; cancelling aborts the request."""
+        """Decode one window of at most 30 s, into all the tokens the model has room for unless
+        `max_tokens` says less. Raises EngineDied; cancelling aborts the request."""
+        sampling = self._sampling(rules, temperature, max_tokens or self._tokens.max_tokens - 1)
         self._metrics.in_flight.inc()
         try:
-            output = await self._generate(window, rules, temperature, on_token)
+            output = await self._generate(window, sampling, on_token)
         except (EngineDeadError, EngineGenerateError) as error:
             raise EngineDied("The engine stopped while decoding. Try again shortly.") from error
         finally:
@@ -114,7 +121,7 @@ class VllmEngine:
         return _decoded(self._tokens, rules, temperature, output)
 
     async def _generate(
-        self, window: Window, rules: WindowRules, temperature: float, on_token: Callable[[], None]
+        self, window: Window, sampling: SamplingParams, on_token: Callable[[], None]
     ) -> Any:
         prompt = {
             "encoder_prompt": {
@@ -126,9 +133,8 @@ class VllmEngine:
         parsed = parse_model_prompt(self._llm.model_config, prompt)
         (rendered,) = await self._llm.renderer.render_cmpl_async([parsed])
         output, last, tokens = None, 0.0, 0
-        async for partial in self._llm.generate(
-            rendered, self._sampling(rules, temperature), f"window-{next(self._ids)}"
-        ):
+        request_id = f"window-{next(self._ids)}"
+        async for partial in self._llm.generate(rendered, sampling, request_id):
             output, now = partial, time.perf_counter()
             arrived = len(output.outputs[0].token_ids) - tokens
             if tokens:
@@ -141,12 +147,12 @@ class VllmEngine:
         self._observe_queue(output)
         return output
 
-    def _sampling(self, rules: WindowRules, temperature: float) -> SamplingParams:
+    def _sampling(self, rules: WindowRules, temperature: float, max_tokens: int) -> SamplingParams:
         # No more candidates than can be chosen: each costs a gather at every step.
         first = forced_steps(self._tokens, rules)[:1] if self._tokens.languages else []
         return SamplingParams(
             temperature=temperature,
-            max_tokens=self._tokens.max_tokens - 1,
+            max_tokens=max_tokens,
             stop_token_ids=[self._tokens.end_of_text],
             logprob_token_ids=[self._tokens.no_speech, *itertools.chain(*first)],
             flat_logprobs=True,

@@ -15,6 +15,7 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
+from app.audio.headers import promised_seconds
 from app.audio.waveform import SAMPLE_RATE, Samples, Waveform
 from app.errors import (
     AudioTooLong,
@@ -27,10 +28,6 @@ from app.errors import (
 MIN_SECONDS = 0.1  # OpenAI's minimum: less is not speech
 # A header may promise a little more than there is: encoder padding, rounded durations.
 _TRUNCATED_SECONDS = 1.0
-# Headers of these say how much audio there is; in the others the duration is an estimate.
-_MPEG_1_RATE = 32_000  # from here on an mp3 frame holds 1152 samples, below it 576
-_OPEN_WAV = 0xFFFF_0000  # writers to a pipe put about the largest number here
-_EXACT_CONTAINERS = {"mov", "mp4", "m4a", "flac"}
 
 
 class Cancelled(Exception):
@@ -50,7 +47,7 @@ def decode(
     container = _open(file)
     with container:
         stream = _audio_stream(container)
-        promised = _promised_seconds(container, stream, file)
+        promised = promised_seconds(container, stream, file)
         samples, broken = _read(container, stream, max_seconds, cancelled)
     seconds = len(samples) / SAMPLE_RATE
     if promised and seconds < promised - _TRUNCATED_SECONDS:
@@ -105,65 +102,6 @@ def _audio_stream(container: InputContainer) -> AudioStream:
     if not container.streams.audio:
         raise UndecodableAudio("The file holds no audio stream.", param="file")
     return container.streams.audio[0]
-
-
-def _promised_seconds(
-    container: InputContainer, stream: AudioStream, file: IO[bytes]
-) -> float | None:
-    """How long the header says the stream is, where its word is worth something."""
-    names = set(container.format.name.split(","))
-    if "wav" in names:
-        return _wav_seconds(file)
-    if "mp3" in names:
-        return _mp3_seconds(file, stream.rate)
-    if not names & _EXACT_CONTAINERS or stream.duration is None or stream.time_base is None:
-        return None
-    return float(stream.duration * stream.time_base)
-
-
-def _wav_seconds(file: IO[bytes]) -> float | None:
-    """The data chunk's length by its header; FFmpeg's own figure is cut to what is there.
-
-    None where the header leaves it open, as one written to a pipe does.
-    """
-    position, rate = file.tell(), 0
-    try:
-        file.seek(12)
-        while len(head := file.read(8)) == 8:
-            name, size = head[:4], int.from_bytes(head[4:], "little")
-            if name == b"data":
-                return size / rate if rate and 0 < size < _OPEN_WAV else None
-            start = file.tell()
-            if name == b"fmt ":
-                rate = int.from_bytes(file.read(12)[8:], "little")  # bytes a second
-            file.seek(start + size + size % 2)
-        return None
-    finally:
-        file.seek(position)
-
-
-def _mp3_seconds(file: IO[bytes], rate: int) -> float | None:
-    """The length by the frame that says how many follow (Xing, Info or VBRI).
-
-    None where there is no such frame; FFmpeg then guesses from the first frames' bitrate, and
-    where several files were put end to end it guesses too.
-    """
-    position = file.tell()
-    file.seek(0)
-    head = file.read(10)
-    size = 0
-    if head[:3] == b"ID3":  # its size is written in four groups of seven bits
-        size = 10 + sum(b << shift for b, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
-    file.seek(size)
-    first = file.read(4096)
-    file.seek(position)
-    for mark, counted_at in ((b"Xing", 8), (b"Info", 8), (b"VBRI", 14)):
-        at = first.find(mark)
-        if at < 0 or (counted_at == 8 and not first[at + 7] & 1):  # flag 1: a count is there
-            continue
-        frames = int.from_bytes(first[at + counted_at : at + counted_at + 4], "big")
-        return frames * (1152 if rate >= _MPEG_1_RATE else 576) / rate
-    return None
 
 
 def _read(

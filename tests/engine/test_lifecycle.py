@@ -188,6 +188,7 @@ def test_a_quantizer_without_memory_is_told_and_the_next_start_works(tmp_path):
     quantizer = quantizer_of(server)
     server.wait_for("quantizing")
     while not server.health().get("progress"):  # imports are over, the work begins
+        assert quantizer.is_running()
         time.sleep(0.02)
     in_use = quantizer.memory_info().vms
     quantizer.rlimit(psutil.RLIMIT_AS, (in_use + 2_000_000, in_use + 2_000_000))

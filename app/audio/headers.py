@@ -1,0 +1,74 @@
+"""How long a recording says it is, where its header's word is worth something.
+
+Only used to tell a recording that was cut on its way from a whole one: what is decoded decides
+everything else.
+"""
+
+from typing import IO
+
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+
+# FFmpeg's duration of these is the header's word; of the others it may be an estimate.
+_EXACT_CONTAINERS = {"mov", "mp4", "m4a", "flac"}
+_MPEG_1_RATE = 32_000  # from here on an mp3 frame holds 1152 samples, below it 576
+_OPEN_WAV = 0xFFFF_0000  # writers to a pipe put about the largest number here
+
+
+def promised_seconds(
+    container: InputContainer, stream: AudioStream, file: IO[bytes]
+) -> float | None:
+    """Seconds, or None where the header says nothing, or only an estimate."""
+    names = set(container.format.name.split(","))
+    if "wav" in names:
+        return _wav_seconds(file)
+    if "mp3" in names:
+        return _mp3_seconds(file, stream.rate)
+    if not names & _EXACT_CONTAINERS or stream.duration is None or stream.time_base is None:
+        return None
+    return float(stream.duration * stream.time_base)
+
+
+def _wav_seconds(file: IO[bytes]) -> float | None:
+    """The data chunk's length by its header; FFmpeg's own figure is cut to what is there.
+
+    None where the header leaves it open, as one written to a pipe does.
+    """
+    position, rate = file.tell(), 0
+    try:
+        file.seek(12)
+        while len(head := file.read(8)) == 8:
+            name, size = head[:4], int.from_bytes(head[4:], "little")
+            if name == b"data":
+                return size / rate if rate and 0 < size < _OPEN_WAV else None
+            start = file.tell()
+            if name == b"fmt ":
+                rate = int.from_bytes(file.read(12)[8:], "little")  # bytes a second
+            file.seek(start + size + size % 2)
+        return None
+    finally:
+        file.seek(position)
+
+
+def _mp3_seconds(file: IO[bytes], rate: int) -> float | None:
+    """The length by the frame that says how many follow (Xing, Info or VBRI).
+
+    None where there is no such frame; FFmpeg then guesses from the first frames' bitrate, and
+    where several files were put end to end it guesses too.
+    """
+    position = file.tell()
+    file.seek(0)
+    head = file.read(10)
+    size = 0
+    if head[:3] == b"ID3":  # its size is written in four groups of seven bits
+        size = 10 + sum(b << shift for b, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+    file.seek(size)
+    first = file.read(4096)
+    file.seek(position)
+    for mark, counted_at in ((b"Xing", 8), (b"Info", 8), (b"VBRI", 14)):
+        at = first.find(mark)
+        if at < 0 or (counted_at == 8 and not first[at + 7] & 1):  # flag 1: a count is there
+            continue
+        frames = int.from_bytes(first[at + counted_at : at + counted_at + 4], "big")
+        return frames * (1152 if rate >= _MPEG_1_RATE else 576) / rate
+    return None
