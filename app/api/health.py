@@ -22,7 +22,9 @@ async def ready(context: Ctx) -> JSONResponse:
     status = context.startup.status
     if status.stage is Stage.READY and context.alive():
         return JSONResponse(status.body())
-    body = status.body() | ({"status": "failed"} if status.stage is Stage.READY else {})
+    body = status.body()
+    if status.stage is Stage.READY:  # noticed here before the watch has
+        body = {"status": Stage.FAILED.value, "reason": "The engine's process died."}
     return JSONResponse(body, 503, {"retry-after": str(status.retry_after)})
 
 

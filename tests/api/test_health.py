@@ -23,6 +23,7 @@ def test_ready_is_503_as_soon_as_the_engine_is_dead(client, context):
     context.alive = lambda: False
     answer = client.get("/health/ready")
     assert (answer.status_code, answer.json()["status"]) == (503, "failed")
+    assert "engine" in answer.json()["reason"]
     assert client.get("/v1/models").status_code == 503
 
 

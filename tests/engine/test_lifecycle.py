@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
 
 import httpx
 import psutil
@@ -193,7 +194,7 @@ def test_a_quantizer_without_memory_is_told_and_the_next_start_works(tmp_path):
     in_use = quantizer.memory_info().vms
     quantizer.rlimit(psutil.RLIMIT_AS, (in_use + 2_000_000, in_use + 2_000_000))
     body, status = failed(server)
-    assert (body["code"], status) == ("out_of_memory", 1)
+    assert (body["code"], status) == ("out_of_memory", 1), (body, server.read_log()[-2000:])
     assert checkpoints(tmp_path) == []
     assert_works(Server(cache_dir=tmp_path, **QUICK))
 
@@ -241,8 +242,9 @@ def moment(seed, longest):
 def test_kill_9_of_the_quantizer_at_any_moment_leaves_a_next_start_that_works(tmp_path, seed):
     server = Server(cache_dir=tmp_path, **QUICK)
     quantizer = quantizer_of(server)
-    time.sleep(moment(seed, 15))
-    quantizer.kill()
+    time.sleep(moment(seed, 8))
+    with suppress(psutil.NoSuchProcess):  # on a fast machine it may have ended in order
+        quantizer.kill()
     server.wait_for("failed", "ready", "loading")
     processes = descendants(server)
     server.kill()
