@@ -192,7 +192,13 @@ def _kind(error: BaseException) -> str:
         return "no_calibration"
     if getattr(error, "errno", None) == errno.ENOSPC or "no space left" in text:
         return "disk_full"
-    memory = ("out of memory", "can't allocate memory", "cannot allocate memory")
+    memory = (
+        "out of memory",
+        "can't allocate memory",
+        "cannot allocate memory",
+        "bad_alloc",
+        "could not create a primitive",  # oneDNN, when it cannot allocate
+    )
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(m in text for m in memory):
         return "out_of_memory"
     return "failed"
