@@ -1,6 +1,7 @@
 # The service in one image:
 #   docker build -t marlinscribe:gpu .                          for NVIDIA cards
 #   docker build -t marlinscribe:cpu --build-arg VARIANT=cpu .  for any x86-64 machine
+# It listens beyond its own loopback, so it wants keys: docker run -e MARLINSCRIBE_API_KEYS=… -p …
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build

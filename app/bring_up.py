@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app.asr.decoding import WhisperTranscriber
+from app.asr.hearing import Ask
 from app.asr.plan import Device, EnginePlan, Geometry, plan_engine, weight_bytes
 from app.asr.rules import WindowRules
-from app.asr.tokens import SpecialTokens, TextDecoder
+from app.asr.text import TextCodec
+from app.asr.tokens import SpecialTokens
 from app.audio.waveform import SAMPLE_RATE
 from app.audio.windows import Window, quietest
 from app.checkpoints.quantizing import Quantizer
@@ -105,12 +107,12 @@ class BringUp:
         transcriber = WhisperTranscriber(
             self._engine,
             tokens,
-            TextDecoder(checkpoint.folder, tokens),
+            TextCodec(checkpoint.folder, tokens),
             window_seconds=self._settings.window_seconds,
             # Twice what decodes at once keeps the engine busy while answers are rendered.
             in_flight=2 * plan.windows,
         )
-        await _warm(self._engine)
+        await _warm(self._engine, (tokens.start,))
         kernels = await self._engine.linear_kernels()
         service = Service(checkpoint, self._engine, transcriber, kernels, int(time.time()))
         log.info(
@@ -209,12 +211,14 @@ def recipe_for(settings: Settings, source: Source, device: Device) -> Recipe:
     )
 
 
-async def _warm(engine: "VllmEngine") -> None:
+async def _warm(engine: "VllmEngine", prompt: tuple[int, ...]) -> None:
     """A second of faint noise through what is slow the first time, so that no client pays for
     it; a few tokens of it, for a model may find a great deal to say about noise."""
     noise = np.random.default_rng(0).normal(0, 1e-3, SAMPLE_RATE).astype(np.float32)
     await asyncio.to_thread(quietest, noise, 0, len(noise))  # imports librosa
-    await engine.decode(Window(0, noise), WindowRules(), 0.0, lambda: None, max_tokens=4)
+    ask = Ask(Window(0, noise), WindowRules(), prompt)
+    async for _ in engine.decode(ask, max_tokens=4):
+        pass
 
 
 def unexpected(error: BaseException) -> StartupError:

@@ -39,8 +39,17 @@ def main(arguments: list[str] | None = None) -> int:
     transcribe_parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     transcribe_parser.add_argument("--url", default="http://127.0.0.1:8000", help="of the server")
     transcribe_parser.add_argument("--language", help="ISO code; detected if absent")
+    transcribe_parser.add_argument("--prompt", help="text that came before: sways the spelling")
     transcribe_parser.add_argument(
-        "--format", default="text", choices=["text", "json", "verbose_json"], dest="response_format"
+        "--format",
+        default="text",
+        choices=["text", "json", "verbose_json", "srt", "vtt"],
+        dest="response_format",
+    )
+    transcribe_parser.add_argument(
+        "--key",
+        default=os.environ.get("MARLINSCRIBE_API_KEYS", "").split(",")[0].strip(),
+        help="of the server; else the first of MARLINSCRIBE_API_KEYS",
     )
     transcribe_parser.set_defaults(run=transcribe)
 
@@ -55,8 +64,9 @@ def serve() -> int:
         settings = Settings()
     except ValidationError as error:
         for fault in error.errors():
-            name = f"MARLINSCRIBE_{'_'.join(map(str, fault['loc'])).upper()}"
-            console.print(f"{name}: {fault['msg']}", highlight=False, markup=False)
+            setting = "_".join(map(str, fault["loc"])).upper()
+            where = f"MARLINSCRIBE_{setting}: " if setting else ""  # not one setting's fault
+            console.print(f"{where}{fault['msg']}", highlight=False, markup=False)
         return _USAGE
     _log_to(console, settings.log_level)
     for name in unknown_variables(os.environ):
@@ -157,9 +167,10 @@ def transcribe(arguments: argparse.Namespace) -> int:
     errors, status = Console(stderr=True), _SUCCESS
     several = len(arguments.files) > 1
     timeout = httpx.Timeout(30, read=_READ_TIMEOUT, write=_READ_TIMEOUT)
+    headers = {"authorization": f"Bearer {arguments.key}"} if arguments.key else {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with (
-        httpx.Client(base_url=arguments.url, timeout=timeout) as client,
+        httpx.Client(base_url=arguments.url, timeout=timeout, headers=headers) as client,
         Progress(*columns, console=errors, disable=not several, transient=True) as progress,
     ):
         task = progress.add_task("transcribing", total=len(arguments.files))
@@ -183,8 +194,9 @@ class Refused(Exception):
 
 def _send(client: httpx.Client, path: Path, arguments: argparse.Namespace) -> str:
     fields = {"response_format": arguments.response_format}
-    if arguments.language:
-        fields["language"] = arguments.language
+    for name in ("language", "prompt"):
+        if value := getattr(arguments, name):
+            fields[name] = value
     with path.open("rb") as file:
         answer = client.post(
             "/v1/audio/transcriptions", data=fields, files={"file": (path.name, file)}

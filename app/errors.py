@@ -6,12 +6,18 @@ MarlinscribeError
 │  ├─ UndecodableAudio    400   an audio container whose stream cannot be read, or holds none
 │  ├─ TruncatedAudio      400   the container promises more audio than was sent
 │  ├─ AudioTooShort       400   under MIN_SECONDS once decoded
+│  ├─ BadBody             400   not the multipart form that was asked for
+│  ├─ WrongKey            401   no key, or none that is known
+│  ├─ AdminClosed         403   an admin route where no admin key is configured
 │  ├─ UnknownModel        404
 │  ├─ AudioTooLong        413   counted in decoded samples, not taken from a header
-│  └─ NotAudio            415   no audio or video container at all
+│  ├─ UploadTooLarge      413   counted in bytes as they arrive
+│  ├─ NotAudio            415   no audio or video container at all
+│  └─ TooManyRequests     429   as many as the settings allow are under way; carries Retry-After
 ├─ Unavailable            503   ours to mend; the answer carries Retry-After
 │  ├─ NotReady                  still starting
-│  └─ EngineDied                the engine's process is gone
+│  ├─ EngineDied                the engine's process is gone
+│  └─ UploadNotStored           no room on disk for the upload
 └─ StartupError                 the operator's to mend: what happened, and what to do about it
    ├─ BadSource                 no such checkpoint, not a Whisper, or one vLLM cannot serve
    ├─ NoCalibration             the recipe needs recordings that cannot be had
@@ -28,16 +34,19 @@ from typing import Any, ClassVar
 
 
 class MarlinscribeError(Exception):
-    """The root. `status` and `code` are what a client sees; `message` is for people."""
+    """The root. `status` and `code` are what a client sees; `message` is for people;
+    `retry_after` is in seconds, where trying again is worth it."""
 
     status: ClassVar[int] = 500
-    code: ClassVar[str] = "internal_error"
+    code: str = "internal_error"
     kind: ClassVar[str] = "server_error"
+    retry_after: int | None = None
 
-    def __init__(self, message: str, *, param: str | None = None) -> None:
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
+        self.code = code or type(self).code
 
 
 class RequestError(MarlinscribeError):
@@ -62,6 +71,21 @@ class AudioTooShort(RequestError):
     code = "audio_too_short"
 
 
+class BadBody(RequestError):
+    code = "invalid_body"
+
+
+class WrongKey(RequestError):
+    status = 401
+    code = "invalid_api_key"
+
+
+class AdminClosed(RequestError):
+    status = 403
+    code = "admin_closed"
+    kind = "permission_error"
+
+
 class UnknownModel(RequestError):
     status = 404
     code = "model_not_found"
@@ -77,9 +101,19 @@ class NotAudio(RequestError):
     code = "not_audio"
 
 
-class Unavailable(MarlinscribeError):
-    """`retry_after` is in seconds."""
+class UploadTooLarge(RequestError):
+    status = 413
+    code = "upload_too_large"
 
+
+class TooManyRequests(RequestError):
+    status = 429
+    code = "too_many_requests"
+    kind = "rate_limit_error"
+    retry_after = 2
+
+
+class Unavailable(MarlinscribeError):
     status = 503
     code = "unavailable"
     kind = "service_unavailable"
@@ -95,6 +129,10 @@ class NotReady(Unavailable):
 
 class EngineDied(Unavailable):
     code = "engine_died"
+
+
+class UploadNotStored(Unavailable):
+    code = "upload_not_stored"
 
 
 class StartupError(MarlinscribeError):

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__
-from app.api import envelope, health, models, transcriptions
+from app.api import envelope, health, models, openapi, transcriptions
 from app.api.context import Context, Served
 from app.asr import zygote
 from app.asr.plan import pick_device
@@ -23,13 +24,27 @@ log = logging.getLogger(__name__)
 
 def build_app(context: Context) -> FastAPI:
     """Routes, middleware and errors around a context; no engine."""
-    app = FastAPI(title="Marlinscribe", version=__version__)
+    app = FastAPI(
+        title="Marlinscribe",
+        version=__version__,
+        description="Speech to text on your own hardware, behind OpenAI's API.",
+    )
     app.state.context = context
     envelope.install(app)
     for router in (health.router, models.router, transcriptions.router):
         app.include_router(router)
     app.add_middleware(TimingMiddleware, metrics=context.metrics)
     app.add_middleware(envelope.RequestIdMiddleware)
+    if context.settings.cors_origins:
+        # Outermost: an error is readable to the page too, and a preflight carries no key.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=context.settings.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["x-request-id", "retry-after"],
+        )
+    openapi.install(app)
     return app
 
 

@@ -2,15 +2,19 @@
 
 import sys
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 DEMO = Path(__file__).resolve().parent.parent / "demo"
 
-Aliases = Annotated[tuple[str, ...], NoDecode]  # NoDecode: "a,b" from the environment, not JSON
+# NoDecode: "a,b" from the environment, not JSON
+Names = Annotated[tuple[str, ...], NoDecode]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode]  # SecretStr: not shown where settings are
 
 
 class Settings(BaseSettings):
@@ -21,12 +25,20 @@ class Settings(BaseSettings):
     model: str = Field(
         str(DEMO / "marine-radio"), description="Hugging Face id or local folder of a Whisper"
     )
-    model_aliases: Aliases = Field(
+    model_aliases: Names = Field(
         ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"),
         description="Other names that `model` may carry, comma-separated",
     )
     host: str = Field("127.0.0.1", description="Address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on")
+    api_keys: Secrets = Field((), description="Keys of the clients, comma-separated; none: open")
+    admin_key: SecretStr | None = Field(None, description="Key of the admin routes; none: closed")
+    allow_anonymous: bool = Field(
+        False, description="Listen beyond this machine although there are no keys"
+    )
+    cors_origins: Names = Field(
+        (), description="Web origins that browsers may call from, comma-separated; * is any"
+    )
     cache_dir: Path = Field(
         Path("~/.cache/marlinscribe"), description="Where made checkpoints are kept"
     )
@@ -58,6 +70,15 @@ class Settings(BaseSettings):
     max_audio_seconds: float = Field(
         14400, gt=0, description="Longest recording, in decoded seconds"
     )
+    max_upload_bytes: int = Field(
+        2**30, ge=1, description="Largest request body; above 1 MB it waits on disk"
+    )
+    max_requests: int = Field(
+        64, ge=1, description="Transcriptions being received or answered at once"
+    )
+    stream_heartbeat_seconds: float = Field(
+        15, gt=0, description="Longest silence of a streamed answer"
+    )
     window_seconds: float = Field(
         30, ge=2, le=30, description="Longest window the model hears at once"
     )
@@ -75,7 +96,7 @@ class Settings(BaseSettings):
         "info", description="Level of the service's own log"
     )
 
-    @field_validator("model_aliases", mode="before")
+    @field_validator("model_aliases", "api_keys", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return (
@@ -89,10 +110,28 @@ class Settings(BaseSettings):
     def _expand(cls, value: Path) -> Path:
         return value.expanduser().resolve()
 
-    @field_validator("quantizer_overlay", mode="before")
+    @field_validator("quantizer_overlay", "admin_key", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return value or None
+
+    @model_validator(mode="after")
+    def _keys_beyond_this_machine(self) -> Self:
+        if self.api_keys or self.allow_anonymous or _is_loopback(self.host):
+            return self
+        raise PydanticCustomError(
+            "keys_missing",
+            "MARLINSCRIBE_HOST={host} can be reached from other machines, and no keys are set. "
+            "Set MARLINSCRIBE_API_KEYS, or MARLINSCRIBE_ALLOW_ANONYMOUS=true to serve anyone.",
+            {"host": self.host},
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:

@@ -10,7 +10,10 @@ from app.cli import main
 
 
 class Handler(BaseHTTPRequestHandler):
+    seen = None  # the last request's key
+
     def do_POST(self):
+        Handler.seen = self.headers["authorization"]
         body = self.rfile.read(int(self.headers["content-length"]))
         if b"broken" in body:
             self.answer(400, json.dumps({"error": {"message": "not a sound"}}))
@@ -82,3 +85,11 @@ def test_a_bad_setting_is_named_and_nothing_is_started(monkeypatch, capsys):
 def test_a_server_that_is_not_there_is_an_error(files, capsys):
     assert main(["transcribe", "--url", "http://127.0.0.1:9", *files("a.wav")]) == 1
     assert "a.wav" in capsys.readouterr().err
+
+
+def test_the_key_is_sent_and_comes_from_the_servers_own_setting(url, files, capsys, monkeypatch):
+    monkeypatch.setenv("MARLINSCRIBE_API_KEYS", "first, second")
+    assert main(["transcribe", "--url", url, *files("a.wav")]) == 0
+    assert Handler.seen == "Bearer first"
+    assert main(["transcribe", "--url", url, "--key", "mine", *files("a.wav")]) == 0
+    assert Handler.seen == "Bearer mine"

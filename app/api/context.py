@@ -35,6 +35,7 @@ class Context:
     metrics: Metrics
     served: Served | None = None
     alive: Callable[[], bool] = lambda: True
+    under_way: int = 0  # transcriptions being received or answered
     decodes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_DECODES_AT_ONCE))
 
     def ready(self) -> Served:

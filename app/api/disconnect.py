@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from fastapi import Request
+from starlette.types import Receive
 
 T = TypeVar("T")
 
@@ -14,13 +14,13 @@ class ClientLeft(Exception):
     """The client closed the connection before the answer."""
 
 
-async def unless_client_leaves(request: Request, work: Coroutine[Any, Any, T]) -> T:
+async def unless_client_leaves(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     """The result of `work`; if the client leaves first, cancel it and raise ClientLeft.
 
     Call it when the body has been read: what is left to receive is the disconnect.
     """
     task = asyncio.ensure_future(work)
-    watcher = asyncio.ensure_future(_disconnected(request))
+    watcher = asyncio.ensure_future(_disconnected(receive))
     try:
         await asyncio.wait({task, watcher}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
@@ -33,6 +33,6 @@ async def unless_client_leaves(request: Request, work: Coroutine[Any, Any, T]) -
                 await future
 
 
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
         pass

@@ -7,13 +7,12 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import MarlinscribeError, RequestError, Unavailable, envelope
+from app.errors import MarlinscribeError, RequestError, WrongKey, envelope
 
 log = logging.getLogger(__name__)
 
@@ -22,34 +21,23 @@ _REQUEST_ID = re.compile(r"[\w.:-]{1,128}")
 
 def install(app: FastAPI) -> None:
     app.add_exception_handler(MarlinscribeError, _ours)
-    app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _unforeseen)
 
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, MarlinscribeError)
-    headers = {"retry-after": str(error.retry_after)} if isinstance(error, Unavailable) else {}
+    headers = {}
+    if error.retry_after is not None:
+        headers["retry-after"] = str(error.retry_after)
+    if isinstance(error, WrongKey):
+        headers["www-authenticate"] = "Bearer"
     body = envelope(error.message, kind=error.kind, code=error.code, param=error.param)
     return JSONResponse(body, error.status, headers)
 
 
-async def _invalid(request: Request, error: Exception) -> JSONResponse:
-    """FastAPI's 422 is OpenAI's 400: the first fault, with the field's name in `param`."""
-    assert isinstance(error, RequestValidationError)
-    fault = error.errors()[0]
-    param = ".".join(str(part) for part in fault["loc"][1:]) or None
-    subject = f"The field {param!r}" if param else "The request body"
-    message, code = f"{subject} is not valid: {fault['msg']}.", "invalid_value"
-    if fault["type"] == "missing":
-        message, code = f"{subject} is required.", "missing_required_parameter"
-    elif "UploadFile" in fault["msg"]:
-        message = f"{subject} must be an uploaded file, not text."
-    return JSONResponse(envelope(message, kind=RequestError.kind, code=code, param=param), 400)
-
-
 async def _http(request: Request, error: Exception) -> JSONResponse:
-    """Routing's own answers: no such path, no such method, a body that is not multipart."""
+    """Routing's own answers: no such path, no such method."""
     assert isinstance(error, HTTPException)
     codes = {404: "not_found", 405: "method_not_allowed"}
     body = envelope(

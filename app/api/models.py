@@ -1,24 +1,59 @@
 """GET /v1/models: what is served, and where it came from."""
 
-from typing import Any
+from typing import Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
+from typing_extensions import TypedDict
 
-from app.api.context import Ctx
+from app.api.context import Context, Ctx, Served
+from app.api.openapi import errors
+from app.api.security import require_key
 
-router = APIRouter(prefix="/v1", tags=["models"])
+
+class Model(TypedDict):
+    """OpenAI's fields and two of ours: `marlinscribe` holds scheme, kernels, bytes, provenance."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    aliases: list[str]
+    marlinscribe: dict[str, Any]
 
 
-@router.get("/models")
-async def models(context: Ctx) -> dict[str, Any]:
-    """OpenAI's list, one model long; `marlinscribe` holds scheme, kernels, bytes, provenance."""
+class ModelList(TypedDict):
+    object: Literal["list"]
+    data: list[Model]
+
+
+router = APIRouter(
+    prefix="/v1/models",
+    tags=["models"],
+    dependencies=[Depends(require_key)],
+    responses=errors(401, 503),
+)
+
+
+@router.get("")
+async def models(context: Ctx) -> ModelList:
+    """OpenAI's list, one model long."""
+    return ModelList(object="list", data=[_model(context, context.ready())])
+
+
+@router.get("/{model:path}", responses=errors(404))
+async def model(context: Ctx, model: str) -> Model:
+    """The served model, by its id or one of its aliases."""
     served = context.ready()
-    model = {
-        "id": served.name,
-        "object": "model",
-        "created": served.since,
-        "owned_by": "marlinscribe",
-        "aliases": list(context.settings.model_aliases),
-        "marlinscribe": served.facts,
-    }
-    return {"object": "list", "data": [model]}
+    context.check_model(served, model)
+    return _model(context, served)
+
+
+def _model(context: Context, served: Served) -> Model:
+    return Model(
+        id=served.name,
+        object="model",
+        created=served.since,
+        owned_by="marlinscribe",
+        aliases=list(context.settings.model_aliases),
+        marlinscribe=served.facts,
+    )

@@ -1,111 +1,211 @@
-"""POST /v1/audio/transcriptions: parse, call, render."""
+"""POST /v1/audio/transcriptions and /translations: parse, call, render."""
 
 import asyncio
 import threading
 import time
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Annotated, Literal
+from typing import Annotated, BinaryIO
 
-from fastapi import APIRouter, File, Form, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.requests import ClientDisconnect
 
 from app.api.context import Context, Ctx, Served
 from app.api.disconnect import ClientLeft, unless_client_leaves
-from app.asr.formats import json_body, text_body, verbose_body
+from app.api.events import DONE, Event, EventStream
+from app.api.forms import SpeechForm, TranscriptionForm, TranslationForm, parse
+from app.api.openapi import speech_route
+from app.api.security import require_key
+from app.api.uploads import read_upload
+from app.asr.formats import (
+    delta_event,
+    done_event,
+    json_body,
+    segment_event,
+    text_body,
+    verbose_body,
+    verbose_done_event,
+)
 from app.asr.languages import code_of
-from app.asr.transcript import Finished, Options
+from app.asr.subtitles import Layout, srt, vtt
+from app.asr.transcript import Finished, Joiner, Options, SegmentEvent
 from app.audio.decode import decode
 from app.audio.waveform import Waveform
-from app.errors import BadField
-
-router = APIRouter(prefix="/v1/audio", tags=["audio"])
+from app.errors import BadField, TooManyRequests
 
 _CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody is there to read it
 
 
-@router.post("/transcriptions", response_model=None)
-async def transcriptions(
-    request: Request,
-    context: Ctx,
-    file: Annotated[UploadFile, File(description="wav, mp3, flac, m4a, ogg, opus, webm, …")],
-    model: Annotated[str | None, Form()] = None,
-    language: Annotated[
-        str | None, Form(description="ISO code or name; detected if absent")
-    ] = None,
-    response_format: Annotated[Literal["json", "text", "verbose_json"], Form()] = "json",
-) -> Response:
-    """Turn a recording into text."""
-    served = context.ready()
-    context.check_model(served, model or None)
-    options = Options(language=_language(served, language))
-    try:
-        transcript = await unless_client_leaves(
-            request, _transcribe(context, served, file, options)
+async def _ready(context: Ctx) -> Served:
+    return context.ready()
+
+
+async def _slot(context: Ctx) -> AsyncGenerator[None]:
+    """One of the requests under way, from before its body is read until it is answered."""
+    if context.under_way >= context.settings.max_requests:
+        raise TooManyRequests(
+            f"{context.under_way} requests are under way, the limit of this server."
         )
-    except ClientLeft:
+    context.under_way += 1
+    try:
+        yield
+    finally:
+        context.under_way -= 1
+
+
+Ready = Annotated[Served, Depends(_ready)]
+
+# In this order, and all before the body is read: who asks, whether we can, whether there is room.
+router = APIRouter(
+    prefix="/v1/audio",
+    tags=["audio"],
+    dependencies=[Depends(require_key), Depends(_ready), Depends(_slot)],
+)
+
+
+@router.post("/transcriptions", **speech_route(TranscriptionForm))
+async def transcriptions(request: Request, context: Ctx, served: Ready) -> Response:
+    """Turn a recording into text, in the language that is spoken.
+
+        curl -F file=@mayday.mp3 http://localhost:8000/v1/audio/transcriptions
+
+    Lists may be sent as `include[]=…` or `include=…`. Fields that are not known are ignored.
+    """
+    return await _answer(request, context, served, TranscriptionForm)
+
+
+@router.post("/translations", **speech_route(TranslationForm))
+async def translations(request: Request, context: Ctx, served: Ready) -> Response:
+    """Turn a recording into English text, with a checkpoint that was trained to.
+
+    curl -F file=@mayday.mp3 http://localhost:8000/v1/audio/translations
+    """
+    return await _answer(request, context, served, TranslationForm)
+
+
+async def _answer(
+    request: Request, context: Context, served: Served, kind: type[SpeechForm]
+) -> Response:
+    try:
+        async with read_upload(request, context.settings.max_upload_bytes) as upload:
+            form = parse(kind, upload.fields)
+            context.check_model(served, form.model)
+            options = _options(served, form)
+            started = time.perf_counter()
+            wave = await unless_client_leaves(request.receive, _decode(context, upload.file))
+        context.metrics.decode.observe(time.perf_counter() - started)
+        events = _events(context, served, wave, options, started)
+        if form.stream:
+            return EventStream(
+                _told(events, form),
+                heartbeat_seconds=context.settings.stream_heartbeat_seconds,
+                on_abort=context.metrics.aborted.inc,
+            )
+        return _body(form, await unless_client_leaves(request.receive, _last(events)))
+    except (ClientLeft, ClientDisconnect):
         context.metrics.aborted.inc()
         return Response(status_code=_CLIENT_CLOSED_REQUEST)
-    match response_format:
-        case "json":
-            return JSONResponse(json_body(transcript))
-        case "verbose_json":
-            return JSONResponse(verbose_body(transcript))
-        case "text":
-            return PlainTextResponse(text_body(transcript))
 
 
-def _language(served: Served, asked: str | None) -> str | None:
-    """The ISO code asked for, or None. Raises BadField."""
-    if not asked:
-        return None
+def _options(served: Served, form: SpeechForm) -> Options:
+    if not isinstance(form, TranscriptionForm):
+        return Options(translate=True, temperature=form.temperature, prompt=form.prompt)
+    asked = (form.language,) if form.language else form.languages
+    param = "language" if form.language else "languages"
+    return Options(
+        languages=tuple(dict.fromkeys(_language(served, name, param) for name in asked)),
+        temperature=form.temperature,
+        prompt=form.prompt,
+        keywords=form.keywords,
+        logprobs="logprobs" in form.include,
+    )
+
+
+def _language(served: Served, asked: str, param: str) -> str:
+    """The ISO code asked for. Raises BadField."""
     code, known = code_of(asked), served.transcriber.languages()
     if code is None:
         raise BadField(
             f"{asked!r} is not a language Whisper knows: give an ISO 639-1 code such as 'zh'.",
-            param="language",
+            param=param,
         )
     if code not in known:
         names = ", ".join(sorted(known)[:12])
-        raise BadField(
-            f"This checkpoint does not know {asked!r}; it knows {names}.", param="language"
-        )
+        raise BadField(f"This checkpoint does not know {asked!r}; it knows {names}.", param=param)
     return code
 
 
-async def _transcribe(
-    context: Context, served: Served, file: UploadFile, options: Options
-) -> Finished:
-    started = time.perf_counter()
-    wave = await _decode(context, file)
-    context.metrics.decode.observe(time.perf_counter() - started)
+async def _decode(context: Context, file: BinaryIO) -> Waveform:
+    """In a thread, a few at a time; a client that leaves stops it at the next frame."""
+    cancelled = threading.Event()
+    limit = context.settings.max_audio_seconds
+    async with context.decodes:
+        try:
+            return await asyncio.to_thread(decode, file, max_seconds=limit, cancelled=cancelled)
+        finally:
+            cancelled.set()
 
-    first = True
+
+async def _events(
+    context: Context, served: Served, wave: Waveform, options: Options, started: float
+) -> AsyncGenerator[SegmentEvent | Finished]:
+    """The transcriber's, measured on their way."""
+    metrics, first = context.metrics, True
 
     def on_token() -> None:
         nonlocal first
         if first:
-            context.metrics.first_token.observe(time.perf_counter() - started)
+            metrics.first_token.observe(time.perf_counter() - started)
             first = False
 
-    events = served.transcriber.transcribe(wave, options, on_token)
+    async with aclosing(served.transcriber.transcribe(wave, options, on_token)) as events:
+        async for event in events:
+            if isinstance(event, Finished):
+                metrics.audio_seconds.inc(event.duration_s)
+                metrics.rtfx.observe(event.duration_s / (time.perf_counter() - started))
+            yield event
+
+
+async def _last(events: AsyncGenerator[SegmentEvent | Finished]) -> Finished:
     async with aclosing(events):
         async for event in events:
             if isinstance(event, Finished):
-                context.metrics.audio_seconds.inc(event.duration_s)
-                context.metrics.rtfx.observe(event.duration_s / (time.perf_counter() - started))
                 return event
     raise AssertionError("a transcriber ends with Finished")
 
 
-async def _decode(context: Context, file: UploadFile) -> Waveform:
-    """In a thread, a few at a time; a client that leaves stops it at the next frame."""
-    cancelled = threading.Event()
+async def _told(
+    events: AsyncGenerator[SegmentEvent | Finished], form: SpeechForm
+) -> AsyncGenerator[Event]:
+    joiner, number, logprobs = Joiner(), 0, _wants_logprobs(form)
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, SegmentEvent):
+                yield delta_event(joiner.add(event.text), event, logprobs=logprobs)
+                yield segment_event(number, event)
+                number += 1
+            elif form.response_format == "verbose_json":
+                yield verbose_done_event(event)
+            else:
+                yield done_event(event, logprobs=logprobs)
+    yield DONE
 
-    limit = context.settings.max_audio_seconds
-    async with context.decodes:
-        try:
-            return await asyncio.to_thread(
-                decode, file.file, max_seconds=limit, cancelled=cancelled
-            )
-        finally:
-            cancelled.set()
+
+def _body(form: SpeechForm, transcript: Finished) -> Response:
+    layout = Layout(form.max_line_width, form.max_line_count)
+    match form.response_format:
+        case "json":
+            return JSONResponse(json_body(transcript, logprobs=_wants_logprobs(form)))
+        case "verbose_json":
+            return JSONResponse(verbose_body(transcript))
+        case "text":
+            return PlainTextResponse(text_body(transcript))
+        case "srt":
+            return PlainTextResponse(srt(transcript.segments, layout))
+        case "vtt":
+            return PlainTextResponse(vtt(transcript.segments, layout), media_type="text/vtt")
+
+
+def _wants_logprobs(form: SpeechForm) -> bool:
+    return isinstance(form, TranscriptionForm) and "logprobs" in form.include

@@ -1,34 +1,20 @@
 """A recording's windows, decoded together and told in order."""
 
 import asyncio
-import logging
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import Protocol
 
+from app.asr.hearing import Ask, FirstImpression, Heard, Listener, WindowDecoder
+from app.asr.prompt import prompt_ids
 from app.asr.rules import WindowRules
-from app.asr.segments import Decoded, segments_of
-from app.asr.tokens import SpecialTokens, TextDecoder
-from app.asr.transcript import Finished, Options, Segment, join
+from app.asr.text import TextCodec
+from app.asr.tokens import SpecialTokens
+from app.asr.transcript import Finished, Options, Segment, SegmentEvent, join
 from app.audio.waveform import Waveform
 from app.audio.windows import Window, cut
 
-log = logging.getLogger(__name__)
-
-# openai/whisper `transcribe.py`: silence is what the model calls silence and is unsure about.
-_NO_SPEECH_PROB = 0.6
-_NO_SPEECH_LOGPROB = -1.0
-
-
-class WindowDecoder(Protocol):
-    """What decodes one window: the engine."""
-
-    async def decode(
-        self, window: Window, rules: WindowRules, temperature: float, on_token: Callable[[], None]
-    ) -> Decoded:
-        """Raises EngineDied. Cancelling it aborts the engine's request."""
-        ...
+_Event = SegmentEvent | Heard
 
 
 class WhisperTranscriber:
@@ -38,15 +24,15 @@ class WhisperTranscriber:
         self,
         decoder: WindowDecoder,
         tokens: SpecialTokens,
-        text_of: TextDecoder,
+        text: TextCodec,
         *,
         window_seconds: float,
         in_flight: int,
     ) -> None:
         """`in_flight` bounds how many windows of one recording are in the engine at once."""
-        self._decoder = decoder
+        self._listener = Listener(decoder, tokens, text)
         self._tokens = tokens
-        self._text_of = text_of
+        self._text = text
         self._window_seconds = window_seconds
         self._in_flight = in_flight
 
@@ -55,48 +41,72 @@ class WhisperTranscriber:
 
     async def transcribe(
         self, wave: Waveform, options: Options, on_token: Callable[[], None] = lambda: None
-    ) -> AsyncGenerator[Segment | Finished]:
+    ) -> AsyncGenerator[SegmentEvent | Finished]:
         windows = await asyncio.to_thread(lambda: list(cut(wave, self._window_seconds)))
-        heard: defaultdict[str, float] = defaultdict(float)
+        impressions: list[FirstImpression] = []
         segments: list[Segment] = []
-        async with aclosing(self._decode_all(windows, options, on_token)) as results:
-            async for window, decoded in results:
-                for language, probability in decoded.languages.items():
-                    heard[language] += probability * (1 - decoded.no_speech_prob)
-                for segment in self._segments(window, decoded):
-                    segments.append(segment)
-                    yield segment
-        language = options.language or (max(heard, key=lambda code: heard[code], default="en"))
-        text = join([segment.text for segment in segments])
-        yield Finished(language, wave.seconds, text, tuple(segments))
+        async with aclosing(self._hear_all(windows, options, on_token)) as events:
+            async for event in events:
+                if isinstance(event, Heard):
+                    impressions.append(event.first)
+                    segments += event.segments
+                else:
+                    yield event
+        yield Finished(
+            _language(options, impressions),
+            wave.seconds,
+            join(segment.spoken.text for segment in segments),
+            tuple(segments),
+            translated=options.translate,
+        )
 
-    async def _decode_all(
+    async def _hear_all(
         self, windows: list[Window], options: Options, on_token: Callable[[], None]
-    ) -> AsyncGenerator[tuple[Window, Decoded]]:
-        """All windows in flight together, their results in order."""
+    ) -> AsyncGenerator[_Event]:
+        """All windows in flight together; what each has to tell waits for its turn."""
         gate = asyncio.Semaphore(self._in_flight)
-        rules = WindowRules(language=options.language if self._tokens.languages else None)
+        queues: list[asyncio.Queue[_Event | Exception | None]] = [asyncio.Queue() for _ in windows]
 
-        async def decode(window: Window) -> Decoded:
-            async with gate:
-                return await self._decoder.decode(window, rules, options.temperature, on_token)
+        async def hear(ask: Ask, queue: asyncio.Queue[_Event | Exception | None]) -> None:
+            try:
+                async with gate, aclosing(self._listener.hear(ask, on_token)) as events:
+                    async for event in events:
+                        queue.put_nowait(event)
+                queue.put_nowait(None)
+            except Exception as error:  # raised where the windows are told
+                queue.put_nowait(error)
 
-        tasks = [asyncio.create_task(decode(window)) for window in windows]
+        asks = self._asks(windows, options)
+        tasks = [
+            asyncio.create_task(hear(ask, queue)) for ask, queue in zip(asks, queues, strict=True)
+        ]
         try:
-            for window, task in zip(windows, tasks, strict=True):
-                yield window, await task
+            for queue in queues:
+                while (event := await queue.get()) is not None:
+                    if isinstance(event, Exception):
+                        raise event
+                    yield event
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _segments(self, window: Window, decoded: Decoded) -> list[Segment]:
-        silent = decoded.no_speech_prob > _NO_SPEECH_PROB
-        if silent and decoded.avg_logprob < _NO_SPEECH_LOGPROB:
-            return []
-        if not decoded.complete:
-            log.warning(
-                "window at %.1f s: the model wrote up to its token limit without an end",
-                window.start_ms / 1000,
-            )
-        return segments_of(decoded, window, self._tokens, self._text_of)
+    def _asks(self, windows: list[Window], options: Options) -> list[Ask]:
+        """Every window gets the prompt: names and spellings hold for the whole recording."""
+        prompt = prompt_ids(self._tokens, self._text, options.prompt, options.keywords)
+        rules = WindowRules(
+            languages=options.languages if self._tokens.languages else (),
+            translate=options.translate,
+        )
+        return [Ask(w, rules, prompt, options.temperature, options.logprobs) for w in windows]
+
+
+def _language(options: Options, impressions: list[FirstImpression]) -> str:
+    """What most of the speech is in; windows without speech have no say."""
+    if len(options.languages) == 1:
+        return options.languages[0]
+    heard: defaultdict[str, float] = defaultdict(float)
+    for impression in impressions:
+        for language, probability in impression.languages.items():
+            heard[language] += probability * (1 - impression.no_speech_prob)
+    return max(heard, key=lambda code: heard[code], default="en")

@@ -5,11 +5,11 @@ import logging
 import math
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vllm import SamplingParams
 from vllm.engine.arg_utils import AsyncEngineArgs
@@ -20,18 +20,23 @@ from vllm.v1.engine import utils as engine_utils
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
+from app.asr.hearing import Ask, FirstImpression, Step
 from app.asr.plan import EnginePlan
-from app.asr.rules import WindowRules, forced_steps
+from app.asr.rules import forced_steps
 from app.asr.rules_vllm import EXTRA_ARG, WhisperLogitsProcessor
-from app.asr.segments import Decoded
 from app.asr.tokens import SpecialTokens
 from app.asr.worker_extension import WorkerExtension
 from app.audio.waveform import SAMPLE_RATE
-from app.audio.windows import Window
 from app.errors import EngineDied, EngineFailed
 from app.metrics import Metrics
 
 log = logging.getLogger(__name__)
+
+_ENDS: dict[str | None, Literal["text", "limit"] | None] = {
+    None: None,
+    "stop": "text",
+    "length": "limit",
+}
 
 
 class VllmEngine:
@@ -100,89 +105,85 @@ class VllmEngine:
         self._stopped = True
         self._llm.shutdown(timeout=5)
 
-    async def decode(
-        self,
-        window: Window,
-        rules: WindowRules,
-        temperature: float,
-        on_token: Callable[[], None],
-        max_tokens: int | None = None,
-    ) -> Decoded:
+    async def decode(self, ask: Ask, max_tokens: int | None = None) -> AsyncGenerator[Step]:
         """Decode one window of at most 30 s, into all the tokens the model has room for unless
-        `max_tokens` says less. Raises EngineDied; cancelling aborts the request."""
-        sampling = self._sampling(rules, temperature, max_tokens or self._tokens.max_tokens - 1)
+        `max_tokens` says less. Raises EngineDied; closing it aborts the request."""
+        room = self._tokens.max_tokens - len(ask.prompt)
+        sampling = self._sampling(ask, min(room, max_tokens or room))
+        forced = len(forced_steps(self._tokens, ask.rules))
         self._metrics.in_flight.inc()
         try:
-            output = await self._generate(window, sampling, on_token)
+            async with aclosing(self._outputs(ask, sampling)) as outputs:
+                arrived = 0
+                async for output in outputs:
+                    yield self._step(output, forced, arrived)
+                    arrived += len(output.token_ids)
         except (EngineDeadError, EngineGenerateError) as error:
             raise EngineDied("The engine stopped while decoding. Try again shortly.") from error
         finally:
             self._metrics.in_flight.dec()
-        return _decoded(self._tokens, rules, temperature, output)
 
-    async def _generate(
-        self, window: Window, sampling: SamplingParams, on_token: Callable[[], None]
-    ) -> Any:
+    async def _outputs(self, ask: Ask, sampling: SamplingParams) -> AsyncGenerator[Any]:
+        """vLLM's CompletionOutputs, each with what came since the one before."""
         prompt = {
             "encoder_prompt": {
                 "prompt": "",
-                "multi_modal_data": {"audio": (window.samples, SAMPLE_RATE)},
+                "multi_modal_data": {"audio": (ask.window.samples, SAMPLE_RATE)},
             },
-            "decoder_prompt": {"prompt_token_ids": [self._tokens.start]},
+            "decoder_prompt": {"prompt_token_ids": list(ask.prompt)},
         }
         parsed = parse_model_prompt(self._llm.model_config, prompt)
         (rendered,) = await self._llm.renderer.render_cmpl_async([parsed])
-        output, last, tokens = None, 0.0, 0
-        request_id = f"window-{next(self._ids)}"
-        async for partial in self._llm.generate(rendered, sampling, request_id):
-            output, now = partial, time.perf_counter()
-            arrived = len(output.outputs[0].token_ids) - tokens
-            if tokens:
-                for _ in range(arrived):  # several come at once when this loop was kept waiting
-                    self._metrics.inter_token.observe((now - last) / arrived)
-            last, tokens = now, tokens + arrived
-            on_token()
-        if output is None:
-            raise EngineDied("The engine gave no answer. Try again shortly.")
-        self._observe_queue(output)
-        return output
+        last, request_id = 0.0, f"window-{next(self._ids)}"
+        async with aclosing(self._llm.generate(rendered, sampling, request_id)) as partials:
+            async for partial in partials:
+                output, now = partial.outputs[0], time.perf_counter()
+                for _ in output.token_ids if last else ():
+                    # Several come at once when this loop was kept waiting.
+                    self._metrics.inter_token.observe((now - last) / len(output.token_ids))
+                last = now
+                if partial.finished:
+                    self._observe_queue(partial.metrics)
+                yield output
 
-    def _sampling(self, rules: WindowRules, temperature: float, max_tokens: int) -> SamplingParams:
+    def _step(self, output: Any, forced: int, arrived: int) -> Step:
+        """`arrived` tokens came before these, of which the first `forced` carry no text."""
+        if output.finish_reason not in (None, "stop", "length"):
+            raise EngineDied(f"The engine gave the window up ({output.finish_reason}).")
+        logprobs = output.logprobs
+        first = None
+        if arrived == 0:
+            raw = {i: entry.logprob for i, entry in logprobs[0].items()}
+            first = FirstImpression(
+                _language_probabilities(self._tokens, raw),
+                math.exp(raw[self._tokens.no_speech]),
+            )
+        skipped = max(0, forced - arrived)
+        # In flat form each position's first entry is the sampled token.
+        sampled = [logprobs.logprobs[at] for at in logprobs.start_indices[skipped:]]
+        return Step(
+            sampled=tuple(zip(output.token_ids[skipped:], sampled, strict=True)),
+            first=first,
+            ended=_ENDS[output.finish_reason],
+        )
+
+    def _sampling(self, ask: Ask, max_tokens: int) -> SamplingParams:
         # No more candidates than can be chosen: each costs a gather at every step.
-        first = forced_steps(self._tokens, rules)[:1] if self._tokens.languages else []
+        first = forced_steps(self._tokens, ask.rules)[:1] if self._tokens.languages else []
         return SamplingParams(
-            temperature=temperature,
+            temperature=ask.temperature,
             max_tokens=max_tokens,
             stop_token_ids=[self._tokens.end_of_text],
             logprob_token_ids=[self._tokens.no_speech, *itertools.chain(*first)],
             flat_logprobs=True,
             detokenize=False,
-            output_kind=RequestOutputKind.CUMULATIVE,
-            extra_args={EXTRA_ARG: asdict(rules)},
+            output_kind=RequestOutputKind.DELTA,
+            extra_args={EXTRA_ARG: asdict(ask.rules)},
         )
 
-    def _observe_queue(self, output: Any) -> None:
-        times = output.metrics
+    def _observe_queue(self, times: Any) -> None:
         if times is not None and times.scheduled_ts and times.queued_ts:
             self._metrics.queue.observe(max(0.0, times.scheduled_ts - times.queued_ts))
-
-
-def _decoded(tokens: SpecialTokens, rules: WindowRules, temperature: float, output: Any) -> Decoded:
-    completion = output.outputs[0]
-    forced = len(forced_steps(tokens, rules))
-    logprobs = completion.logprobs
-    first = {i: entry.logprob for i, entry in logprobs[0].items()}
-    # In flat form each step's first entry is the sampled token.
-    sampled = [logprobs.logprobs[start] for start in logprobs.start_indices[forced:]]
-    ids = [i for i in completion.token_ids[forced:] if i != tokens.end_of_text]
-    return Decoded(
-        tokens=tuple(ids),
-        languages=_language_probabilities(tokens, first),
-        no_speech_prob=math.exp(first[tokens.no_speech]),
-        avg_logprob=sum(sampled) / len(sampled) if sampled else 0.0,
-        temperature=temperature,
-        complete=completion.finish_reason == "stop",
-    )
 
 
 def _language_probabilities(tokens: SpecialTokens, first: dict[int, float]) -> dict[str, float]:

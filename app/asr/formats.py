@@ -1,46 +1,151 @@
-"""A transcript as the bodies OpenAI's clients parse."""
+"""A transcript as the bodies and events OpenAI's clients parse."""
 
-from typing import Any
+from typing import Literal, NotRequired
+
+from typing_extensions import TypedDict  # typing's own: pydantic takes it from Python 3.12 on
 
 from app.asr.languages import NAMES
-from app.asr.transcript import Finished, Segment
+from app.asr.transcript import Finished, Segment, SegmentEvent, TokenLogprob
 
 _FRAME_MS = 10  # Whisper's hop: `seek` counts mel frames
 
 
-def json_body(transcript: Finished) -> dict[str, Any]:
-    return {"text": transcript.text, "usage": _usage(transcript)}
+class Usage(TypedDict):
+    type: Literal["duration"]
+    seconds: float
+
+
+class Logprob(TypedDict):
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class JsonBody(TypedDict):
+    text: str
+    usage: Usage
+    logprobs: NotRequired[list[Logprob]]
+
+
+class VerboseSegment(TypedDict):
+    id: int
+    seek: int
+    start: float
+    end: float
+    text: str
+    tokens: list[int]
+    temperature: float
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
+
+
+class VerboseBody(TypedDict):
+    task: Literal["transcribe", "translate"]
+    language: str
+    duration: float
+    text: str
+    segments: list[VerboseSegment]
+    usage: Usage
+
+
+class DeltaEvent(TypedDict):
+    type: Literal["transcript.text.delta"]
+    delta: str
+    logprobs: NotRequired[list[Logprob]]
+
+
+class SegmentEventBody(TypedDict):
+    """`speaker` is in OpenAI's event, and empty here: nobody tells speakers apart."""
+
+    type: Literal["transcript.text.segment"]
+    id: str
+    start: float
+    end: float
+    text: str
+    speaker: str
+
+
+class DoneEvent(JsonBody):
+    type: Literal["transcript.text.done"]
+
+
+class VerboseDoneEvent(VerboseBody):
+    type: Literal["transcript.text.done"]
+
+
+def json_body(transcript: Finished, *, logprobs: bool = False) -> JsonBody:
+    body = JsonBody(text=transcript.text, usage=_usage(transcript))
+    if logprobs:
+        spoken = (segment.spoken.logprobs for segment in transcript.segments)
+        body["logprobs"] = [_logprob(one) for of_segment in spoken for one in of_segment]
+    return body
 
 
 def text_body(transcript: Finished) -> str:
     return transcript.text + "\n"
 
 
-def verbose_body(transcript: Finished) -> dict[str, Any]:
-    return {
-        "task": "transcribe",
-        "language": NAMES.get(transcript.language, transcript.language),
-        "duration": round(transcript.duration_s, 3),
-        "text": transcript.text,
-        "segments": [_segment(i, s) for i, s in enumerate(transcript.segments)],
-        "usage": _usage(transcript),
-    }
+def verbose_body(transcript: Finished) -> VerboseBody:
+    """`language` is that of `text`, by its English name."""
+    language = "en" if transcript.translated else transcript.language
+    return VerboseBody(
+        task="translate" if transcript.translated else "transcribe",
+        language=NAMES.get(language, language),
+        duration=round(transcript.duration_s, 3),
+        text=transcript.text,
+        segments=[_segment(i, s) for i, s in enumerate(transcript.segments)],
+        usage=_usage(transcript),
+    )
 
 
-def _segment(number: int, segment: Segment) -> dict[str, Any]:
-    return {
-        "id": number,
-        "seek": segment.window_start_ms // _FRAME_MS,
-        "start": segment.start_ms / 1000,
-        "end": segment.end_ms / 1000,
-        "text": segment.text,
-        "tokens": list(segment.tokens),
-        "temperature": segment.temperature,
-        "avg_logprob": segment.avg_logprob,
-        "compression_ratio": segment.compression_ratio,
-        "no_speech_prob": segment.no_speech_prob,
-    }
+def delta_event(delta: str, segment: SegmentEvent, *, logprobs: bool = False) -> DeltaEvent:
+    event = DeltaEvent(type="transcript.text.delta", delta=delta)
+    if logprobs:
+        event["logprobs"] = [_logprob(one) for one in segment.logprobs]
+    return event
 
 
-def _usage(transcript: Finished) -> dict[str, Any]:
-    return {"type": "duration", "seconds": round(transcript.duration_s, 3)}
+def segment_event(number: int, segment: SegmentEvent) -> SegmentEventBody:
+    return SegmentEventBody(
+        type="transcript.text.segment",
+        id=f"seg_{number}",
+        start=segment.start_ms / 1000,
+        end=segment.end_ms / 1000,
+        text=segment.text,
+        speaker="",
+    )
+
+
+def done_event(transcript: Finished, *, logprobs: bool = False) -> DoneEvent:
+    return DoneEvent(type="transcript.text.done", **json_body(transcript, logprobs=logprobs))
+
+
+def verbose_done_event(transcript: Finished) -> VerboseDoneEvent:
+    return VerboseDoneEvent(type="transcript.text.done", **verbose_body(transcript))
+
+
+def _segment(number: int, segment: Segment) -> VerboseSegment:
+    spoken, window = segment.spoken, segment.window
+    return VerboseSegment(
+        id=number,
+        seek=window.start_ms // _FRAME_MS,
+        start=spoken.start_ms / 1000,
+        end=spoken.end_ms / 1000,
+        text=spoken.text,
+        tokens=list(spoken.tokens),
+        temperature=window.temperature,
+        avg_logprob=window.avg_logprob,
+        compression_ratio=window.compression_ratio,
+        no_speech_prob=window.no_speech_prob,
+    )
+
+
+def _logprob(one: TokenLogprob) -> Logprob:
+    """`token` shows U+FFFD where a token is part of a character; `bytes` are exact."""
+    token = one.content.decode("utf-8", "replace")
+    return Logprob(token=token, logprob=one.logprob, bytes=list(one.content))
+
+
+def _usage(transcript: Finished) -> Usage:
+    return Usage(type="duration", seconds=round(transcript.duration_s, 3))

@@ -17,9 +17,10 @@ from app.asr.tokens import SpecialTokens
 
 @dataclass(frozen=True)
 class WindowRules:
-    """What one window is asked for. `language` is an ISO code, or None to let the model say."""
+    """What one window is asked for. `languages` are the ISO codes that may be spoken; with none
+    of them named, any the checkpoint knows."""
 
-    language: str | None = None
+    languages: tuple[str, ...] = ()
     translate: bool = False
     timestamps: bool = True
 
@@ -50,7 +51,7 @@ def forced_steps(tokens: SpecialTokens, rules: WindowRules) -> list[tuple[int, .
     steps: list[tuple[int, ...]] = []
     if tokens.languages:
         known = tokens.languages
-        steps.append((known[rules.language],) if rules.language else tuple(known.values()))
+        steps.append(tuple(known[code] for code in rules.languages or known))
         steps.append((tokens.translate if rules.translate else tokens.transcribe,))
     if not rules.timestamps:
         steps.append((tokens.no_timestamps,))

@@ -1,87 +1,72 @@
-"""Tokens of one window to timed segments."""
+"""Tokens of one window to timed segments, as they arrive."""
 
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from app.asr.tokens import TIMESTAMP_MS, SpecialTokens
-from app.asr.transcript import Segment
+from app.asr.transcript import SegmentEvent, TokenLogprob
 from app.audio.windows import Window
 
 
-@dataclass(frozen=True)
-class Decoded:
-    """What the engine says of one window.
+class Segmenter:
+    """Closes a segment at each timestamp that follows text.
 
-    tokens: sampled ids without the forced steps and the end of text.
-    languages: ISO code to probability, of the languages that were candidates; sums to 1.
-    complete: False where decoding ended at the token limit and not at an end of text.
+    Times stay inside the window. Every text token ends up in exactly one segment: one that a
+    timestamp closed, or the tail.
     """
 
-    tokens: tuple[int, ...]
-    languages: dict[str, float]
-    no_speech_prob: float
-    avg_logprob: float
-    temperature: float
-    complete: bool = True
+    def __init__(
+        self,
+        window: Window,
+        tokens: SpecialTokens,
+        text_of: Callable[[Sequence[int]], str],
+        content_of: Callable[[int], bytes] | None = None,
+    ) -> None:
+        """`content_of` gives a token's bytes, where log-probabilities are to be told."""
+        self._window = window
+        self._tokens = tokens
+        self._text_of = text_of
+        self._content_of = content_of
+        self._start = 0  # ms from the window's start
+        self._open: list[tuple[int, float]] = []
+        self.closed_ms = 0  # where the last closed segment ends, from the window's start
 
+    def feed(self, sampled: Sequence[tuple[int, float]]) -> list[SegmentEvent]:
+        """The segments that these tokens, each with its log-probability, close."""
+        closed = []
+        for token, logprob in sampled:
+            if token not in self._tokens.timestamps:
+                self._open.append((token, logprob))
+                continue
+            at = (token - self._tokens.first_timestamp) * TIMESTAMP_MS
+            closed += self._close(at)
+            self._start = at
+        return closed
 
-@dataclass(frozen=True)
-class Piece:
-    """A run of text ids between timestamps, in timestamp steps; `end` is None where unclosed."""
+    def tail(self) -> list[SegmentEvent]:
+        """What no timestamp closed: it ends where the window does."""
+        return self._close(self._window.duration_ms)
 
-    start: int
-    end: int | None
-    ids: tuple[int, ...]
-
-
-def split(tokens: SpecialTokens, ids: Sequence[int]) -> list[Piece]:
-    """Cut at timestamps. Text after the last timestamp is kept, as an unclosed piece."""
-    pieces: list[Piece] = []
-    start, text = 0, []
-    for i in ids:
-        if i not in tokens.timestamps:
-            text.append(i)
-            continue
-        at = i - tokens.first_timestamp
-        if text:
-            pieces.append(Piece(start, at, tuple(text)))
-            text = []
-        start = at
-    if text:
-        pieces.append(Piece(start, None, tuple(text)))
-    return pieces
-
-
-def segments_of(
-    decoded: Decoded,
-    window: Window,
-    tokens: SpecialTokens,
-    text_of: Callable[[Sequence[int]], str],
-) -> list[Segment]:
-    """Timed segments of a window; times stay inside it, and an unclosed tail ends where it does."""
-    ratio = compression_ratio(text_of(decoded.tokens))
-    segments = []
-    for piece in split(tokens, decoded.tokens):
-        text = text_of(piece.ids)
+    def _close(self, end: int) -> list[SegmentEvent]:
+        """The open segment, none where it has no text; times in ms from the window's start."""
+        spoken, self._open = self._open, []
+        ids = tuple(token for token, _ in spoken)
+        text = self._text_of(ids) if ids else ""
         if not text.strip():
-            continue
-        start = min(piece.start * TIMESTAMP_MS, window.duration_ms)
-        end = window.duration_ms if piece.end is None else piece.end * TIMESTAMP_MS
-        segments.append(
-            Segment(
-                start_ms=window.start_ms + start,
-                end_ms=window.start_ms + min(max(end, start), window.duration_ms),
+            return []
+        length = self._window.duration_ms
+        start = min(self._start, length)
+        self.closed_ms = min(max(end, start), length)
+        content = self._content_of
+        return [
+            SegmentEvent(
+                start_ms=self._window.start_ms + start,
+                end_ms=self._window.start_ms + self.closed_ms,
                 text=text,
-                tokens=piece.ids,
-                window_start_ms=window.start_ms,
-                temperature=decoded.temperature,
-                avg_logprob=decoded.avg_logprob,
-                compression_ratio=ratio,
-                no_speech_prob=decoded.no_speech_prob,
+                tokens=ids,
+                logprobs=tuple(TokenLogprob(content(i), p) for i, p in spoken) if content else (),
             )
-        )
-    return segments
+        ]
 
 
 def compression_ratio(text: str) -> float:

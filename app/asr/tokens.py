@@ -1,4 +1,4 @@
-"""What a checkpoint's token ids mean: special tokens, languages, suppress lists, and text.
+"""What a checkpoint's token ids mean: special tokens, languages, suppress lists.
 
 Read from the checkpoint's JSON files alone, so that neither the API process nor the logits
 processor needs transformers for it. A tokenizer is either a `tokenizer.json` or, as older tools
@@ -7,12 +7,9 @@ write it, `vocab.json`, `merges.txt` and `added_tokens.json`.
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from app.asr.languages import NAMES
 from app.errors import BadSource
@@ -29,6 +26,7 @@ class SpecialTokens:
 
     end_of_text: int
     start: int
+    start_of_previous: int
     transcribe: int
     translate: int
     no_speech: int
@@ -47,7 +45,7 @@ class SpecialTokens:
     @classmethod
     def load(cls, folder: Path) -> "SpecialTokens":
         """Read a checkpoint's folder. Raises BadSource where it is not a Whisper's."""
-        vocabulary = _special_tokens(folder)
+        vocabulary = special_tokens(folder)
         config = _json(folder / "config.json")
         generation = config | _json(folder / "generation_config.json")
 
@@ -64,6 +62,7 @@ class SpecialTokens:
         return cls(
             end_of_text=end,
             start=token("<|startoftranscript|>"),
+            start_of_previous=token("<|startofprev|>"),
             transcribe=token("<|transcribe|>"),
             translate=token("<|translate|>"),
             no_speech=token("<|nospeech|>", "<|nocaptions|>"),
@@ -77,43 +76,13 @@ class SpecialTokens:
         )
 
 
-class TextDecoder:
-    """Token ids to text. Special tokens and timestamps are not text."""
-
-    def __init__(self, folder: Path, tokens: SpecialTokens) -> None:
-        self._tokenizer = load_tokenizer(folder)
-        self._end = tokens.end_of_text
-
-    def __call__(self, ids: Sequence[int]) -> str:
-        text: str = self._tokenizer.decode(
-            [i for i in ids if i < self._end], skip_special_tokens=False
-        )
-        return text
-
-
 def duration_tokens(seconds: float) -> int:
     """How many timestamp steps a duration has, rounded down."""
     return math.floor(seconds * 1000 / TIMESTAMP_MS)
 
 
-def load_tokenizer(folder: Path) -> Tokenizer:
-    """The checkpoint's tokenizer. Raises BadSource where it has none."""
-    whole = folder / "tokenizer.json"
-    if whole.exists():
-        return Tokenizer.from_file(str(whole))
-    special = _special_tokens(folder)  # raises where there is nothing to build from
-    tokenizer = Tokenizer(
-        models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    in_order = sorted(special, key=lambda content: special[content])
-    tokenizer.add_tokens([AddedToken(content, normalized=False) for content in in_order])
-    return tokenizer
-
-
-def _special_tokens(folder: Path) -> dict[str, int]:
-    """Every token that is not made of characters, and its id."""
+def special_tokens(folder: Path) -> dict[str, int]:
+    """Every token that is not made of characters, and its id. Raises BadSource without any."""
     if (folder / "tokenizer.json").exists():
         added = _json(folder / "tokenizer.json").get("added_tokens", [])
         return {entry["content"]: entry["id"] for entry in added}

@@ -1,6 +1,6 @@
 """What a transcription is made of. Plain types: everything may import them, they import nothing."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -8,19 +8,32 @@ from app.audio.waveform import Waveform
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
-    """A stretch of speech. Times in integer milliseconds from the recording's start.
+class TokenLogprob:
+    """One sampled token: the bytes it stands for, which may be part of a character, and the
+    model's raw log-probability of it, before the decoding rules mask any."""
 
-    avg_logprob, compression_ratio and no_speech_prob are those of the segment's window, as in
-    OpenAI's answers. avg_logprob is the mean of the model's raw log-probabilities of the sampled
-    tokens, before the decoding rules mask any.
-    """
+    content: bytes
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentEvent:
+    """A stretch of speech, told as it closes. Times in integer milliseconds from the recording's
+    start. `text` is as the model wrote it; `logprobs` is empty unless asked for."""
 
     start_ms: int
     end_ms: int
     text: str
     tokens: tuple[int, ...]
-    window_start_ms: int
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WindowFigures:
+    """What is known of a window once it is decoded. Its segments share them, as in OpenAI's
+    answers. avg_logprob is the mean of the raw log-probabilities of what was sampled."""
+
+    start_ms: int
     temperature: float
     avg_logprob: float
     compression_ratio: float
@@ -28,21 +41,40 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class Segment:
+    """A segment when all is known of it."""
+
+    spoken: SegmentEvent
+    window: WindowFigures
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
-    """The whole of it. `language` is an ISO code."""
+    """The whole of it. `language` is the ISO code of what is spoken."""
 
     language: str
     duration_s: float
     text: str
     segments: tuple[Segment, ...]
+    translated: bool = False  # then `text` is English
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a request asks of the decoder. `language` is an ISO code, or None to detect it."""
+    """What a request asks of the decoder.
 
-    language: str | None = None
+    languages: ISO codes that may be spoken; one settles it, none lets the model choose of all.
+    translate: into English, rather than to write what is spoken.
+    prompt, keywords: text that comes before, and words to expect; both sway the spelling.
+    logprobs: whether segments carry theirs.
+    """
+
+    languages: tuple[str, ...] = ()
+    translate: bool = False
     temperature: float = 0.0
+    prompt: str = ""
+    keywords: tuple[str, ...] = ()
+    logprobs: bool = False
 
 
 class Transcriber(Protocol):
@@ -50,8 +82,8 @@ class Transcriber(Protocol):
 
     def transcribe(
         self, wave: Waveform, options: Options, on_token: Callable[[], None] = ...
-    ) -> AsyncGenerator[Segment | Finished]:
-        """Segments in order, each as soon as its window is decoded, then one Finished.
+    ) -> AsyncGenerator[SegmentEvent | Finished]:
+        """Segments in order, each as soon as it closes, then one Finished.
 
         `on_token` is called as tokens of any window arrive, for latency figures.
         Closing the generator aborts what is still being decoded. Raises EngineDied.
@@ -63,13 +95,28 @@ class Transcriber(Protocol):
         ...
 
 
-def join(pieces: list[str]) -> str:
-    """One text from consecutive pieces, each as the model wrote it.
+class Joiner:
+    """Puts consecutive pieces together, one at a time.
 
     Whisper writes an English piece with its leading space and a Chinese one without, so pieces
     are put end to end; only a doubled space at a join is dropped, and none is ever put in.
     """
-    text = ""
-    for piece in pieces:
-        text += piece.lstrip() if text.endswith((" ", "\n")) else piece
-    return text.strip()
+
+    def __init__(self) -> None:
+        self._begun = False
+        self._held = ""  # trailing space: whether it belongs to the text shows with what follows
+
+    def add(self, piece: str) -> str:
+        """What `piece` adds to the text."""
+        body = piece.strip()
+        if not body:
+            return ""
+        lead = self._held or piece[: len(piece) - len(piece.lstrip())]
+        self._held = piece[len(piece.rstrip()) :]
+        begun, self._begun = self._begun, True
+        return lead + body if begun else body
+
+
+def join(pieces: Iterable[str]) -> str:
+    joiner = Joiner()
+    return "".join(joiner.add(piece) for piece in pieces)

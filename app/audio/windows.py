@@ -32,6 +32,11 @@ class Window:
     def duration_ms(self) -> int:
         return len(self.samples) * 1000 // SAMPLE_RATE
 
+    def after(self, milliseconds: int) -> "Window":
+        """What is left of it behind a point, counted from its start."""
+        skipped = milliseconds * SAMPLE_RATE // 1000
+        return Window(self.offset + skipped, self.samples[skipped:])
+
 
 def cut(wave: Waveform, max_seconds: float) -> Iterator[Window]:
     """Windows of at most `max_seconds`, each cut at the quietest place near its limit."""

@@ -6,7 +6,8 @@ import torch
 from tokenizers import Tokenizer
 from transformers import WhisperFeatureExtractor
 
-from app.asr.tokens import SpecialTokens, duration_tokens, load_tokenizer
+from app.asr.text import load_tokenizer
+from app.asr.tokens import SpecialTokens, duration_tokens
 from app.audio.waveform import SAMPLE_RATE
 from app.checkpoints.calibration import Clip, read
 from app.checkpoints.recipe import Calibration

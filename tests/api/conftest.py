@@ -1,12 +1,24 @@
 """The HTTP layer around a transcriber that needs no engine."""
 
 import asyncio
+import socket
+import threading
+import time
+from contextlib import contextmanager
 
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 
 from app.api.context import Context, Served
-from app.asr.transcript import Finished, Segment
+from app.asr.transcript import (
+    Finished,
+    Segment,
+    SegmentEvent,
+    TokenLogprob,
+    WindowFigures,
+    join,
+)
 from app.main import build_app
 from app.metrics import Metrics
 from app.settings import Settings
@@ -14,10 +26,14 @@ from app.startup import Stage, Startup
 
 
 class FakeTranscriber:
-    """Says what it is told to, and remembers what it was asked."""
+    """Says `texts`, a second each, and remembers what it was asked.
+
+    Each text comes after `delay` seconds; `error`, if set, comes before text number `fails_at`.
+    """
 
     def __init__(self):
-        self.text, self.error, self.delay = " Mayday.", None, 0.0
+        self.texts, self.delay = [" Mayday."], 0.0
+        self.error, self.fails_at = None, 0
         self.asked, self.closed = [], 0
 
     def languages(self):
@@ -25,15 +41,25 @@ class FakeTranscriber:
 
     async def transcribe(self, wave, options, on_token=lambda: None):
         self.asked.append((wave, options))
+        spoken = []
         try:
-            await asyncio.sleep(self.delay)
-            if self.error:
-                raise self.error
-            on_token()
-            segment = Segment(0, 900, self.text, (5,), 0, 0.0, -0.1, 1.0, 0.01)
-            yield segment
-            language = options.language or "en"
-            yield Finished(language, wave.seconds, self.text.strip(), (segment,))
+            for number, text in enumerate(self.texts):
+                await asyncio.sleep(self.delay)
+                if self.error and number == self.fails_at:
+                    raise self.error
+                on_token()
+                logprobs = (TokenLogprob(text.encode(), -0.5),) if options.logprobs else ()
+                start = 1000 * number
+                spoken.append(SegmentEvent(start, start + 900, text, (5,), logprobs))
+                yield spoken[-1]
+            figures = WindowFigures(0, options.temperature, -0.1, 1.0, 0.01)
+            yield Finished(
+                (options.languages or ("en",))[0],
+                wave.seconds,
+                join(self.texts),
+                tuple(Segment(one, figures) for one in spoken),
+                translated=options.translate,
+            )
         finally:
             self.closed += 1
 
@@ -44,8 +70,14 @@ def transcriber():
 
 
 @pytest.fixture
-def context(transcriber):
-    context = Context(Settings(max_audio_seconds=10), Startup(), Metrics())
+def settings():
+    """What a module's tests set; override it there."""
+    return {}
+
+
+@pytest.fixture
+def context(transcriber, settings):
+    context = Context(Settings(max_audio_seconds=10, **settings), Startup(), Metrics())
     context.served = Served("mine", 1, transcriber, {"scheme": "W4A16"})
     context.startup.enter(Stage.READY)
     return context
@@ -54,3 +86,27 @@ def context(transcriber):
 @pytest.fixture
 def client(context):
     return TestClient(build_app(context), raise_server_exceptions=False)
+
+
+@contextmanager
+def serving(app):
+    """The app behind a real socket, in a thread: in-process transports join streamed bodies."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture
+def url(context):
+    with serving(build_app(context)) as url:
+        yield url

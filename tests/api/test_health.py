@@ -1,5 +1,9 @@
 """Health, models and metrics."""
 
+from dataclasses import replace
+
+import pytest
+
 from app.errors import DiskFull
 from app.startup import Stage
 from tests.sound import encode, tone
@@ -50,3 +54,14 @@ def test_metrics_count_requests_by_route_and_audio_by_seconds(client):
     assert "marlinscribe_audio_seconds_total 2.0" in text
     for name in ("audio_decode_seconds", "time_to_first_token_seconds", "rtfx"):
         assert f"marlinscribe_{name}_count 1.0" in text
+
+
+@pytest.mark.parametrize("name", ["org/mine", "whisper-1"])
+def test_one_model_is_found_by_its_id_or_an_alias(client, context, name):
+    context.served = replace(context.served, name="org/mine")
+    assert client.get(f"/v1/models/{name}").json()["id"] == "org/mine"
+
+
+def test_a_model_that_is_not_served_is_404(client):
+    answer = client.get("/v1/models/gpt-9")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")

@@ -43,6 +43,52 @@ def test_verbose_json_has_segments(client):
     assert body["segments"][0]["end"] == 0.9
 
 
+@pytest.mark.parametrize(
+    ("response_format", "media", "begins"),
+    [("srt", "text/plain", "1\n00:00:00,000 --> 00:00:00,900\nMayday."),
+     ("vtt", "text/vtt", "WEBVTT\n\n00:00:00.000 --> 00:00:00.900\nMayday.")],
+)  # fmt: skip
+def test_subtitles_are_text(client, response_format, media, begins):
+    answer = post(client, response_format=response_format)
+    assert answer.headers["content-type"].startswith(media)
+    assert answer.text.startswith(begins)
+
+
+def test_subtitles_take_a_layout(client, transcriber):
+    transcriber.texts = [" one two three four"]
+    answer = post(client, response_format="srt", max_line_width="9", max_line_count="1")
+    assert "one two\n\n2\n" in answer.text
+
+
+def test_logprobs_come_with_json_when_asked_for(client):
+    (one,) = post(client, **{"include[]": "logprobs"}).json()["logprobs"]
+    assert one == {"token": " Mayday.", "logprob": -0.5, "bytes": list(b" Mayday.")}
+
+
+def test_fields_reach_the_transcriber(client, transcriber):
+    post(client, prompt="Pan pan", temperature="0.5", **{"keywords[]": ["Heron", "Owl"]})
+    options = transcriber.asked[0][1]
+    assert (options.prompt, options.temperature) == ("Pan pan", 0.5)
+    assert options.keywords == ("Heron", "Owl")
+    assert not options.translate
+
+
+def test_several_languages_may_be_named(client, transcriber):
+    post(client, **{"languages[]": ["en", "zh-TW", "english"]})
+    assert transcriber.asked[0][1].languages == ("en", "zh")
+    assert error(post(client, **{"languages[]": ["en", "fr"]})) == (
+        400, "invalid_value", "languages",
+    )  # fmt: skip
+
+
+def test_a_translation_is_asked_for_and_told(client, transcriber):
+    answer = client.post(
+        "/v1/audio/translations", files={"file": WAV}, data={"response_format": "verbose_json"}
+    )
+    assert transcriber.asked[0][1].translate
+    assert (answer.json()["task"], answer.json()["language"]) == ("translate", "english")
+
+
 @pytest.mark.parametrize("model", ["mine", "whisper-1", "gpt-4o-transcribe", ""])
 def test_the_model_may_be_named_by_its_name_an_alias_or_not_at_all(client, model):
     assert post(client, model=model).status_code == 200
@@ -51,7 +97,7 @@ def test_the_model_may_be_named_by_its_name_an_alias_or_not_at_all(client, model
 @pytest.mark.parametrize(("asked", "code"), [("zh", "zh"), ("zh-TW", "zh"), ("English", "en")])
 def test_the_language_reaches_the_transcriber_as_a_code(client, transcriber, asked, code):
     assert post(client, language=asked).status_code == 200
-    assert transcriber.asked[0][1].language == code
+    assert transcriber.asked[0][1].languages == (code,)
 
 
 def test_an_english_only_checkpoint_knows_english_alone(client, transcriber):
@@ -100,7 +146,7 @@ def test_a_missing_file_is_named(client):
 
 
 def test_a_file_sent_as_text_is_named(client):
-    answer = client.post("/v1/audio/transcriptions", data={"file": "a.wav"})
+    answer = client.post("/v1/audio/transcriptions", files={"file": (None, "a.wav")})
     assert error(answer) == (400, "invalid_value", "file")
     assert "uploaded file" in answer.json()["error"]["message"]
 
@@ -151,8 +197,8 @@ def test_a_request_id_that_could_break_a_log_is_replaced(client):
     assert answer.headers["x-request-id"].startswith("req_")
 
 
-class FakeRequest:
-    """A request whose client leaves when told to."""
+class FakeClient:
+    """Leaves when told to."""
 
     def __init__(self):
         self.leave = asyncio.Event()
@@ -164,18 +210,18 @@ class FakeRequest:
 
 @pytest.mark.anyio
 async def test_work_is_cancelled_when_the_client_leaves():
-    request, cancelled = FakeRequest(), asyncio.Event()
+    client, cancelled = FakeClient(), asyncio.Event()
 
     async def work():
         try:
-            request.leave.set()
+            client.leave.set()
             await asyncio.sleep(60)
         except asyncio.CancelledError:
             cancelled.set()
             raise
 
     with pytest.raises(ClientLeft):
-        await unless_client_leaves(request, work())
+        await unless_client_leaves(client.receive, work())
     assert cancelled.is_set()
 
 
@@ -184,9 +230,9 @@ async def test_work_that_ends_first_gives_its_result_or_its_error():
     async def fails():
         raise ValueError("so")
 
-    assert await unless_client_leaves(FakeRequest(), asyncio.sleep(0, "done")) == "done"
+    assert await unless_client_leaves(FakeClient().receive, asyncio.sleep(0, "done")) == "done"
     with pytest.raises(ValueError, match="so"):
-        await unless_client_leaves(FakeRequest(), fails())
+        await unless_client_leaves(FakeClient().receive, fails())
 
 
 def test_the_generator_is_closed_after_the_answer(client, transcriber):

@@ -7,54 +7,18 @@ import numpy as np
 import pytest
 
 from app.asr.decoding import WhisperTranscriber
-from app.asr.segments import Decoded
 from app.asr.tokens import SpecialTokens
-from app.asr.transcript import Finished, Options, Segment
+from app.asr.transcript import Finished, Options, SegmentEvent
 from app.audio.waveform import Waveform
 from app.errors import EngineDied
-from app.settings import DEMO
+from tests.asr.fakes import FakeDecoder, FakeText, T, said, sentence
 from tests.sound import tone
 
-T = SpecialTokens.load(DEMO / "marine-radio")
-TS = T.first_timestamp
 
-
-class FakeDecoder:
-    """Decodes by script, one answer a window in the order they ask; counts what is in flight."""
-
-    def __init__(self, answer, delays=()):
-        self.answer, self.delays = answer, list(delays)
-        self.in_flight = self.most = self.asked = 0
-        self.cancelled = 0
-
-    async def decode(self, window, rules, temperature, on_token):
-        number, self.asked = self.asked, self.asked + 1
-        self.in_flight += 1
-        self.most = max(self.most, self.in_flight)
-        try:
-            await asyncio.sleep(self.delays[number] if self.delays else 0)
-            on_token()
-            answer = self.answer(number)
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-        finally:
-            self.in_flight -= 1
-
-
-def said(number, languages=None, no_speech=0.0, logprob=-0.1):
-    tokens = (TS, 10 + number, TS + 50)
-    return Decoded(tokens, languages or {"en": 1.0}, no_speech, logprob, 0.0)
-
-
-def transcriber(decoder, in_flight=16, window_seconds=2):
+def transcriber(decoder, in_flight=16, window_seconds=2, tokens=T):
     return WhisperTranscriber(
-        decoder, T, lambda ids: " ".join(f" w{i}" for i in ids if i < T.end_of_text),
-        window_seconds=window_seconds, in_flight=in_flight,
-    )  # fmt: skip
+        decoder, tokens, FakeText(), window_seconds=window_seconds, in_flight=in_flight
+    )
 
 
 async def collect(decoder, seconds=9.0, options=None, **kwargs):
@@ -66,38 +30,59 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_segments_come_in_order_however_their_windows_finish():
-    decoder = FakeDecoder(said, delays=[0.05, 0.04, 0.03, 0.02, 0.01, 0.0, 0.0, 0.0])
+    decoder = FakeDecoder(sentence, delays=[0.05, 0.04, 0.03, 0.02, 0.01, 0.0, 0.0, 0.0])
     *segments, finished = await collect(decoder)
     assert [s.start_ms for s in segments] == sorted(s.start_ms for s in segments)
-    assert finished.text == " ".join(f"w{10 + n}" for n in range(decoder.asked))
+    assert finished.text == " ".join(f"w{10 + n}" for n in range(len(decoder.asks)))
     assert isinstance(finished, Finished)
     assert finished.duration_s == 9.0
 
 
+async def test_what_was_told_is_what_the_end_holds():
+    *events, finished = await collect(FakeDecoder(sentence))
+    assert events == [segment.spoken for segment in finished.segments]
+
+
+async def test_a_segment_is_told_while_its_window_is_still_decoding():
+    waits = asyncio.Event()
+
+    class Slow(FakeDecoder):
+        async def decode(self, ask):
+            async for step in super().decode(ask):
+                yield step
+                if step.sampled and step.sampled[0][0] == T.first_timestamp + 50:
+                    await waits.wait()
+
+    events = transcriber(Slow(sentence), window_seconds=30).transcribe(Waveform(tone(3)), Options())
+    async with aclosing(events):
+        assert (await asyncio.wait_for(anext(events), 5)).text == " w10"
+        assert not waits.is_set()
+
+
 async def test_all_windows_are_in_flight_together():
-    decoder = FakeDecoder(said)
+    decoder = FakeDecoder(sentence)
     await collect(decoder)
-    assert decoder.most == decoder.asked > 4
+    assert decoder.most == len(decoder.asks) > 4
 
 
 async def test_no_more_windows_are_in_flight_than_allowed():
-    decoder = FakeDecoder(said)
+    decoder = FakeDecoder(sentence)
     await collect(decoder, in_flight=2)
     assert decoder.most == 2
-    assert decoder.asked > 4
+    assert len(decoder.asks) > 4
 
 
-async def test_closing_the_generator_cancels_what_is_in_flight():
-    decoder = FakeDecoder(said, delays=[0, 60, 60, 60, 60, 60, 60])
+async def test_closing_the_generator_ends_what_is_in_flight():
+    decoder = FakeDecoder(sentence, delays=[0, 60, 60, 60, 60, 60, 60])
     events = transcriber(decoder).transcribe(Waveform(tone(9)), Options())
     async with aclosing(events):
-        assert isinstance(await anext(events), Segment)
+        assert isinstance(await anext(events), SegmentEvent)
     assert decoder.in_flight == 0
-    assert decoder.cancelled > 2
+    assert decoder.closed > 2
 
 
 async def test_the_engines_death_is_raised_and_nothing_is_left_in_flight():
-    decoder = FakeDecoder(lambda n: EngineDied("gone") if n == 1 else said(n))
+    decoder = FakeDecoder(lambda n: EngineDied("gone") if n == 1 else sentence(n))
     with pytest.raises(EngineDied):
         await collect(decoder)
     assert decoder.in_flight == 0
@@ -105,7 +90,9 @@ async def test_the_engines_death_is_raised_and_nothing_is_left_in_flight():
 
 async def test_the_language_is_what_most_speech_is_in_not_what_the_first_window_is():
     def answer(number):
-        return said(number, {"en": 0.9, "zh": 0.1} if number == 0 else {"en": 0.1, "zh": 0.9})
+        return sentence(
+            number, languages={"en": 0.9, "zh": 0.1} if number == 0 else {"en": 0.1, "zh": 0.9}
+        )
 
     assert (await collect(FakeDecoder(answer)))[-1].language == "zh"
 
@@ -113,35 +100,59 @@ async def test_the_language_is_what_most_speech_is_in_not_what_the_first_window_
 async def test_windows_without_speech_have_no_say_in_the_language():
     def answer(number):
         if number < 4:
-            return said(number, {"zh": 1.0}, no_speech=0.99)
-        return said(number, {"en": 1.0})
+            return sentence(number, languages={"zh": 1.0}, no_speech=0.99)
+        return sentence(number)
 
     assert (await collect(FakeDecoder(answer)))[-1].language == "en"
 
 
 async def test_the_language_asked_for_is_the_language_told():
-    finished = (await collect(FakeDecoder(said), options=Options(language="zh")))[-1]
+    decoder = FakeDecoder(sentence)
+    finished = (await collect(decoder, options=Options(languages=("zh",))))[-1]
+    assert finished.language == "zh"
+    assert {ask.rules.languages for ask in decoder.asks} == {("zh",)}
+
+
+async def test_of_several_languages_asked_for_the_likeliest_is_told():
+    decoder = FakeDecoder(lambda n: sentence(n, languages={"en": 0.2, "zh": 0.8}))
+    finished = (await collect(decoder, options=Options(languages=("en", "zh"))))[-1]
     assert finished.language == "zh"
 
 
-async def test_what_the_model_calls_silence_and_is_unsure_of_is_left_out():
-    def answer(number):
-        return said(number, no_speech=0.9, logprob=-1.5) if number else said(number)
+async def test_every_window_is_given_the_prompt():
+    decoder = FakeDecoder(sentence)
+    await collect(decoder, options=Options(prompt="w3 w4", keywords=("w5",)))
+    assert len(decoder.asks) > 4
+    assert {ask.prompt for ask in decoder.asks} == {(T.start_of_previous, 3, 4, 5, T.start)}
 
-    assert (await collect(FakeDecoder(answer)))[-1].text == "w10"
+
+async def test_translation_is_asked_for_and_told():
+    decoder = FakeDecoder(sentence)
+    finished = (await collect(decoder, options=Options(translate=True)))[-1]
+    assert finished.translated
+    assert all(ask.rules.translate for ask in decoder.asks)
 
 
-async def test_sure_words_are_kept_even_where_silence_is_likely():
-    assert (await collect(FakeDecoder(lambda n: said(n, no_speech=0.9))))[-1].text
+async def test_logprobs_are_told_where_they_are_asked_for():
+    first, *_ = await collect(FakeDecoder(sentence), options=Options(logprobs=True))
+    assert [(one.content, one.logprob) for one in first.logprobs] == [(b" w10", -0.1)]
+    first, *_ = await collect(FakeDecoder(sentence))
+    assert first.logprobs == ()
 
 
 async def test_a_recording_of_zeros_still_finishes():
     wave = Waveform(np.zeros(16_000, np.float32))
-    events = [e async for e in transcriber(FakeDecoder(said)).transcribe(wave, Options())]
+    nothing = transcriber(FakeDecoder(lambda n: said()))
+    events = [e async for e in nothing.transcribe(wave, Options())]
     assert isinstance(events[-1], Finished)
 
 
 async def test_an_english_only_checkpoint_knows_english():
     english = SpecialTokens(**{**T.__dict__, "languages": {}})
-    only = WhisperTranscriber(FakeDecoder(said), english, str, window_seconds=30, in_flight=1)
+    decoder = FakeDecoder(lambda n: sentence(n, languages={"": 0.0}))
+    only = transcriber(decoder, tokens=english)
     assert only.languages() == {"en"}
+    options = Options(languages=("en",))
+    events = [e async for e in only.transcribe(Waveform(tone(1)), options)]
+    assert events[-1].language == "en"
+    assert decoder.asks[0].rules.languages == ()

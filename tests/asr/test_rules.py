@@ -25,7 +25,7 @@ def allowed(rules, generated, token):
 
 def test_the_first_step_is_any_language_or_the_one_asked_for():
     assert step(WindowRules(), []) == Allow((902, 903))
-    assert step(WindowRules(language="zh"), []) == Allow((903,))
+    assert step(WindowRules(languages=("zh",)), []) == Allow((903,))
 
 
 def test_the_second_step_is_the_task():

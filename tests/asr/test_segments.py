@@ -1,29 +1,28 @@
 """Tokens to timed segments: nothing said is lost, and no time lies outside its window."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.asr.segments import Decoded, Piece, compression_ratio, segments_of, split
-from app.asr.tokens import SpecialTokens
-from app.asr.transcript import join
+from app.asr.segments import Segmenter, compression_ratio
+from app.asr.transcript import Joiner, join
 from app.audio.waveform import SAMPLE_RATE
 from app.audio.windows import Window
-from app.settings import DEMO
+from tests.asr.fakes import TS, FakeText, T
 
-T = SpecialTokens.load(DEMO / "marine-radio")
-TS = T.first_timestamp
+WINDOW = Window(5 * SAMPLE_RATE, np.zeros(10 * SAMPLE_RATE, np.float32))
 
 
 def letters(ids):
     return "".join(chr(97 + i % 26) for i in ids if i < T.end_of_text)
 
 
-def heard(*tokens, window=None):
-    window = window or Window(5 * SAMPLE_RATE, np.zeros(10 * SAMPLE_RATE, np.float32))
-    decoded = Decoded(tokens, {"en": 1.0}, 0.01, -0.2, 0.0)
-    return segments_of(decoded, window, T, letters)
+def heard(*tokens):
+    segmenter = Segmenter(WINDOW, T, letters)
+    return segmenter.feed([(token, -0.2) for token in tokens]) + segmenter.tail()
 
 
 def test_pairs_of_timestamps_bound_segments():
@@ -52,11 +51,29 @@ def test_silence_has_no_segments():
     assert heard(TS) == []
 
 
-@given(st.lists(st.integers(0, 899) | st.integers(TS, TS + 1500), max_size=60))
-def test_every_text_token_is_in_exactly_one_piece(ids):
-    pieces = split(T, ids)
-    assert [i for p in pieces for i in p.ids] == [i for i in ids if i < T.end_of_text]
-    assert all(isinstance(p, Piece) and p.ids for p in pieces)
+TOKENS = st.lists(st.integers(0, 899) | st.integers(TS, TS + 1500), max_size=60)
+
+
+@given(TOKENS)
+def test_every_text_token_is_in_exactly_one_segment(ids):
+    segments = heard(*ids)
+    assert [i for s in segments for i in s.tokens] == [i for i in ids if i < T.end_of_text]
+    assert all(s.tokens and 5000 <= s.start_ms <= s.end_ms <= 15000 for s in segments)
+
+
+@given(TOKENS, st.lists(st.integers(0, 60), max_size=5))
+def test_how_tokens_arrive_changes_nothing(ids, cuts):
+    segmenter, told = Segmenter(WINDOW, T, letters), []
+    places = sorted({0, len(ids), *(c for c in cuts if c < len(ids))})
+    for start, stop in itertools.pairwise(places):
+        told += segmenter.feed([(token, -0.2) for token in ids[start:stop]])
+    assert told + segmenter.tail() == heard(*ids)
+
+
+def test_logprobs_are_those_of_the_text():
+    segmenter = Segmenter(WINDOW, T, letters, FakeText().content)
+    (only,) = segmenter.feed([(TS, -9.0), (1, -0.1), (2, -0.2), (TS + 50, -9.0)])
+    assert [(p.content, p.logprob) for p in only.logprobs] == [(b" w1", -0.1), (b" w2", -0.2)]
 
 
 def test_repetition_compresses_well():
@@ -70,8 +87,18 @@ def test_repetition_compresses_well():
         ([" Mayday.", " Over."], "Mayday. Over."),
         (["求救，", "這裡是藍鷺號。"], "求救，這裡是藍鷺號。"),
         (["one ", " two"], "one two"),
+        (["one ", "two"], "one two"),
+        (["one", "  ", " two "], "one two"),
         ([], ""),
     ],
 )
 def test_pieces_join_without_doubled_or_invented_spaces(pieces, text):
     assert join(pieces) == text
+
+
+@given(st.lists(st.text(" a求。", max_size=4)))
+def test_a_joiner_told_piece_by_piece_gives_the_same_text(pieces):
+    joiner = Joiner()
+    text = "".join(joiner.add(piece) for piece in pieces)
+    assert text == join(pieces) == text.strip()
+    assert text.replace(" ", "") == "".join(pieces).replace(" ", "")

@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from app.asr.tokens import SpecialTokens, TextDecoder, load_tokenizer
+from app.asr.text import TextCodec, load_tokenizer
+from app.asr.tokens import SpecialTokens
 from app.errors import BadSource
 from app.settings import DEMO
 
@@ -65,21 +66,6 @@ def test_a_tokenizer_without_whispers_tokens_is_refused(folder):
         SpecialTokens.load(folder)
 
 
-def test_text_leaves_special_tokens_and_timestamps_out():
-    tokens = SpecialTokens.load(CHECKPOINT)
-    text_of = TextDecoder(CHECKPOINT, tokens)
-    from tokenizers import Tokenizer
-
-    ids = (
-        Tokenizer.from_file(str(CHECKPOINT / "tokenizer.json"))
-        .encode(" Mayday 求救", add_special_tokens=False)
-        .ids
-    )
-    assert (
-        text_of([tokens.first_timestamp, *ids, tokens.first_timestamp + 9, 902]) == " Mayday 求救"
-    )
-
-
 @pytest.fixture
 def older(folder):
     """The same tokenizer as tools wrote it before tokenizer.json."""
@@ -99,7 +85,7 @@ def test_an_older_tokenizer_means_the_same(older):
     for text in (" Mayday, mayday.", "求救，這裡是藍鷺號。"):
         assert theirs.encode(text).ids == ours.encode(text, add_special_tokens=False).ids
     assert SpecialTokens.load(older) == SpecialTokens.load(CHECKPOINT)
-    assert TextDecoder(older, SpecialTokens.load(older))([5, 6, 1200]) == ours.decode([5, 6])
+    assert TextCodec(older, SpecialTokens.load(older)).decode([5, 6, 1200]) == ours.decode([5, 6])
 
 
 def test_a_vocabulary_that_does_not_list_its_timestamps_has_them_all_the_same(older):

@@ -1,0 +1,102 @@
+"""Server-sent events, as OpenAI streams a transcript."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing, suppress
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from app.api.disconnect import ClientLeft, unless_client_leaves
+from app.errors import MarlinscribeError, envelope
+
+log = logging.getLogger(__name__)
+
+DONE = "[DONE]"
+_HEARTBEAT = b": waiting\n\n"  # a comment: clients pass over it, proxies see a living line
+
+Event = Mapping[str, Any] | str
+
+
+class EventStream(Response):
+    """Each event as a frame as soon as it comes, a comment after every silence, an error as the
+    last frame. `events` is closed when it is over, and when the client leaves."""
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        events: AsyncGenerator[Event],
+        *,
+        heartbeat_seconds: float,
+        on_abort: Callable[[], None],
+    ) -> None:
+        self.status_code = 200
+        self.background = None
+        # X-Accel-Buffering: nginx would hold the events back.
+        self.init_headers({"cache-control": "no-cache", "x-accel-buffering": "no"})
+        self._events = events
+        self._heartbeat = heartbeat_seconds
+        self._on_abort = on_abort
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await unless_client_leaves(receive, self._send(send))
+        except ClientLeft:
+            self._on_abort()
+
+    async def _send(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        async with aclosing(self._frames()) as frames:
+            async for frame in frames:
+                await send({"type": "http.response.body", "body": frame, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _frames(self) -> AsyncGenerator[bytes]:
+        try:
+            async with aclosing(_or_silence(self._events, self._heartbeat)) as events:
+                async for event in events:
+                    yield _HEARTBEAT if event is None else _frame(event)
+        except MarlinscribeError as error:
+            yield _frame(
+                envelope(error.message, kind=error.kind, code=error.code, param=error.param)
+            )
+        except Exception:
+            log.exception("a streamed answer failed")
+            yield _frame(
+                envelope(
+                    "The server failed on this request; its log has the reason.",
+                    kind=MarlinscribeError.kind,
+                    code=MarlinscribeError.code,
+                )
+            )
+
+
+async def _or_silence(
+    events: AsyncGenerator[Event], seconds: float
+) -> AsyncGenerator[Event | None]:
+    """Every event, and None whenever none has come for so long."""
+    async with aclosing(events):
+        following = asyncio.ensure_future(anext(events, None))
+        try:
+            while True:
+                await asyncio.wait({following}, timeout=seconds)
+                if not following.done():
+                    yield None
+                elif (event := following.result()) is None:
+                    return
+                else:
+                    yield event
+                    following = asyncio.ensure_future(anext(events, None))
+        finally:
+            following.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await following
+
+
+def _frame(event: Event) -> bytes:
+    data = event if isinstance(event, str) else json.dumps(event, ensure_ascii=False)
+    return f"data: {data}\n\n".encode()

@@ -1,0 +1,173 @@
+"""The fields of a transcription request: what may be sent, and what each value may be.
+
+These models are the truth for both the checks and /openapi.json.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from app.errors import BadField
+
+_LONGEST_TEXT = 20_000  # characters; of a prompt the decoder reads the last 224 tokens
+_MOST_ITEMS = 200
+
+ResponseFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
+Text = Annotated[str, Field(max_length=_LONGEST_TEXT)]
+Texts = Annotated[tuple[Text, ...], Field(max_length=_MOST_ITEMS)]
+
+
+def _as_strategy(value: object) -> object:
+    """`auto`, and what asks for voice activity, which is not there yet."""
+    kind = value.get("type") if isinstance(value, Mapping) else value
+    if kind == "server_vad" or (isinstance(value, str) and "server_vad" in value):
+        raise PydanticCustomError(
+            "not_supported", "server_vad is not supported yet: leave it out, or send 'auto'"
+        )
+    return value
+
+
+class SpeechForm(BaseModel):
+    """What transcriptions and translations share. Fields that are not known are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    model: str | None = Field(
+        None,
+        description="The served model's id or one of its aliases; may be left out.",
+        examples=["whisper-1"],
+    )
+    prompt: Text = Field(
+        "",
+        description="Text that came before, in the audio's language: it sways style and "
+        "spelling. Special tokens are dropped and the last 224 tokens kept.",
+    )
+    response_format: ResponseFormat = Field("json", description="What the answer's body is.")
+    temperature: float = Field(
+        0.0, ge=0, le=1, description="0 takes the likeliest token; above it they are sampled."
+    )
+    stream: bool = Field(
+        False,
+        description="Answer as server-sent events while decoding goes on "
+        "(with response_format json, text or verbose_json).",
+    )
+    max_line_width: int | None = Field(
+        None,
+        ge=4,
+        le=1000,
+        description="Ours, for srt and vtt: columns a line, a CJK character taking two.",
+    )
+    max_line_count: int | None = Field(
+        None, ge=1, le=100, description="Ours, for srt and vtt: lines a cue; needs max_line_width."
+    )
+
+    @model_validator(mode="after")
+    def _lines_have_a_width(self) -> "SpeechForm":
+        if self.max_line_count and not self.max_line_width:
+            raise _fault("max_line_count", "it needs max_line_width beside it")
+        return self
+
+    @model_validator(mode="after")
+    def _subtitles_are_not_streamed(self) -> "SpeechForm":
+        if self.stream and self.response_format in ("srt", "vtt"):
+            raise _fault(
+                "stream", f"{self.response_format} is not streamed: ask for json or verbose_json"
+            )
+        return self
+
+
+class TranslationForm(SpeechForm):
+    """POST /v1/audio/translations."""
+
+
+class TranscriptionForm(SpeechForm):
+    """POST /v1/audio/transcriptions."""
+
+    language: str | None = Field(
+        None,
+        description="ISO 639-1 code, English name or tag (zh-TW) of what is spoken; "
+        "detected where it is left out.",
+        examples=["zh"],
+    )
+    languages: Texts = Field(
+        (), description="Languages that may be spoken; the model chooses among them."
+    )
+    keywords: Texts = Field(
+        (), description="Words and names to expect, in their spelling; they join the prompt."
+    )
+    timestamp_granularities: tuple[Literal["segment"], ...] = Field(
+        (), description="`segment`: verbose_json carries them anyway. Words have no times yet."
+    )
+    include: tuple[Literal["logprobs"], ...] = Field(
+        (), description="`logprobs`: each token's raw log-probability, with response_format json."
+    )
+    chunking_strategy: Annotated[Literal["auto"] | None, BeforeValidator(_as_strategy)] = Field(
+        None, description="`auto`: long recordings are cut in their pauses, as without it."
+    )
+
+    @field_validator("timestamp_granularities", mode="before")
+    @classmethod
+    def _words_have_no_times(cls, value: Iterable[str]) -> Iterable[str]:
+        if "word" in value:
+            raise PydanticCustomError(
+                "not_supported", "word timestamps are not supported yet; 'segment' is"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _one_way_to_name_languages(self) -> "TranscriptionForm":
+        if self.language and self.languages:
+            raise _fault("languages", "language and languages exclude each other")
+        return self
+
+    @model_validator(mode="after")
+    def _logprobs_go_with_json(self) -> "TranscriptionForm":
+        if self.include and self.response_format != "json":
+            raise _fault("include", "logprobs come with response_format json alone")
+        return self
+
+
+LISTS = {"languages", "keywords", "timestamp_granularities", "include"}
+# x, x[], x[0] and x[key]
+_SPELLING = re.compile(r"(?P<name>[^\[\]]+)(?:\[(?P<key>[^\[\]]*)\])?")
+
+F = TypeVar("F", bound=SpeechForm)
+
+
+def parse(form: type[F], items: Iterable[tuple[str, str]]) -> F:
+    """The fields of a form, in every spelling that clients use. Empty ones count as left out,
+    and of a field that is sent twice the last counts. Raises BadField."""
+    values: dict[str, Any] = {}
+    for sent, value in items:
+        spelling = _SPELLING.fullmatch(sent)
+        if spelling is None or value == "":
+            continue
+        name, key = spelling["name"], spelling["key"]
+        if name in LISTS:
+            values.setdefault(name, []).append(value)
+        elif not key:
+            values[name] = value
+        elif isinstance(nested := values.setdefault(name, {}), dict):
+            nested[key] = value
+    try:
+        return form.model_validate(values)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        # A fault of fields together has no place of its own: it names one.
+        name = str((fault["loc"] or (fault.get("ctx", {}).get("field"),))[0])
+        raise BadField(f"The field {name!r} is not valid: {fault['msg']}.", param=name) from error
+
+
+def _fault(field: str, message: str) -> PydanticCustomError:
+    return PydanticCustomError("fields_together", "{message}", {"field": field, "message": message})

@@ -1,0 +1,115 @@
+"""What /openapi.json says of the routes whose bodies FastAPI does not parse itself.
+
+The request's schema comes from the form that checks it, the answers' from the types that the
+renderers fill, so neither can say what the service does not do.
+"""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict
+
+from app.api.forms import LISTS, SpeechForm
+from app.asr.formats import (
+    DeltaEvent,
+    DoneEvent,
+    JsonBody,
+    SegmentEventBody,
+    VerboseBody,
+    VerboseDoneEvent,
+)
+
+Event = DeltaEvent | SegmentEventBody | DoneEvent | VerboseDoneEvent
+
+
+class ErrorFields(TypedDict):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(TypedDict):
+    error: ErrorFields
+
+
+_RETRY = {"retry-after": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
+
+_ERRORS: dict[int, dict[str, Any]] = {
+    400: {"description": "A bad or missing field, or audio that cannot be decoded"},
+    401: {"description": "No key, or one that is not known"},
+    404: {"description": "The model is not served here"},
+    413: {"description": "Too many bytes, or too many seconds of audio"},
+    415: {"description": "The file is not audio"},
+    429: {"description": "Too many requests under way", "headers": _RETRY},
+    500: {"description": "A defect of the server"},
+    503: {"description": "Still starting, or the engine is gone", "headers": _RETRY},
+}
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """FastAPI's `responses` for these statuses, each with the envelope."""
+    return {status: {"model": ErrorBody, **_ERRORS[status]} for status in statuses}
+
+
+def speech_route(form: type[SpeechForm]) -> dict[str, Any]:
+    """Arguments for the decorator of a route that answers a form with a transcript."""
+    text = {"schema": {"type": "string"}}
+    answers = {
+        "model": JsonBody | VerboseBody,
+        "description": "By response_format: json, verbose_json, text and srt, vtt; or the stream",
+        "content": {
+            "text/plain": text,
+            "text/vtt": text,
+            "text/event-stream": {
+                "schema": {
+                    "type": "string",
+                    "description": "Frames `data: …`, each a JSON object of a type below, or an "
+                    "error's envelope, and `data: [DONE]` last. Lines that begin with a colon "
+                    "are comments.",
+                },
+                "x-event-schema": TypeAdapter(Event).json_schema(),
+            },
+        },
+    }
+    return {
+        "response_model": None,
+        "responses": {200: answers} | errors(*_ERRORS),
+        "openapi_extra": {"requestBody": _request_body(form)},
+    }
+
+
+def _request_body(form: type[SpeechForm]) -> dict[str, Any]:
+    fields = form.model_json_schema()["properties"]
+    recording = {
+        "type": "string",
+        "format": "binary",
+        "description": "wav, mp3, flac, m4a, mp4, ogg, opus, webm and whatever else FFmpeg reads.",
+    }
+    properties = {"file": recording} | {
+        f"{name}[]" if name in LISTS else name: field for name, field in fields.items()
+    }
+    schema = {"type": "object", "required": ["file"], "properties": properties}
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+
+
+def install(app: FastAPI) -> None:
+    """Have the app describe itself without FastAPI's 422, which the envelope's 400 replaces."""
+
+    def describe() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(
+                title=app.title, version=app.version, description=app.description,
+                routes=app.routes, tags=app.openapi_tags,
+            )  # fmt: skip
+            for path in schema["paths"].values():
+                for operation in path.values():
+                    operation["responses"].pop("422", None)
+            for name in ("HTTPValidationError", "ValidationError"):
+                schema.get("components", {}).get("schemas", {}).pop(name, None)
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = describe  # type: ignore[method-assign]

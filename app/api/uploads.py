@@ -1,0 +1,83 @@
+"""Reading a multipart form: bounded in bytes, on disk where it is large, and only once the
+caller's key is known and the service can answer."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from fastapi import Request
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from app.errors import BadBody, BadField, UploadNotStored, UploadTooLarge
+
+_MOST_FIELDS = 1000
+_MOST_FILES = 8  # one is used; others are fields nobody knows
+_LARGEST_FIELD = 2**17  # bytes
+_MISSING = "missing_required_parameter"  # OpenAI's code
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A form's text fields, in the order they came, and its file."""
+
+    fields: list[tuple[str, str]]
+    file: BinaryIO
+
+
+@asynccontextmanager
+async def read_upload(request: Request, most_bytes: int) -> AsyncGenerator[Upload]:
+    """The form in the request's body; its file lives as long as the context.
+
+    Raises BadBody, BadField, UploadTooLarge, UploadNotStored, or starlette's ClientDisconnect.
+    """
+    kind = request.headers.get("content-type", "")
+    if kind.split(";")[0].strip().lower() != "multipart/form-data":
+        raise BadField(
+            "The body must be multipart/form-data, with the recording in 'file'.",
+            param="file",
+            code=_MISSING,
+        )
+    parser = MultiPartParser(
+        request.headers,
+        _bounded(request, most_bytes),
+        max_files=_MOST_FILES,
+        max_fields=_MOST_FIELDS,
+        max_part_size=_LARGEST_FIELD,
+    )
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise BadBody(f"The form cannot be read: {error.message}") from error
+    except OSError as error:  # while a large part is written to disk
+        raise UploadNotStored(f"The upload cannot be stored: {error.strerror}.") from error
+    try:
+        texts = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
+        yield Upload(texts, _recording(form.getlist("file"), texts))
+    finally:
+        await form.close()
+
+
+def _recording(sent: list[UploadFile | str], texts: list[tuple[str, str]]) -> BinaryIO:
+    if not sent:
+        raise BadField("The field 'file' is required.", param="file", code=_MISSING)
+    if len(sent) > 1:
+        raise BadField("One recording a request: 'file' was sent more than once.", param="file")
+    if isinstance(sent[0], str):
+        raise BadField("The field 'file' must be an uploaded file, not text.", param="file")
+    return sent[0].file
+
+
+async def _bounded(request: Request, most: int) -> AsyncGenerator[bytes]:
+    """The body, refused at the first byte over `most`, or by its announced length at once."""
+    message = f"The request is larger than {most} bytes, the limit of this server."
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > most:
+        raise UploadTooLarge(message, param="file")
+    received = 0
+    async for chunk in request.stream():
+        received += len(chunk)
+        if received > most:
+            raise UploadTooLarge(message, param="file")
+        yield chunk

@@ -1,0 +1,188 @@
+"""One window, heard to its end: steps of the decoder to segments, and what is known of it."""
+
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
+
+from app.asr.rules import WindowRules
+from app.asr.segments import Segmenter, compression_ratio
+from app.asr.text import TextCodec
+from app.asr.tokens import SpecialTokens
+from app.asr.transcript import Segment, SegmentEvent, WindowFigures
+from app.audio.windows import Window
+
+log = logging.getLogger(__name__)
+
+# openai/whisper `transcribe.py`: silence is what the model calls silence and is unsure about.
+_NO_SPEECH_PROB = 0.6
+_NO_SPEECH_LOGPROB = -1.0
+# A model that runs out of room says more than is spoken (a loop) oftener than it has more to say.
+_MOST_PASSES = 4
+_LEAST_REST_MS = 500  # less than this behind the last closed segment is not worth a pass
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What the decoder is asked. `prompt` is what it reads first, <|startoftranscript|> last."""
+
+    window: Window
+    rules: WindowRules
+    prompt: tuple[int, ...]
+    temperature: float = 0.0
+    logprobs: bool = False
+
+
+@dataclass(frozen=True)
+class FirstImpression:
+    """The decoder's first step. languages: ISO code to probability, of the languages that were
+    candidates; sums to 1, or is empty for an English-only checkpoint."""
+
+    languages: dict[str, float]
+    no_speech_prob: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """What newly came of a window.
+
+    sampled: ids and raw log-probabilities, without the forced steps; the end of text included.
+    first: with the first step alone. ended: None while there is more to come; "limit" where
+    the decoder had no more room.
+    """
+
+    sampled: tuple[tuple[int, float], ...]
+    first: FirstImpression | None = None
+    ended: Literal["text", "limit"] | None = None
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A window, or the part of one that a pass got through, when it is done."""
+
+    first: FirstImpression
+    segments: tuple[Segment, ...]
+
+
+class WindowDecoder(Protocol):
+    """What decodes one window: the engine."""
+
+    def decode(self, ask: Ask) -> AsyncGenerator[Step]:
+        """Raises EngineDied. Closing it aborts the engine's request."""
+        ...
+
+
+class Listener:
+    """Hears windows through a decoder."""
+
+    def __init__(self, decoder: WindowDecoder, tokens: SpecialTokens, text: TextCodec) -> None:
+        self._decoder = decoder
+        self._tokens = tokens
+        self._text = text
+
+    async def hear(
+        self, ask: Ask, on_token: Callable[[], None]
+    ) -> AsyncGenerator[SegmentEvent | Heard]:
+        """Segments as they close, a Heard behind those of each pass.
+
+        Where the decoder runs out of room, another pass begins behind the last closed segment,
+        so that nothing said is lost; and without the prompt, which takes room and may be why.
+        """
+        for left in reversed(range(_MOST_PASSES)):
+            one = _Pass(ask, self._tokens, self._text)
+            async with aclosing(self._decoder.decode(ask)) as steps:
+                async for step in steps:
+                    on_token()
+                    for event in one.take(step):
+                        yield event
+            rest = one.rest(may_go_on=left > 0)
+            for event in one.finish(keep_tail=rest is None):
+                yield event
+            yield one.heard()
+            if rest is None:
+                return
+            log.info("window at %.1f s: no room left, going on", rest.start_ms / 1000)
+            ask = replace(ask, window=rest, prompt=(self._tokens.start,))
+
+
+@dataclass
+class _Pass:
+    """What has come of one request to the decoder."""
+
+    ask: Ask
+    tokens: SpecialTokens
+    text: TextCodec
+    _first: FirstImpression | None = None
+    _ended: Literal["text", "limit"] | None = None
+    _ids: list[int] = field(default_factory=list)
+    _logprobs: list[float] = field(default_factory=list)
+    _events: list[SegmentEvent] = field(default_factory=list)
+    _told: int = 0  # how many of _events have left
+
+    def __post_init__(self) -> None:
+        content = self.text.content if self.ask.logprobs else None
+        self._segmenter = Segmenter(self.ask.window, self.tokens, self.text.decode, content)
+
+    def take(self, step: Step) -> list[SegmentEvent]:
+        """The segments that may leave now: none while the window may turn out to be silence."""
+        self._first = self._first or step.first
+        self._ended = step.ended
+        self._logprobs += [logprob for _, logprob in step.sampled]
+        spoken = [(i, p) for i, p in step.sampled if i != self.tokens.end_of_text]
+        self._ids += [i for i, _ in spoken]
+        self._events += self._segmenter.feed(spoken)
+        return [] if self._doubtful else self._untold()
+
+    def rest(self, *, may_go_on: bool) -> Window | None:
+        """What a further pass should hear: None where all is said, or where it would not help."""
+        if self._ended != "limit" or not may_go_on or self._silent:
+            return None
+        window, prompted = self.ask.window, len(self.ask.prompt) > 1
+        begun = self._segmenter.closed_ms
+        if begun == 0:
+            return window if prompted else None
+        return window.after(begun) if window.duration_ms - begun >= _LEAST_REST_MS else None
+
+    def finish(self, *, keep_tail: bool) -> list[SegmentEvent]:
+        """The segments that had to wait for the window's end."""
+        if keep_tail:
+            self._events += self._segmenter.tail()
+            if self._ended == "limit":
+                at = self.ask.window.start_ms / 1000
+                log.warning("window at %.1f s: the model wrote to its limit without an end", at)
+        if self._silent:
+            self._events = []
+        return self._untold()
+
+    def heard(self) -> Heard:
+        figures = WindowFigures(
+            start_ms=self.ask.window.start_ms,
+            temperature=self.ask.temperature,
+            avg_logprob=self._avg_logprob,
+            compression_ratio=compression_ratio(self.text.decode(self._ids)),
+            no_speech_prob=self._impression.no_speech_prob,
+        )
+        return Heard(self._impression, tuple(Segment(event, figures) for event in self._events))
+
+    def _untold(self) -> list[SegmentEvent]:
+        new = self._events[self._told :]
+        self._told = len(self._events)
+        return new
+
+    @property
+    def _impression(self) -> FirstImpression:
+        assert self._first is not None, "a decoder's first step carries its impression"
+        return self._first
+
+    @property
+    def _avg_logprob(self) -> float:
+        return sum(self._logprobs) / len(self._logprobs) if self._logprobs else 0.0
+
+    @property
+    def _doubtful(self) -> bool:
+        return self._impression.no_speech_prob > _NO_SPEECH_PROB
+
+    @property
+    def _silent(self) -> bool:
+        return self._doubtful and self._avg_logprob < _NO_SPEECH_LOGPROB

@@ -1,0 +1,110 @@
+"""Every field, every spelling, every bad value."""
+
+import pytest
+
+from app.api.forms import TranscriptionForm, TranslationForm, parse
+from app.errors import BadField
+
+
+def fields(*items, form=TranscriptionForm):
+    return parse(form, items)
+
+
+def test_nothing_is_needed():
+    form = fields()
+    assert (form.model, form.language, form.response_format, form.stream) == (
+        None, None, "json", False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["include", "include[]", "include[0]"])
+def test_lists_come_in_every_spelling(name):
+    assert fields((name, "logprobs")).include == ("logprobs",)
+
+
+def test_lists_may_mix_spellings_and_keep_their_order():
+    form = fields(("keywords[]", "Heron"), ("keywords", "Owl"), ("keywords[2]", "Fox"))
+    assert form.keywords == ("Heron", "Owl", "Fox")
+
+
+@pytest.mark.parametrize(
+    ("sent", "stream"),
+    [("true", True), ("True", True), ("1", True), ("false", False), ("0", False), ("", False)],
+)
+def test_booleans_are_words(sent, stream):
+    assert fields(("stream", sent)).stream is stream
+
+
+def test_empty_and_unknown_fields_are_passed_over():
+    form = fields(
+        ("language", ""), ("prompt", ""), ("temperature", ""), ("seed", "7"),
+        ("known_speaker_names[]", "x"), ("[", "x"), ("a[b][c]", "x"),
+    )  # fmt: skip
+    assert form == fields()
+
+
+def test_of_a_field_sent_twice_the_last_counts():
+    assert fields(("temperature", "0.1"), ("temperature", "0.2")).temperature == 0.2
+
+
+def test_automatic_chunking_is_what_happens_anyway():
+    assert fields(("chunking_strategy", "auto")).chunking_strategy == "auto"
+
+
+def test_segment_times_may_be_asked_for():
+    form = fields(("timestamp_granularities[]", "segment"))
+    assert form.timestamp_granularities == ("segment",)
+
+
+BAD = {
+    "format": ([("response_format", "xml")], "response_format"),
+    "diarized": ([("response_format", "diarized_json")], "response_format"),
+    "temperature above one": ([("temperature", "1.1")], "temperature"),
+    "temperature below zero": ([("temperature", "-0.1")], "temperature"),
+    "temperature no number": ([("temperature", "nan")], "temperature"),
+    "temperature a word": ([("temperature", "warm")], "temperature"),
+    "stream": ([("stream", "maybe")], "stream"),
+    "words": ([("timestamp_granularities[]", "word")], "timestamp_granularities"),
+    "both granularities": (
+        [("timestamp_granularities", "segment"), ("timestamp_granularities", "word")],
+        "timestamp_granularities",
+    ),
+    "no granularity": ([("timestamp_granularities[]", "page")], "timestamp_granularities"),
+    "include": ([("include[]", "everything")], "include"),
+    "logprobs without json": ([("include", "logprobs"), ("response_format", "srt")], "include"),
+    "voice activity": ([("chunking_strategy[type]", "server_vad")], "chunking_strategy"),
+    "voice activity as json": (
+        [("chunking_strategy", '{"type":"server_vad"}')],
+        "chunking_strategy",
+    ),
+    "no strategy": ([("chunking_strategy", "manual")], "chunking_strategy"),
+    "strategy half": ([("chunking_strategy[threshold]", "0.5")], "chunking_strategy"),
+    "streamed subtitles": ([("stream", "true"), ("response_format", "vtt")], "stream"),
+    "count without width": ([("max_line_count", "2")], "max_line_count"),
+    "no width": ([("max_line_width", "0")], "max_line_width"),
+    "language and languages": ([("language", "en"), ("languages[]", "zh")], "languages"),
+    "endless prompt": ([("prompt", "x" * 20_001)], "prompt"),
+    "a nested scalar": ([("temperature[x]", "0")], "temperature"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_value_names_its_field(name):
+    items, param = BAD[name]
+    with pytest.raises(BadField) as caught:
+        fields(*items)
+    assert (caught.value.param, caught.value.code) == (param, "invalid_value")
+    assert param in caught.value.message
+    assert "pydantic" not in caught.value.message
+
+
+def test_what_is_not_supported_yet_says_so():
+    with pytest.raises(BadField, match="word timestamps are not supported yet"):
+        fields(("timestamp_granularities[]", "word"))
+    with pytest.raises(BadField, match="server_vad is not supported yet"):
+        fields(("chunking_strategy[type]", "server_vad"))
+
+
+def test_a_translation_takes_no_language():
+    form = fields(("language", "nonsense"), ("prompt", "p"), form=TranslationForm)
+    assert (form.prompt, hasattr(form, "language")) == ("p", False)

@@ -1,0 +1,167 @@
+"""What a request may cost, and what it is told when that is too much."""
+
+import asyncio
+import errno
+import tempfile
+import threading
+
+import httpx
+import openai
+import pytest
+
+from app.main import build_app
+from tests.api.conftest import serving
+from tests.sound import encode, tone
+
+WAV = encode(tone(1))  # 32 KB
+
+
+def post(url, content=WAV, **kwargs):
+    return httpx.post(f"{url}/v1/audio/transcriptions", files={"file": content}, **kwargs)
+
+
+def code(answer):
+    return answer.status_code, answer.json()["error"]["code"]
+
+
+@pytest.mark.parametrize("settings", [{"max_upload_bytes": 1000}])
+def test_an_upload_that_announces_too_much_is_refused_at_once(url, context):
+    answer = post(url, b"x" * 30_000_000)
+    assert code(answer) == (413, "upload_too_large")
+    assert "1000 bytes" in answer.json()["error"]["message"]
+    assert context.under_way == 0
+
+
+@pytest.mark.parametrize("settings", [{"max_upload_bytes": 100_000}])
+def test_an_upload_of_unknown_length_is_refused_on_its_way(url):
+    taken = 0
+
+    def body():
+        nonlocal taken
+        yield b'--x\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        for _ in range(20_000):
+            taken += 1
+            yield b"x" * 10_000
+
+    answer = httpx.post(
+        f"{url}/v1/audio/transcriptions",
+        content=body(),
+        headers={"content-type": "multipart/form-data; boundary=x"},
+    )
+    assert code(answer) == (413, "upload_too_large")
+
+
+@pytest.mark.parametrize("settings", [{"max_upload_bytes": 1000}])
+def test_the_sdk_reads_the_refusal_of_a_large_upload(url):
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+    with pytest.raises(openai.APIStatusError) as caught:
+        client.audio.transcriptions.create(model="whisper-1", file=("a.wav", b"x" * 30_000_000))
+    assert (caught.value.status_code, caught.value.code) == (413, "upload_too_large")
+
+
+@pytest.mark.parametrize("settings", [{"max_requests": 1}])
+def test_a_request_too_many_is_429_and_the_place_is_given_back(url, transcriber):
+    transcriber.delay = 0.5
+    first = threading.Thread(target=post, args=(url,))
+    first.start()
+    while not transcriber.asked:
+        pass
+    answer = post(url)
+    assert code(answer) == (429, "too_many_requests")
+    assert int(answer.headers["retry-after"]) > 0
+    first.join()
+    transcriber.delay = 0
+    assert post(url).status_code == 200
+    assert post(url, b"bad").status_code == 415
+    assert post(url).status_code == 200
+
+
+@pytest.mark.parametrize("settings", [{"max_requests": 1}])
+def test_the_sdk_waits_and_tries_again(url, transcriber):
+    transcriber.delay = 0.5
+    first = threading.Thread(target=post, args=(url,))
+    first.start()
+    while not transcriber.asked:
+        pass
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=2)
+    answer = client.audio.transcriptions.create(model="whisper-1", file=("a.wav", WAV))
+    assert answer.text == "Mayday."
+    first.join()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("settings", [{"max_requests": 2}])
+async def test_places_are_given_back_however_requests_end(url, context, transcriber):
+    transcriber.delay = 0.3
+    async with httpx.AsyncClient() as client:
+        for _ in range(3):
+            request = client.post(f"{url}/v1/audio/transcriptions", files={"file": WAV})
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(request, 0.1)  # leaves
+        for _ in range(100):
+            if context.under_way == 0:
+                break
+            await asyncio.sleep(0.02)
+    assert context.under_way == 0
+    assert transcriber.closed == len(transcriber.asked)
+
+
+def test_a_disk_without_room_for_the_upload_is_503(url, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile.SpooledTemporaryFile, "write", full)
+    answer = post(url)
+    assert code(answer) == (503, "upload_not_stored")
+    assert "No space left" in answer.json()["error"]["message"]
+    assert answer.headers["retry-after"]
+
+
+def test_a_client_that_leaves_while_it_sends_is_no_error_in_the_log(context, caplog):
+    import socket
+
+    head = (
+        b"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n"
+        b"content-type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"
+    )
+    with serving(build_app(context)) as url:
+        with socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1]))) as connection:
+            connection.sendall(head)
+        httpx.get(f"{url}/health/live")
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+    assert context.under_way == 0
+
+
+BODIES = {
+    "no boundary": ({"content-type": "multipart/form-data"}, b"x"),
+    "not a form": ({"content-type": "multipart/form-data; boundary=x"}, b"garbage"),
+    "a field without a name": (
+        {"content-type": "multipart/form-data; boundary=x"},
+        b"--x\r\ncontent-disposition: form-data\r\n\r\nv\r\n--x--\r\n",
+    ),
+    "a huge text field": (
+        {"content-type": "multipart/form-data; boundary=x"},
+        b'--x\r\ncontent-disposition: form-data; name="prompt"\r\n\r\n' + b"v" * 200_000
+        + b"\r\n--x--\r\n",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_form_that_cannot_be_read_is_400(url, name):
+    headers, content = BODIES[name]
+    answer = httpx.post(f"{url}/v1/audio/transcriptions", content=content, headers=headers)
+    assert code(answer) == (400, "invalid_body")
+    assert post(url).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [("application/json", b"{}"), ("application/x-www-form-urlencoded", b"model=x"), ("", b"")],
+)
+def test_another_kind_of_body_holds_no_file(url, kind, content):
+    answer = httpx.post(
+        f"{url}/v1/audio/transcriptions", content=content, headers={"content-type": kind}
+    )
+    assert code(answer) == (400, "missing_required_parameter")
+    assert "multipart/form-data" in answer.json()["error"]["message"]

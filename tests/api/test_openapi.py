@@ -1,0 +1,75 @@
+"""/openapi.json says what the service does, no more and no less."""
+
+import jsonschema
+import pytest
+
+from app.api.forms import TranscriptionForm
+from tests.sound import encode, tone
+
+WAV = encode(tone(1))
+SPEECH = "/v1/audio/transcriptions"
+
+
+@pytest.fixture
+def described(client):
+    return client.get("/openapi.json").json()
+
+
+def valid(described, schema, body):
+    """Raises where the body is not what the schema says."""
+    jsonschema.validate(body, {**schema, "components": described["components"]})
+
+
+def test_every_route_is_described(described):
+    assert set(described["paths"]) == {
+        SPEECH, "/v1/audio/translations", "/v1/models", "/v1/models/{model}",
+        "/health/live", "/health/ready", "/metrics",
+    }  # fmt: skip
+
+
+def test_no_route_answers_422(described):
+    operations = [op for path in described["paths"].values() for op in path.values()]
+    assert not any("422" in op["responses"] for op in operations)
+    assert "ValidationError" not in described["components"]["schemas"]
+
+
+def test_the_form_lists_every_field_with_lists_in_brackets(described):
+    body = described["paths"][SPEECH]["post"]["requestBody"]
+    (kind,) = body["content"]
+    schema = body["content"][kind]["schema"]
+    assert kind == "multipart/form-data"
+    assert schema["required"] == ["file"]
+    names = {name.removesuffix("[]") for name in schema["properties"]}
+    assert names == {"file", *TranscriptionForm.model_fields}
+    assert schema["properties"]["include[]"]["type"] == "array"
+
+
+def test_keys_are_described(described):
+    assert described["paths"][SPEECH]["post"]["security"] == [{"key": []}]
+    assert described["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+
+
+@pytest.mark.parametrize("response_format", ["json", "verbose_json"])
+def test_bodies_are_as_described(client, described, response_format):
+    answer = client.post(SPEECH, files={"file": WAV}, data={"response_format": response_format})
+    content = described["paths"][SPEECH]["post"]["responses"]["200"]["content"]
+    valid(described, content["application/json"]["schema"], answer.json())
+
+
+def test_errors_are_as_described(client, described):
+    answers = {
+        400: client.post(SPEECH),
+        404: client.post(SPEECH, files={"file": WAV}, data={"model": "none"}),
+        415: client.post(SPEECH, files={"file": b"none" * 9}),
+    }
+    told = described["paths"][SPEECH]["post"]["responses"]
+    assert {"400", "401", "404", "413", "415", "429", "500", "503"} < set(told)
+    for status, answer in answers.items():
+        assert answer.status_code == status
+        valid(described, told[str(status)]["content"]["application/json"]["schema"], answer.json())
+
+
+def test_models_are_as_described(client, described):
+    for path, url in (("/v1/models", "/v1/models"), ("/v1/models/{model}", "/v1/models/mine")):
+        schema = described["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]
+        valid(described, schema["schema"], client.get(url).json())

@@ -1,0 +1,106 @@
+"""Which client gets what from a real server: client x format x stream, as a table.
+
+    python -m tests.contract.matrix [--write]
+
+Each client is a program of its own that reads cases and writes outcomes; checks are made here,
+the same for all. --write puts the table into docs/compatibility.md. Ends with status 1 where a
+client does not get what it must.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from bench.server import Server
+from tests.contract.cases import CASES, WHILE_STARTING, Case
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+TOOLS = ROOT / ".contract"  # made by `make contract-tools`
+PAGE = ROOT / "docs" / "compatibility.md"
+BEGIN, END = "<!-- matrix -->", "<!-- end of matrix -->"
+
+PYTHON, NODE = str(TOOLS / "venv/bin/python"), str(shutil.which("node"))
+CLIENTS = {
+    "openai (Python)": [PYTHON, "clients/openai_sync.py"],
+    "openai (Python, async)": [PYTHON, "clients/openai_async.py"],
+    "openai (Node)": [NODE, str(TOOLS / "openai_node.mjs")],
+    "LiteLLM": [PYTHON, "clients/litellm_sync.py"],
+    "curl": [PYTHON, "clients/curl.py"],
+}
+# What a client cannot ask or cannot show, whatever the server does.
+BEYOND = {
+    "LiteLLM": {
+        "stream", "stream, text", "stream, logprobs", "stream, verbose_json",
+        "translations, verbose_json",
+    },
+    "curl": {"retries while the server starts"},
+}  # fmt: skip
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as cache:
+        with Server(cache_dir=cache, api_keys="first,second") as server:
+            table = {name: run(name, server.url, CASES) for name in CLIENTS}
+        # A start with the checkpoint in the cache: what a client meets when the service restarts.
+        with ThreadPoolExecutor() as pool:
+            server = Server(cache_dir=cache, api_keys="first,second")
+            server.wait_for("resolving", "loading", "warming")
+            asked = {n: pool.submit(run, n, server.url, [WHILE_STARTING]) for n in CLIENTS}
+            for name, future in asked.items():
+                table[name] |= future.result()
+            server.stop()
+    text = render(table)
+    print(text)
+    if "--write" in sys.argv:
+        page = PAGE.read_text("utf-8")
+        head, tail = page.split(BEGIN)[0], page.split(END)[1]
+        PAGE.write_text(f"{head}{BEGIN}\n{text}\n{END}{tail}", "utf-8")
+    return any(fault for column in table.values() for fault in column.values())
+
+
+def run(client: str, url: str, cases: list[Case]) -> dict[str, str | None]:
+    """Case to its fault, "" where there is none; None where the client cannot ask."""
+    able = [case for case in cases if case.name not in BEYOND.get(client, ())]
+    sent = [
+        {"url": f"{url}/v1", "task": case.task, "file": case.file, "key": case.key,
+         "fields": case.fields, "retries": case.retries}
+        for case in able
+    ]  # fmt: skip
+    done = subprocess.run(
+        CLIENTS[client], input=json.dumps(sent), capture_output=True, text=True, cwd=HERE
+    )
+    if done.returncode:
+        raise SystemExit(f"{client} failed:\n{done.stderr[-4000:]}")
+    outcomes = json.loads(done.stdout.splitlines()[-1])
+    faults: dict[str, str | None] = {case.name: None for case in cases}
+    for case, outcome in zip(able, outcomes, strict=True):
+        faults[case.name] = fault(case, outcome)
+        if faults[case.name]:
+            print(f"{client}, {case.name}: {faults[case.name]}", file=sys.stderr)
+    return faults
+
+
+def fault(case: Case, outcome: dict) -> str:
+    try:
+        case.check(outcome)
+    except (AssertionError, LookupError, TypeError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"[:500]
+    return ""
+
+
+def render(table: dict[str, dict[str, str | None]]) -> str:
+    marks = {None: "", "": "yes"}
+    lines = ["| | " + " | ".join(table) + " |", "| --- |" + " --- |" * len(table)]
+    for case in [*CASES, WHILE_STARTING]:
+        cells = [marks.get(table[client][case.name], "**no**") for client in table]
+        lines.append(f"| {case.name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

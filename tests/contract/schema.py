@@ -1,0 +1,34 @@
+"""schemathesis against a real server and its own /openapi.json.
+
+    python -m tests.contract.schema [schemathesis run's options]
+
+What is generated and what may be answered is set up in schemathesis.toml and hooks.py beside
+this file.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.server import Server
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+
+
+def main() -> int:
+    with Server() as server:
+        command = [
+            str(ROOT / ".contract/venv/bin/schemathesis"),
+            "--config-file", str(HERE / "schemathesis.toml"),
+            "run", f"{server.url}/openapi.json", *sys.argv[1:],
+        ]  # fmt: skip
+        paths = os.pathsep.join([str(ROOT), str(HERE)])
+        return subprocess.run(
+            command, env=os.environ | {"SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": paths}
+        ).returncode
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
