@@ -5,7 +5,7 @@ VARIANT ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 RUN = $(VENV)/bin/python
 SERVE_ENV = $(if $(PORT),MARLINSCRIBE_PORT=$(PORT)) $(if $(MODEL),MARLINSCRIBE_MODEL="$(MODEL)") $(if $(CALIBRATION),MARLINSCRIBE_CALIBRATION="$(CALIBRATION)")
 
-.PHONY: serve test lint unit engine demo-check bench-start bench-mayday bench-large env
+.PHONY: serve test lint unit engine compatibility schemathesis fuzz demo-check bench-start bench-mayday bench-large env
 serve: $(VENV)/.serve-$(VARIANT)
 	@exec env $(SERVE_ENV) $(VENV)/bin/marlinscribe serve
 
@@ -33,6 +33,24 @@ bench-mayday: $(VENV)/.dev-$(VARIANT)
 
 bench-large: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.large
+
+# What real clients see. Their tools live apart, in .contract; none of it runs in `make test`.
+CONTRACT = .contract/.tools
+$(CONTRACT): requirements/contract.txt tests/contract/package.json
+	python3 -m venv .contract/venv
+	.contract/venv/bin/pip install -q -r requirements/contract.txt
+	cp tests/contract/package.json .contract/
+	npm install --prefix .contract --no-package-lock --no-audit --no-fund --silent
+	@touch $@
+
+compatibility: $(VENV)/.dev-$(VARIANT) $(CONTRACT)
+	$(RUN) -m tests.contract.matrix --write
+
+schemathesis: $(VENV)/.dev-$(VARIANT) $(CONTRACT)
+	$(RUN) -m tests.contract.schema
+
+fuzz: $(VENV)/.dev-$(VARIANT)
+	$(RUN) -m tests.contract.fuzz
 
 env: $(VENV)/.dev-$(VARIANT)
 

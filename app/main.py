@@ -44,7 +44,7 @@ def build_app(context: Context) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["x-request-id", "retry-after"],
         )
-    openapi.install(app)
+    openapi.install(app, keys=bool(context.settings.api_keys))
     return app
 
 

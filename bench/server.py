@@ -98,7 +98,7 @@ class Server:
             self._output = self._log.read().decode(errors="replace")
         return self._output
 
-    def transcribe(self, path: Path, **fields: str) -> httpx.Response:
+    def transcribe(self, path: Path, **fields: Any) -> httpx.Response:
         with path.open("rb") as file:
             return httpx.post(
                 f"{self.url}/v1/audio/transcriptions",

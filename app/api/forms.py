@@ -110,7 +110,7 @@ class TranscriptionForm(SpeechForm):
         (), description="`segment`: verbose_json carries them anyway. Words have no times yet."
     )
     include: tuple[Literal["logprobs"], ...] = Field(
-        (), description="`logprobs`: each token's raw log-probability, with response_format json."
+        (), description="`logprobs`: each token's raw log-probability, with json and verbose_json."
     )
     chunking_strategy: Annotated[Literal["auto"] | None, BeforeValidator(_as_strategy)] = Field(
         None, description="`auto`: long recordings are cut in their pauses, as without it."
@@ -133,8 +133,9 @@ class TranscriptionForm(SpeechForm):
 
     @model_validator(mode="after")
     def _logprobs_go_with_json(self) -> "TranscriptionForm":
-        if self.include and self.response_format != "json":
-            raise _fault("include", "logprobs come with response_format json alone")
+        # verbose_json too, unlike OpenAI: gateways ask for it where their caller asked for json.
+        if self.include and self.response_format not in ("json", "verbose_json"):
+            raise _fault("include", "logprobs come with response_format json or verbose_json")
         return self
 
 

@@ -1,7 +1,7 @@
 """/health/live, /health/ready and /metrics: open to whoever watches."""
 
 from fastapi import APIRouter, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from app.api.context import Ctx
@@ -16,7 +16,7 @@ async def live() -> dict[str, str]:
     return {"status": "live"}
 
 
-@router.get("/health/ready")
+@router.get("/health/ready", responses={503: {"description": "Not ready; its body says why"}})
 async def ready(context: Ctx) -> JSONResponse:
     """200 when transcriptions are answered; otherwise 503 with the stage and its progress."""
     status = context.startup.status
@@ -28,7 +28,7 @@ async def ready(context: Ctx) -> JSONResponse:
     return JSONResponse(body, 503, {"retry-after": str(status.retry_after)})
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(context: Ctx) -> Response:
     """Prometheus text: marlinscribe_* and vLLM's vllm:*."""
     return Response(context.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)

@@ -21,8 +21,6 @@ from app.asr.formats import (
     VerboseDoneEvent,
 )
 
-Event = DeltaEvent | SegmentEventBody | DoneEvent | VerboseDoneEvent
-
 
 class ErrorFields(TypedDict):
     message: str
@@ -35,6 +33,24 @@ class ErrorBody(TypedDict):
     error: ErrorFields
 
 
+_EVENTS = TypeAdapter(
+    DeltaEvent | SegmentEventBody | DoneEvent | VerboseDoneEvent | ErrorBody
+).json_schema(ref_template="#/components/schemas/{model}")
+_EVENT_PARTS = _EVENTS.pop("$defs")
+
+# As OpenAPI 3.2 describes a stream, and FastAPI its own: one event of it.
+_EVENT = {
+    "type": "object",
+    "required": ["data"],
+    "properties": {
+        "data": {
+            "type": "string",
+            "description": "An event's JSON, an error's envelope, or [DONE] at the end.",
+            "contentMediaType": "application/json",
+            "contentSchema": _EVENTS,
+        }
+    },
+}
 _RETRY = {"retry-after": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
 
 _ERRORS: dict[int, dict[str, Any]] = {
@@ -63,15 +79,7 @@ def speech_route(form: type[SpeechForm]) -> dict[str, Any]:
         "content": {
             "text/plain": text,
             "text/vtt": text,
-            "text/event-stream": {
-                "schema": {
-                    "type": "string",
-                    "description": "Frames `data: …`, each a JSON object of a type below, or an "
-                    "error's envelope, and `data: [DONE]` last. Lines that begin with a colon "
-                    "are comments.",
-                },
-                "x-event-schema": TypeAdapter(Event).json_schema(),
-            },
+            "text/event-stream": {"itemSchema": _EVENT},
         },
     }
     return {
@@ -82,7 +90,9 @@ def speech_route(form: type[SpeechForm]) -> dict[str, Any]:
 
 
 def _request_body(form: type[SpeechForm]) -> dict[str, Any]:
-    fields = form.model_json_schema()["properties"]
+    fields = {
+        name: _without_null(field) for name, field in form.model_json_schema()["properties"].items()
+    }
     recording = {
         "type": "string",
         "format": "binary",
@@ -95,8 +105,19 @@ def _request_body(form: type[SpeechForm]) -> dict[str, Any]:
     return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
 
 
-def install(app: FastAPI) -> None:
-    """Have the app describe itself without FastAPI's 422, which the envelope's 400 replaces."""
+def _without_null(field: dict[str, Any]) -> dict[str, Any]:
+    """A form has no null: a field is there or left out."""
+    kinds = [kind for kind in field.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) != 1:
+        return field
+    described = {key: value for key, value in field.items() if key not in ("anyOf", "default")}
+    described.update(kinds[0])
+    return described
+
+
+def install(app: FastAPI, *, keys: bool) -> None:
+    """Have the app describe itself: without FastAPI's 422, which the envelope's 400 replaces, and
+    with `keys` only where they are asked for."""
 
     def describe() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -104,9 +125,15 @@ def install(app: FastAPI) -> None:
                 title=app.title, version=app.version, description=app.description,
                 routes=app.routes, tags=app.openapi_tags,
             )  # fmt: skip
+            schema["components"]["schemas"] |= _EVENT_PARTS
             for path in schema["paths"].values():
                 for operation in path.values():
                     operation["responses"].pop("422", None)
+                    if not keys:
+                        operation.pop("security", None)
+                        operation["responses"].pop("401", None)
+            if not keys:
+                schema["components"].pop("securitySchemes", None)
             for name in ("HTTPValidationError", "ValidationError"):
                 schema.get("components", {}).get("schemas", {}).pop(name, None)
             app.openapi_schema = schema

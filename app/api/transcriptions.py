@@ -186,19 +186,19 @@ async def _told(
                 yield segment_event(number, event)
                 number += 1
             elif form.response_format == "verbose_json":
-                yield verbose_done_event(event)
+                yield verbose_done_event(event, logprobs=logprobs)
             else:
                 yield done_event(event, logprobs=logprobs)
     yield DONE
 
 
 def _body(form: SpeechForm, transcript: Finished) -> Response:
-    layout = Layout(form.max_line_width, form.max_line_count)
+    layout, logprobs = Layout(form.max_line_width, form.max_line_count), _wants_logprobs(form)
     match form.response_format:
         case "json":
-            return JSONResponse(json_body(transcript, logprobs=_wants_logprobs(form)))
+            return JSONResponse(json_body(transcript, logprobs=logprobs))
         case "verbose_json":
-            return JSONResponse(verbose_body(transcript))
+            return JSONResponse(verbose_body(transcript, logprobs=logprobs))
         case "text":
             return PlainTextResponse(text_body(transcript))
         case "srt":

@@ -1,11 +1,12 @@
 """A transcript as the bodies and events OpenAI's clients parse."""
 
+from collections.abc import Iterable
 from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict  # typing's own: pydantic takes it from Python 3.12 on
 
 from app.asr.languages import NAMES
-from app.asr.transcript import Finished, Segment, SegmentEvent, TokenLogprob
+from app.asr.transcript import Finished, Segment, SegmentEvent
 
 _FRAME_MS = 10  # Whisper's hop: `seek` counts mel frames
 
@@ -47,6 +48,7 @@ class VerboseBody(TypedDict):
     text: str
     segments: list[VerboseSegment]
     usage: Usage
+    logprobs: NotRequired[list[Logprob]]
 
 
 class DeltaEvent(TypedDict):
@@ -77,8 +79,7 @@ class VerboseDoneEvent(VerboseBody):
 def json_body(transcript: Finished, *, logprobs: bool = False) -> JsonBody:
     body = JsonBody(text=transcript.text, usage=_usage(transcript))
     if logprobs:
-        spoken = (segment.spoken.logprobs for segment in transcript.segments)
-        body["logprobs"] = [_logprob(one) for of_segment in spoken for one in of_segment]
+        body["logprobs"] = _logprobs(s.spoken for s in transcript.segments)
     return body
 
 
@@ -86,10 +87,10 @@ def text_body(transcript: Finished) -> str:
     return transcript.text + "\n"
 
 
-def verbose_body(transcript: Finished) -> VerboseBody:
+def verbose_body(transcript: Finished, *, logprobs: bool = False) -> VerboseBody:
     """`language` is that of `text`, by its English name."""
     language = "en" if transcript.translated else transcript.language
-    return VerboseBody(
+    body = VerboseBody(
         task="translate" if transcript.translated else "transcribe",
         language=NAMES.get(language, language),
         duration=round(transcript.duration_s, 3),
@@ -97,12 +98,15 @@ def verbose_body(transcript: Finished) -> VerboseBody:
         segments=[_segment(i, s) for i, s in enumerate(transcript.segments)],
         usage=_usage(transcript),
     )
+    if logprobs:
+        body["logprobs"] = _logprobs(s.spoken for s in transcript.segments)
+    return body
 
 
 def delta_event(delta: str, segment: SegmentEvent, *, logprobs: bool = False) -> DeltaEvent:
     event = DeltaEvent(type="transcript.text.delta", delta=delta)
     if logprobs:
-        event["logprobs"] = [_logprob(one) for one in segment.logprobs]
+        event["logprobs"] = _logprobs([segment])
     return event
 
 
@@ -121,8 +125,9 @@ def done_event(transcript: Finished, *, logprobs: bool = False) -> DoneEvent:
     return DoneEvent(type="transcript.text.done", **json_body(transcript, logprobs=logprobs))
 
 
-def verbose_done_event(transcript: Finished) -> VerboseDoneEvent:
-    return VerboseDoneEvent(type="transcript.text.done", **verbose_body(transcript))
+def verbose_done_event(transcript: Finished, *, logprobs: bool = False) -> VerboseDoneEvent:
+    body = verbose_body(transcript, logprobs=logprobs)
+    return VerboseDoneEvent(type="transcript.text.done", **body)
 
 
 def _segment(number: int, segment: Segment) -> VerboseSegment:
@@ -141,10 +146,17 @@ def _segment(number: int, segment: Segment) -> VerboseSegment:
     )
 
 
-def _logprob(one: TokenLogprob) -> Logprob:
+def _logprobs(segments: Iterable[SegmentEvent]) -> list[Logprob]:
     """`token` shows U+FFFD where a token is part of a character; `bytes` are exact."""
-    token = one.content.decode("utf-8", "replace")
-    return Logprob(token=token, logprob=one.logprob, bytes=list(one.content))
+    return [
+        Logprob(
+            token=one.content.decode("utf-8", "replace"),
+            logprob=one.logprob,
+            bytes=list(one.content),
+        )
+        for segment in segments
+        for one in segment.logprobs
+    ]
 
 
 def _usage(transcript: Finished) -> Usage:

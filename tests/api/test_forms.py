@@ -71,7 +71,7 @@ BAD = {
     ),
     "no granularity": ([("timestamp_granularities[]", "page")], "timestamp_granularities"),
     "include": ([("include[]", "everything")], "include"),
-    "logprobs without json": ([("include", "logprobs"), ("response_format", "srt")], "include"),
+    "logprobs in subtitles": ([("include", "logprobs"), ("response_format", "srt")], "include"),
     "voice activity": ([("chunking_strategy[type]", "server_vad")], "chunking_strategy"),
     "voice activity as json": (
         [("chunking_strategy", '{"type":"server_vad"}')],

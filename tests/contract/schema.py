@@ -18,11 +18,12 @@ ROOT = HERE.parent.parent
 
 
 def main() -> int:
-    with Server() as server:
+    with Server(api_keys="first") as server:
         command = [
             str(ROOT / ".contract/venv/bin/schemathesis"),
             "--config-file", str(HERE / "schemathesis.toml"),
-            "run", f"{server.url}/openapi.json", *sys.argv[1:],
+            "run", f"{server.url}/openapi.json",
+            "--header", "Authorization: Bearer first", *sys.argv[1:],
         ]  # fmt: skip
         paths = os.pathsep.join([str(ROOT), str(HERE)])
         return subprocess.run(

@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 import litellm
+import openai
 
 
 def ask(case: dict[str, Any]) -> dict[str, Any]:
@@ -16,14 +17,13 @@ def ask(case: dict[str, Any]) -> dict[str, Any]:
                 model=model, file=file, api_base=case["url"], api_key=case["key"],
                 max_retries=case["retries"], **fields,
             )  # fmt: skip
-    except litellm.exceptions.OpenAIError as error:
-        inner = error.__cause__ or error.__context__
+    except openai.APIStatusError as error:  # LiteLLM's own errors are subclasses
         return {
             "error": {
                 "class": type(error).__name__,
-                "status": getattr(error, "status_code", None),
-                "code": getattr(inner, "code", None),
-                "param": getattr(inner, "param", None),
+                "status": error.status_code,
+                "code": error.code,
+                "param": error.param,
             }
         }
     if fields.get("response_format", "json").endswith("json"):

@@ -1,6 +1,8 @@
-// OpenAI's SDK for JavaScript.
+// OpenAI's SDK for JavaScript, out of the node_modules beside the package.json named first.
 import fs from "node:fs";
-import OpenAI from "openai";
+import { createRequire } from "node:module";
+
+const { OpenAI } = createRequire(process.argv[2])("openai");
 
 async function ask(one) {
   const client = new OpenAI({ baseURL: one.url, apiKey: one.key, maxRetries: one.retries });

@@ -1,0 +1,147 @@
+"""Requests a second and latency of the service, beside the engine it is built on.
+
+The same short clips go through HTTP (upload, decode, transcribe, render) and, as waveforms that
+were decoded before, straight into the same AsyncLLM with the same sampling. Both are up at once
+and are asked in turn, round by round, so a drift of the machine's speed hits both. The ratio is
+what the service leaves of the engine's throughput.
+"""
+
+import asyncio
+import itertools
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import IO, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.server import DEMO, Server
+
+CLIPS = 16
+ROUNDS = 5
+REQUESTS = 48  # a round
+CONCURRENCIES = (1, 4, 16)
+BOUNDARY = "frontier"
+
+Times = list[float]  # seconds a request
+
+
+def main() -> None:
+    clips = sorted((DEMO / "recordings" / "test").glob("*.ogg"))[:CLIPS]
+    with tempfile.TemporaryDirectory() as cache, Server(cache_dir=cache) as server:
+        (folder,) = (Path(cache) / "checkpoints").glob("[!.]*")
+        with subprocess.Popen(
+            [sys.executable, "-m", "bench.raw_engine", str(folder), *map(str, clips)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as raw:
+            say, hear = raw.stdin, raw.stdout
+            assert hear.readline() == "ready\n"
+            rows = {c: compare(server, say, hear, clips, c) for c in CONCURRENCIES}
+            say.close()
+    report(rows)
+
+
+def compare(
+    server: Server, say: IO[str], hear: IO[str], clips: list[Path], concurrency: int
+) -> dict[str, list[tuple[float, Times]]]:
+    """Per round: requests a second and each request's seconds; the first round warms."""
+    rounds: dict[str, list[tuple[float, Times]]] = {"service": [], "engine": []}
+    for _ in range(ROUNDS + 1):
+        rounds["service"].append(asyncio.run(load_service(server, clips, concurrency)))
+        print(concurrency, REQUESTS, file=say, flush=True)
+        rounds["engine"].append(tuple(json.loads(hear.readline())))
+    return {name: measured[1:] for name, measured in rounds.items()}
+
+
+async def load_service(server: Server, clips: list[Path], concurrency: int) -> tuple[float, Times]:
+    bodies = itertools.cycle(request(clip.read_bytes()) for clip in clips)
+
+    async def client(ask: Callable[[Awaitable[Any]], Awaitable[None]]) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        try:
+            await ask(lambda: exchange(reader, writer, next(bodies)))
+        finally:
+            writer.close()
+
+    return await load(client, concurrency, REQUESTS)
+
+
+async def load(
+    client: Callable[..., Awaitable[None]], concurrency: int, requests: int
+) -> tuple[float, Times]:
+    """`requests` in all by so many clients, each asking again as soon as it is answered."""
+    numbers, times = iter(range(requests)), []
+
+    async def ask(one: Callable[[], Awaitable[Any]]) -> None:
+        for _ in numbers:
+            started = time.perf_counter()
+            await one()
+            times.append(time.perf_counter() - started)
+
+    started = time.perf_counter()
+    await asyncio.gather(*(client(ask) for _ in range(concurrency)))
+    return requests / (time.perf_counter() - started), times
+
+
+def request(content: bytes) -> bytes:
+    """A whole HTTP request, made once: the client shares the processor with what it measures."""
+    body = (
+        (
+            f'--{BOUNDARY}\r\ncontent-disposition: form-data; name="file"; filename="a.ogg"\r\n\r\n'
+        ).encode()
+        + content
+        + f"\r\n--{BOUNDARY}--\r\n".encode()
+    )
+    head = (
+        "POST /v1/audio/transcriptions HTTP/1.1\r\nhost: localhost\r\n"
+        f"content-type: multipart/form-data; boundary={BOUNDARY}\r\n"
+        f"content-length: {len(body)}\r\n\r\n"
+    ).encode()
+    return head + body
+
+
+async def exchange(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, content: bytes
+) -> bytes:
+    writer.write(content)
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+    assert " 200 " in head.splitlines()[0], head
+    length = int(head.split("content-length: ")[1].split("\r\n")[0])
+    return await reader.readexactly(length)
+
+
+def report(rows: dict[int, dict[str, list[tuple[float, Times]]]]) -> None:
+    table = Table(
+        title=f"{CLIPS} short clips, {ROUNDS} rounds of {REQUESTS} requests each, in turn"
+    )
+    for column in ("at once", "", "requests/s", "p50 ms", "p99 ms", "of the engine's throughput"):
+        table.add_column(column, justify="left" if not column else "right")
+    for concurrency, measured in rows.items():
+        ratio = statistics.median(
+            ours[0] / its[0]
+            for ours, its in zip(measured["service"], measured["engine"], strict=True)
+        )
+        for name, rounds in measured.items():
+            times = sorted(one for _, times in rounds for one in times)
+            table.add_row(
+                str(concurrency),
+                name,
+                f"{statistics.median(rate for rate, _ in rounds):.2f}",
+                f"{1000 * statistics.median(times):.0f}",
+                f"{1000 * times[int(0.99 * len(times))]:.0f}",
+                f"{ratio:.3f}" if name == "service" else "",
+            )
+        table.add_section()
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""The engine without the service: clips as waveforms, straight into vLLM's AsyncLLM.
+
+Started by bench.http as `python -m bench.raw_engine CHECKPOINT CLIP…`. For each line
+"CONCURRENCY REQUESTS" on standard input it prints [requests a second, [seconds a request…]].
+"""
+
+import asyncio
+import itertools
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from app.asr import zygote
+from app.asr.hearing import Ask
+from app.asr.plan import Geometry, pick_device, plan_engine
+from app.asr.rules import WindowRules
+from app.asr.tokens import SpecialTokens
+from app.audio.decode import decode
+from app.audio.waveform import SAMPLE_RATE, Samples
+from app.audio.windows import Window
+from app.metrics import Metrics
+from bench.http import load
+
+
+async def answer(answers: Any, engine: Any, tokens: SpecialTokens, waves: list[Samples]) -> None:
+    from vllm.renderers.inputs.preprocess import parse_model_prompt
+    from vllm.sampling_params import RequestOutputKind
+
+    # What the service samples with, its own rules among it: the same tokens come out.
+    ask = Ask(Window(0, waves[0]), WindowRules(), (tokens.start,))
+    sampling = engine._sampling(ask, tokens.max_tokens - 1)
+    sampling.output_kind = RequestOutputKind.FINAL_ONLY
+    llm, numbers, turns = engine._llm, itertools.count(), itertools.cycle(waves)
+
+    async def transcribe() -> None:
+        audio = {"prompt": "", "multi_modal_data": {"audio": (next(turns), SAMPLE_RATE)}}
+        prompt = {"encoder_prompt": audio, "decoder_prompt": {"prompt_token_ids": [tokens.start]}}
+        parsed = parse_model_prompt(llm.model_config, prompt)
+        (rendered,) = await llm.renderer.render_cmpl_async([parsed])
+        async for _ in llm.generate(rendered, sampling, f"raw-{next(numbers)}"):
+            pass
+
+    async def client(ask: Callable[[Callable[[], Awaitable[None]]], Awaitable[None]]) -> None:
+        await ask(transcribe)
+
+    print("ready", file=answers, flush=True)
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        concurrency, requests = map(int, line.split())
+        print(json.dumps(await load(client, concurrency, requests)), file=answers, flush=True)
+    engine.stop()
+
+
+async def start(answers: Any) -> None:
+    folder, clips = Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]]
+    device = pick_device("auto")
+    zygote.start(device, zygote.environment(device, "info"))
+    from app.asr.engine import VllmEngine
+
+    tokens = SpecialTokens.load(folder)
+    plan = plan_engine(Geometry.of(folder), device)
+    waves = []
+    for clip in clips:
+        with clip.open("rb") as file:
+            waves.append(decode(file, max_seconds=30).samples)
+    engine = await asyncio.to_thread(VllmEngine.start, "raw", folder, plan, tokens, Metrics())
+    await answer(answers, engine, tokens, waves)
+
+
+if __name__ == "__main__":
+    # vLLM prints where it likes; the answers have standard output to themselves.
+    own = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    asyncio.run(start(own))
