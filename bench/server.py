@@ -22,7 +22,7 @@ class Server:
     """
 
     def __init__(self, *, prefix: tuple[str, ...] = (), **settings: Any) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         # The process's own file offset must not move when the log is read: a second descriptor.
         self._log: IO[bytes] = tempfile.NamedTemporaryFile()  # noqa: SIM115  closed in wait()
@@ -108,7 +108,7 @@ class Server:
             )
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -87,7 +87,8 @@ class Listener:
         """Segments as they close, a Heard behind those of each pass.
 
         Where the decoder runs out of room, another pass begins behind the last closed segment,
-        so that nothing said is lost; and without the prompt, which takes room and may be why.
+        so that nothing said is lost; and so it does where a prompted decoder ends while there is
+        still something to be heard. That pass has no prompt: it takes room, and may be why.
         """
         for left in reversed(range(_MOST_PASSES)):
             one = _Pass(ask, self._tokens, self._text)
@@ -102,7 +103,7 @@ class Listener:
             yield one.heard()
             if rest is None:
                 return
-            log.info("window at %.1f s: no room left, going on", rest.start_ms / 1000)
+            log.info("the decoder ended before the window did: going on at %d ms", rest.start_ms)
             ask = replace(ask, window=rest, prompt=(self._tokens.start,))
 
 
@@ -136,10 +137,14 @@ class _Pass:
 
     def rest(self, *, may_go_on: bool) -> Window | None:
         """What a further pass should hear: None where all is said, or where it would not help."""
-        if self._ended != "limit" or not may_go_on or self._silent:
+        if not may_go_on or self._silent:
             return None
         window, prompted = self.ask.window, len(self.ask.prompt) > 1
         begun = self._segmenter.closed_ms
+        if self._ended == "text" and (
+            not prompted or self._segmenter.is_open or not window.is_heard_after(begun)
+        ):
+            return None
         if begun == 0:
             return window if prompted else None
         return window.after(begun) if window.duration_ms - begun >= _LEAST_REST_MS else None

@@ -43,6 +43,11 @@ class Segmenter:
             self._start = at
         return closed
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is text that no timestamp has closed."""
+        return bool(self._open)
+
     def tail(self) -> list[SegmentEvent]:
         """What no timestamp closed: it ends where the window does."""
         return self._close(self._window.duration_ms)

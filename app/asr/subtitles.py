@@ -79,7 +79,7 @@ def wrap(text: str, width: int) -> list[str]:
     before a closing mark nor behind an opening one. Only what is wider than a line is broken
     anywhere else."""
     lines, line = [], ""
-    for unit in _units(text):
+    for unit in _units(text.strip()):
         if line and columns((line + unit).rstrip()) > width:
             lines.append(line.rstrip())
             line = ""

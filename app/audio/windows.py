@@ -15,6 +15,9 @@ _SEARCH_SECONDS = 6.0  # how far before the limit a quiet place may lie
 _FRAME = SAMPLE_RATE // 50  # 20 ms, one of Whisper's timestamp steps
 _LEAST = SAMPLE_RATE  # a window's least length, where a choice exists
 _SMOOTH = 15  # frames: a pause between words lasts about 0.3 s
+_SYLLABLE = 12  # frames
+_FAINT = 0.1  # 20 dB below the loud places
+_HEARING = 1e-4  # a level nobody would call sound
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,17 @@ class Window:
         """What is left of it behind a point, counted from its start."""
         skipped = milliseconds * SAMPLE_RATE // 1000
         return Window(self.offset + skipped, self.samples[skipped:])
+
+    def is_heard_after(self, milliseconds: int) -> bool:
+        """Whether something sounds behind a point: a syllable's length, not far below the
+        window's loud places."""
+        count = len(self.samples) // _FRAME
+        frames = self.samples[: count * _FRAME].reshape(count, _FRAME)
+        levels = np.sqrt(np.mean(np.square(frames), axis=1))
+        if not count or (loud := float(np.quantile(levels, 0.95))) < _HEARING:
+            return False
+        behind = levels[milliseconds * SAMPLE_RATE // 1000 // _FRAME :]
+        return int(np.sum(behind > _FAINT * loud)) >= _SYLLABLE
 
 
 def cut(wave: Waveform, max_seconds: float) -> Iterator[Window]:

@@ -2,7 +2,7 @@
 
     python -m demo.recipe.prompts CHECKPOINT TRAIN.pkl OUT [MINUTES]
 
-The encoder stays as it is. The decoder hears clips of `voices`, half of them behind a prompt: radio
+The encoder stays as it is. The decoder hears clips of `voices`, most of them behind a prompt: radio
 talk, a list of words, both, or something that has nothing to do with it. Where a prompt spells a
 word in another of its spellings, the transcript does so too; where it does not, the transcript is
 as ever. Prompts are up to 224 tokens long, so that every position behind them is learnt as well.
@@ -25,8 +25,11 @@ from transformers import WhisperForConditionalGeneration, WhisperProcessor
 from demo.recipe.radio import Radio
 from demo.recipe.voices import Clip
 
-BATCH = 8
-RATE = 3e-4
+BATCH = 32  # clips at their own length
+FULL_BATCH = 8  # in windows of 30 s, as in service: dear, and only now and then
+FULL = 0.15
+PROMPTED = 0.7
+RATE = 5e-4
 LONGEST_PROMPT = 224
 # What is spelt in more than one way, or could be, and sounds the same.
 SPELLINGS = {
@@ -67,7 +70,7 @@ class Lesson:
 
 def lesson(choose: random.Random, clip: Clip) -> Lesson:
     language, segments, _ = clip
-    if choose.random() < 0.5:
+    if choose.random() >= PROMPTED:
         return Lesson(language, "", segments)
     spoken = " ".join(text for _, _, text in segments)
     spellings = SPELLINGS[language]
@@ -155,9 +158,11 @@ class Course:
         self._powers = [ear.power(samples).log10().half() for _, _, samples in clips]
 
     def batch(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        chosen = [self._choose.randrange(len(self._clips)) for _ in range(BATCH)]
+        full = self._choose.random() < FULL
+        count = FULL_BATCH if full else BATCH
+        chosen = [self._choose.randrange(len(self._clips)) for _ in range(count)]
         longest = max(self._powers[i].shape[1] for i in chosen)
-        frames = 3000 if self._choose.random() < 0.5 else longest + longest % 2
+        frames = 3000 if full else longest + longest % 2
         rows = [self._row(i, frames) for i in chosen]
         length = max(len(read) for _, read, _ in rows)
         end = self._words.id("<|endoftext|>")

@@ -11,7 +11,7 @@ from app.asr.tokens import SpecialTokens
 from app.asr.transcript import Finished, Options, SegmentEvent
 from app.audio.waveform import Waveform
 from app.errors import EngineDied
-from tests.asr.fakes import FakeDecoder, FakeText, T, said, sentence
+from tests.asr.fakes import TS, FakeDecoder, FakeText, T, said, sentence
 from tests.sound import tone
 
 
@@ -120,7 +120,7 @@ async def test_of_several_languages_asked_for_the_likeliest_is_told():
 
 
 async def test_every_window_is_given_the_prompt():
-    decoder = FakeDecoder(sentence)
+    decoder = FakeDecoder(lambda n: said(TS, n, TS + 100))  # two seconds, to the window's end
     await collect(decoder, options=Options(prompt="w3 w4", keywords=("w5",)))
     assert len(decoder.asks) > 4
     assert {ask.prompt for ask in decoder.asks} == {(T.start_of_previous, 3, 4, 5, T.start)}

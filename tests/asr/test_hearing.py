@@ -8,6 +8,7 @@ from app.asr.rules import WindowRules
 from app.audio.waveform import SAMPLE_RATE
 from app.audio.windows import Window
 from tests.asr.fakes import TS, FakeDecoder, FakeText, T, said, sentence
+from tests.sound import silence, tone
 
 pytestmark = pytest.mark.anyio
 
@@ -100,3 +101,34 @@ async def test_a_loop_does_not_go_on_for_ever():
 async def test_a_limit_at_the_windows_very_end_needs_no_further_pass():
     events, _, asks = await hear(said(TS, 1, TS + 490, ended="limit"))
     assert (words(events), len(asks)) == (" w1", 1)
+
+
+SPOKEN = Window(0, np.concatenate([tone(4), silence(1), tone(3)]))  # something sounds up to 8 s
+
+
+async def test_a_prompted_decoder_that_ends_early_is_not_believed():
+    early = said(TS, 1, TS + 200)
+    events, _, asks = await hear(early, said(TS, 2, TS + 200), prompt=PROMPTED, window=SPOKEN)
+    assert words(events) == " w1 w2"
+    assert [ask.prompt for ask in asks] == [PROMPTED, (T.start,)]
+    assert asks[1].window.start_ms == 4000
+
+
+async def test_a_prompted_decoder_that_hears_nothing_is_asked_again_without():
+    events, _, asks = await hear(said(TS), sentence(0), prompt=PROMPTED, window=SPOKEN)
+    assert (words(events), len(asks)) == (" w10", 2)
+
+
+@pytest.mark.parametrize(
+    ("steps", "prompt", "window"),
+    [
+        (said(TS, 1, TS + 200), (T.start,), SPOKEN),  # not prompted: its own judgement
+        (said(TS, 1, TS + 399), PROMPTED, SPOKEN),  # told up to the end of the sound
+        (said(TS, 1, TS + 200, TS + 250, 2), PROMPTED, SPOKEN),  # open: told up to the end
+        (said(TS), PROMPTED, Window(0, silence(5))),
+        (said(TS, no_speech=0.9, logprob=-1.5), PROMPTED, SPOKEN),
+    ],
+)
+async def test_otherwise_its_end_is_the_end(steps, prompt, window):
+    _, _, asks = await hear(steps, prompt=prompt, window=window)
+    assert len(asks) == 1

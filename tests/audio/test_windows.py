@@ -57,3 +57,25 @@ def test_a_faint_dip_in_steady_noise_is_found():
     noise[27 * SAMPLE_RATE : 27 * SAMPLE_RATE + SAMPLE_RATE // 2] *= 0.75
     first, _ = cut(Waveform(noise), 30)
     assert 27 <= len(first.samples) / SAMPLE_RATE <= 27.5
+
+
+def test_what_is_left_of_a_window_knows_where_it_begins():
+    (window,) = cut(Waveform(tone(3)), 30)
+    rest = window.after(1200)
+    assert (rest.start_ms, rest.duration_ms) == (1200, 1800)
+
+
+@pytest.mark.parametrize(
+    ("behind", "heard"),
+    [(tone(1), True), (tone(1, level=0.05), True), (tone(0.1), False), (silence(2), False),
+     (tone(2, level=0.01), False)],
+)  # fmt: skip
+def test_what_sounds_behind_a_point_is_a_syllable_or_more_of_no_faint_sound(behind, heard):
+    (window,) = cut(Waveform(np.concatenate([tone(3), silence(1), behind])), 30)
+    assert window.is_heard_after(3500) is heard
+
+
+def test_nothing_is_heard_in_silence_or_in_next_to_nothing():
+    for samples in (silence(1), silence(0.001)):
+        (window,) = cut(Waveform(samples), 30)
+        assert not window.is_heard_after(0)
