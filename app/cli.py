@@ -171,7 +171,15 @@ def transcribe(arguments: argparse.Namespace) -> int:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with (
         httpx.Client(base_url=arguments.url, timeout=timeout, headers=headers) as client,
-        Progress(*columns, console=errors, disable=not several, transient=True) as progress,
+        # Standard output is the transcripts': rich would take it for its own.
+        Progress(
+            *columns,
+            console=errors,
+            disable=not several,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        ) as progress,
     ):
         task = progress.add_task("transcribing", total=len(arguments.files))
         for path in arguments.files:

@@ -10,6 +10,7 @@ MarlinscribeError
 │  ├─ WrongKey            401   no key, or none that is known
 │  ├─ AdminClosed         403   an admin route where no admin key is configured
 │  ├─ UnknownModel        404
+│  ├─ UploadStalled       408   the body stopped coming; the SDK tries again
 │  ├─ AudioTooLong        413   counted in decoded samples, not taken from a header
 │  ├─ UploadTooLarge      413   counted in bytes as they arrive
 │  ├─ NotAudio            415   no audio or video container at all
@@ -99,6 +100,11 @@ class AudioTooLong(RequestError):
 class NotAudio(RequestError):
     status = 415
     code = "not_audio"
+
+
+class UploadStalled(RequestError):
+    status = 408
+    code = "upload_stalled"
 
 
 class UploadTooLarge(RequestError):

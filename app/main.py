@@ -34,9 +34,8 @@ def build_app(context: Context) -> FastAPI:
     for router in (health.router, models.router, transcriptions.router):
         app.include_router(router)
     app.add_middleware(TimingMiddleware, metrics=context.metrics)
-    app.add_middleware(envelope.RequestIdMiddleware)
     if context.settings.cors_origins:
-        # Outermost: an error is readable to the page too, and a preflight carries no key.
+        # Outside of what asks for keys: a preflight carries none, and a 401 must be readable.
         app.add_middleware(
             CORSMiddleware,
             allow_origins=context.settings.cors_origins,
@@ -44,6 +43,7 @@ def build_app(context: Context) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["x-request-id", "retry-after"],
         )
+    app.add_middleware(envelope.RequestIdMiddleware)
     openapi.install(app, keys=bool(context.settings.api_keys))
     return app
 

@@ -73,6 +73,9 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(
         2**30, ge=1, description="Largest request body; above 1 MB it waits on disk"
     )
+    upload_idle_seconds: float = Field(
+        60, gt=0, description="Longest wait for the next bytes of a request's body"
+    )
     max_requests: int = Field(
         64, ge=1, description="Transcriptions being received or answered at once"
     )

@@ -29,7 +29,7 @@ _RETRY_AFTER = {
     Stage.WARMING: 2,
     Stage.FAILED: 60,
 }
-_LONGEST_RETRY = 600
+_LONGEST_RETRY = 120  # openai's SDK does not wait for longer than that
 
 
 @dataclass(frozen=True)

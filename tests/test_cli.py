@@ -1,6 +1,10 @@
 """marlinscribe transcribe, against a small HTTP server."""
 
 import json
+import os
+import pty
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -93,3 +97,12 @@ def test_the_key_is_sent_and_comes_from_the_servers_own_setting(url, files, caps
     assert Handler.seen == "Bearer first"
     assert main(["transcribe", "--url", url, "--key", "mine", *files("a.wav")]) == 0
     assert Handler.seen == "Bearer mine"
+
+
+def test_transcripts_go_to_standard_output_also_under_a_progress_bar(url, files):
+    master, terminal = pty.openpty()
+    command = [sys.executable, "-m", "app", "transcribe", "--url", url, *files("a.wav", "b.wav")]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=terminal, timeout=60)
+    os.close(terminal)
+    os.close(master)
+    assert [line.split(b"\t")[1] for line in done.stdout.splitlines()] == [b"Mayday."] * 2

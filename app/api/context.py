@@ -1,17 +1,17 @@
 """What routes know of the service: one object on the app, given to each by dependency."""
 
-import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
 from app.asr.transcript import Transcriber
-from app.errors import NotReady, UnknownModel
+from app.errors import EngineFailed, NotReady, UnknownModel
 from app.metrics import Metrics
 from app.settings import Settings
-from app.startup import Stage, Startup
+from app.startup import Stage, Startup, Status
 
 _DECODES_AT_ONCE = 2  # each may hold max_audio_seconds of samples
 
@@ -36,16 +36,24 @@ class Context:
     served: Served | None = None
     alive: Callable[[], bool] = lambda: True
     under_way: int = 0  # transcriptions being received or answered
-    decodes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_DECODES_AT_ONCE))
+    decoders: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(_DECODES_AT_ONCE, "decode")
+    )
+
+    def status(self) -> Status:
+        """Where the service stands; an engine's death shows here before the watch notices it."""
+        status = self.startup.status
+        if status.stage is Stage.READY and not (self.served and self.alive()):
+            return Status(Stage.FAILED, error=EngineFailed("The engine's process died.", ""))
+        return status
 
     def ready(self) -> Served:
         """What serves. Raises NotReady, with how long to wait."""
-        status = self.startup.status
-        if self.served is not None and status.stage is Stage.READY and self.alive():
+        status = self.status()
+        if self.served is not None and status.stage is Stage.READY:
             return self.served
-        stage = Stage.FAILED if status.stage is Stage.READY else status.stage
         raise NotReady(
-            f"The model is not ready ({stage.value}); /health/ready says more.",
+            f"The model is not ready ({status.stage.value}); /health/ready says more.",
             retry_after=status.retry_after,
         )
 

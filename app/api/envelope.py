@@ -32,8 +32,7 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
         headers["retry-after"] = str(error.retry_after)
     if isinstance(error, WrongKey):
         headers["www-authenticate"] = "Bearer"
-    body = envelope(error.message, kind=error.kind, code=error.code, param=error.param)
-    return JSONResponse(body, error.status, headers)
+    return JSONResponse(body_of(error), error.status, headers)
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
@@ -49,14 +48,23 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
-    log.exception("request %s", request.scope.get("request_id"), exc_info=error)
-    body = envelope(
-        "The server failed on this request; its log has the reason under this request's id.",
+    request_id = str(request.scope.get("request_id"))
+    # Starlette answers this one outside every middleware, so the id is put on here.
+    return JSONResponse(unforeseen(error, request_id), 500, {"x-request-id": request_id})
+
+
+def body_of(error: MarlinscribeError) -> dict[str, Any]:
+    return envelope(error.message, kind=error.kind, code=error.code, param=error.param)
+
+
+def unforeseen(error: Exception, request_id: str) -> dict[str, Any]:
+    """The body for a defect, which is logged and not told."""
+    log.error("request %s", request_id, exc_info=error)
+    return envelope(
+        f"The server failed on this request; its log has the reason under {request_id}.",
         kind=MarlinscribeError.kind,
         code=MarlinscribeError.code,
     )
-    # Starlette answers this one outside every middleware, so the id is put on here.
-    return JSONResponse(body, 500, {"x-request-id": str(request.scope.get("request_id"))})
 
 
 class RequestIdMiddleware:

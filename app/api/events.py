@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, suppress
 from typing import Any
@@ -11,9 +10,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.api.disconnect import ClientLeft, unless_client_leaves
-from app.errors import MarlinscribeError, envelope
-
-log = logging.getLogger(__name__)
+from app.api.envelope import body_of, unforeseen
+from app.errors import MarlinscribeError
 
 DONE = "[DONE]"
 _HEARTBEAT = b": waiting\n\n"  # a comment: clients pass over it, proxies see a living line
@@ -44,35 +42,26 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await unless_client_leaves(receive, self._send(send))
+            await unless_client_leaves(receive, self._send(send, str(scope.get("request_id"))))
         except ClientLeft:
             self._on_abort()
 
-    async def _send(self, send: Send) -> None:
+    async def _send(self, send: Send, request_id: str) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        async with aclosing(self._frames()) as frames:
+        async with aclosing(self._frames(request_id)) as frames:
             async for frame in frames:
                 await send({"type": "http.response.body", "body": frame, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
-    async def _frames(self) -> AsyncGenerator[bytes]:
+    async def _frames(self, request_id: str) -> AsyncGenerator[bytes]:
         try:
             async with aclosing(_or_silence(self._events, self._heartbeat)) as events:
                 async for event in events:
                     yield _HEARTBEAT if event is None else _frame(event)
         except MarlinscribeError as error:
-            yield _frame(
-                envelope(error.message, kind=error.kind, code=error.code, param=error.param)
-            )
-        except Exception:
-            log.exception("a streamed answer failed")
-            yield _frame(
-                envelope(
-                    "The server failed on this request; its log has the reason.",
-                    kind=MarlinscribeError.kind,
-                    code=MarlinscribeError.code,
-                )
-            )
+            yield _frame(body_of(error))
+        except Exception as error:
+            yield _frame(unforeseen(error, request_id))
 
 
 async def _or_silence(

@@ -125,6 +125,17 @@ class TranscriptionForm(SpeechForm):
             )
         return value
 
+    @field_validator("keywords")
+    @classmethod
+    def _not_endless(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if sum(map(len, value)) > _LONGEST_TEXT:
+            raise PydanticCustomError(
+                "too_long",
+                "together they have more than {most} characters",
+                {"most": _LONGEST_TEXT},
+            )
+        return value
+
     @model_validator(mode="after")
     def _one_way_to_name_languages(self) -> "TranscriptionForm":
         if self.language and self.languages:

@@ -19,13 +19,10 @@ async def live() -> dict[str, str]:
 @router.get("/health/ready", responses={503: {"description": "Not ready; its body says why"}})
 async def ready(context: Ctx) -> JSONResponse:
     """200 when transcriptions are answered; otherwise 503 with the stage and its progress."""
-    status = context.startup.status
-    if status.stage is Stage.READY and context.alive():
+    status = context.status()
+    if status.stage is Stage.READY:
         return JSONResponse(status.body())
-    body = status.body()
-    if status.stage is Stage.READY:  # noticed here before the watch has
-        body = {"status": Stage.FAILED.value, "reason": "The engine's process died."}
-    return JSONResponse(body, 503, {"retry-after": str(status.retry_after)})
+    return JSONResponse(status.body(), 503, {"retry-after": str(status.retry_after)})
 
 
 @router.get("/metrics", response_class=PlainTextResponse)

@@ -57,6 +57,7 @@ _ERRORS: dict[int, dict[str, Any]] = {
     400: {"description": "A bad or missing field, or audio that cannot be decoded"},
     401: {"description": "No key, or one that is not known"},
     404: {"description": "The model is not served here"},
+    408: {"description": "The body stopped coming"},
     413: {"description": "Too many bytes, or too many seconds of audio"},
     415: {"description": "The file is not audio"},
     429: {"description": "Too many requests under way", "headers": _RETRY},

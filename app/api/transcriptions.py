@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Annotated, BinaryIO
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -66,20 +66,19 @@ router = APIRouter(
 
 @router.post("/transcriptions", **speech_route(TranscriptionForm))
 async def transcriptions(request: Request, context: Ctx, served: Ready) -> Response:
-    """Turn a recording into text, in the language that is spoken.
+    """Turn a recording into text, in the language that is spoken:
+    `curl -F file=@mayday.mp3 http://localhost:8000/v1/audio/transcriptions`
 
-        curl -F file=@mayday.mp3 http://localhost:8000/v1/audio/transcriptions
-
-    Lists may be sent as `include[]=…` or `include=…`. Fields that are not known are ignored.
+    Where keys are set, add `-H "authorization: Bearer KEY"`. Lists may be sent as `include[]=…` or
+    `include=…`. Fields that are not known are ignored.
     """
     return await _answer(request, context, served, TranscriptionForm)
 
 
 @router.post("/translations", **speech_route(TranslationForm))
 async def translations(request: Request, context: Ctx, served: Ready) -> Response:
-    """Turn a recording into English text, with a checkpoint that was trained to.
-
-    curl -F file=@mayday.mp3 http://localhost:8000/v1/audio/translations
+    """Turn a recording into English text, with a checkpoint that was trained to:
+    `curl -F file=@mayday.mp3 http://localhost:8000/v1/audio/translations`
     """
     return await _answer(request, context, served, TranslationForm)
 
@@ -88,13 +87,12 @@ async def _answer(
     request: Request, context: Context, served: Served, kind: type[SpeechForm]
 ) -> Response:
     try:
-        async with read_upload(request, context.settings.max_upload_bytes) as upload:
+        async with read_upload(request, context.settings) as upload:
             form = parse(kind, upload.fields)
             context.check_model(served, form.model)
             options = _options(served, form)
             started = time.perf_counter()
             wave = await unless_client_leaves(request.receive, _decode(context, upload.file))
-        context.metrics.decode.observe(time.perf_counter() - started)
         events = _events(context, served, wave, options, started)
         if form.stream:
             return EventStream(
@@ -137,14 +135,26 @@ def _language(served: Served, asked: str, param: str) -> str:
 
 
 async def _decode(context: Context, file: BinaryIO) -> Waveform:
-    """In a thread, a few at a time; a client that leaves stops it at the next frame."""
+    """In a thread, a few at a time. A client that leaves stops it at the next frame; it is waited
+    for, since the file is closed behind it."""
     cancelled = threading.Event()
-    limit = context.settings.max_audio_seconds
-    async with context.decodes:
-        try:
-            return await asyncio.to_thread(decode, file, max_seconds=limit, cancelled=cancelled)
-        finally:
-            cancelled.set()
+
+    def work() -> Waveform:
+        started = time.perf_counter()
+        wave = decode(file, max_seconds=context.settings.max_audio_seconds, cancelled=cancelled)
+        context.metrics.decode.observe(time.perf_counter() - started)
+        return wave
+
+    job = context.decoders.submit(work)
+    done = asyncio.wrap_future(job)
+    try:
+        return await asyncio.shield(done)
+    except asyncio.CancelledError:
+        cancelled.set()
+        if not job.cancel():  # it runs
+            with suppress(Exception):
+                await done
+        raise
 
 
 async def _events(

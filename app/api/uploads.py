@@ -1,6 +1,7 @@
 """Reading a multipart form: bounded in bytes, on disk where it is large, and only once the
 caller's key is known and the service can answer."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from app.errors import BadBody, BadField, UploadNotStored, UploadTooLarge
+from app.errors import BadBody, BadField, UploadNotStored, UploadStalled, UploadTooLarge
+from app.settings import Settings
 
-_MOST_FIELDS = 1000
+_MOST_FIELDS = 250
 _MOST_FILES = 8  # one is used; others are fields nobody knows
 _LARGEST_FIELD = 2**17  # bytes
 _MISSING = "missing_required_parameter"  # OpenAI's code
@@ -27,10 +29,11 @@ class Upload:
 
 
 @asynccontextmanager
-async def read_upload(request: Request, most_bytes: int) -> AsyncGenerator[Upload]:
+async def read_upload(request: Request, settings: Settings) -> AsyncGenerator[Upload]:
     """The form in the request's body; its file lives as long as the context.
 
-    Raises BadBody, BadField, UploadTooLarge, UploadNotStored, or starlette's ClientDisconnect.
+    Raises BadBody, BadField, UploadTooLarge, UploadStalled, UploadNotStored, or starlette's
+    ClientDisconnect.
     """
     kind = request.headers.get("content-type", "")
     if kind.split(";")[0].strip().lower() != "multipart/form-data":
@@ -41,7 +44,7 @@ async def read_upload(request: Request, most_bytes: int) -> AsyncGenerator[Uploa
         )
     parser = MultiPartParser(
         request.headers,
-        _bounded(request, most_bytes),
+        _bounded(request, settings.max_upload_bytes, settings.upload_idle_seconds),
         max_files=_MOST_FILES,
         max_fields=_MOST_FIELDS,
         max_part_size=_LARGEST_FIELD,
@@ -50,6 +53,8 @@ async def read_upload(request: Request, most_bytes: int) -> AsyncGenerator[Uploa
         form = await parser.parse()
     except MultiPartException as error:
         raise BadBody(f"The form cannot be read: {error.message}") from error
+    except UnicodeError as error:  # a charset that decodes nothing
+        raise BadBody("The form cannot be read: its text is not in its charset.") from error
     except OSError as error:  # while a large part is written to disk
         raise UploadNotStored(f"The upload cannot be stored: {error.strerror}.") from error
     try:
@@ -69,14 +74,22 @@ def _recording(sent: list[UploadFile | str], texts: list[tuple[str, str]]) -> Bi
     return sent[0].file
 
 
-async def _bounded(request: Request, most: int) -> AsyncGenerator[bytes]:
-    """The body, refused at the first byte over `most`, or by its announced length at once."""
+async def _bounded(request: Request, most: int, idle_seconds: float) -> AsyncGenerator[bytes]:
+    """The body, refused at the first byte over `most`, or by its announced length at once; and
+    when nothing has come for so long, for its sender may be gone without a word."""
     message = f"The request is larger than {most} bytes, the limit of this server."
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > most:
         raise UploadTooLarge(message, param="file")
-    received = 0
-    async for chunk in request.stream():
+    received, chunks = 0, request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(idle_seconds):
+                chunk = await anext(chunks, None)
+        except TimeoutError as error:
+            raise UploadStalled(f"No byte has come for {idle_seconds:g} s.") from error
+        if chunk is None:
+            return
         received += len(chunk)
         if received > most:
             raise UploadTooLarge(message, param="file")

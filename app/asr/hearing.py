@@ -90,6 +90,7 @@ class Listener:
         so that nothing said is lost; and so it does where a prompted decoder ends while there is
         still something to be heard. That pass has no prompt: it takes room, and may be why.
         """
+        before: _Pass | None = None
         for left in reversed(range(_MOST_PASSES)):
             one = _Pass(ask, self._tokens, self._text)
             async with aclosing(self._decoder.decode(ask)) as steps:
@@ -100,11 +101,16 @@ class Listener:
             rest = one.rest(may_go_on=left > 0)
             for event in one.finish(keep_tail=rest is None):
                 yield event
-            yield one.heard()
+            if before is not None:
+                # What this pass was to say better, the one before had begun to say.
+                for event in before.finish(keep_tail=rest is None and not one.said):
+                    yield event
+                yield before.heard()
             if rest is None:
+                yield one.heard()
                 return
             log.info("the decoder ended before the window did: going on at %d ms", rest.start_ms)
-            ask = replace(ask, window=rest, prompt=(self._tokens.start,))
+            before, ask = one, replace(ask, window=rest, prompt=(self._tokens.start,))
 
 
 @dataclass
@@ -137,14 +143,14 @@ class _Pass:
 
     def rest(self, *, may_go_on: bool) -> Window | None:
         """What a further pass should hear: None where all is said, or where it would not help."""
-        if not may_go_on or self._silent:
-            return None
         window, prompted = self.ask.window, len(self.ask.prompt) > 1
-        begun = self._segmenter.closed_ms
-        if self._ended == "text" and (
-            not prompted or self._segmenter.is_open or not window.is_heard_after(begun)
-        ):
+        begun = 0 if self._silent else self._segmenter.closed_ms
+        if not may_go_on:
             return None
+        if self._silent or self._ended == "text":
+            told_to_the_end = self._segmenter.is_open and not self._silent
+            if not prompted or told_to_the_end or not window.is_heard_after(begun):
+                return None
         if begun == 0:
             return window if prompted else None
         return window.after(begun) if window.duration_ms - begun >= _LEAST_REST_MS else None
@@ -159,6 +165,10 @@ class _Pass:
         if self._silent:
             self._events = []
         return self._untold()
+
+    @property
+    def said(self) -> bool:
+        return bool(self._events)
 
     def heard(self) -> Heard:
         figures = WindowFigures(

@@ -70,7 +70,10 @@ def decode(
 
 def _open(file: IO[bytes]) -> InputContainer:
     try:
-        container: InputContainer = av.open(file, mode="r", metadata_errors="ignore")
+        # No protocols: a playlist or a session description must not reach files or the network.
+        container: InputContainer = av.open(
+            file, mode="r", metadata_errors="ignore", options={"protocol_whitelist": "none"}
+        )
     except av.error.InvalidDataError as error:
         file.seek(0)
         if _looks_like_media(file.read(12)):

@@ -4,6 +4,7 @@ Only used to tell a recording that was cut on its way from a whole one: what is 
 everything else.
 """
 
+import re
 from typing import IO
 
 from av.audio.stream import AudioStream
@@ -63,12 +64,18 @@ def _mp3_seconds(file: IO[bytes], rate: int) -> float | None:
     if head[:3] == b"ID3":  # its size is written in four groups of seven bits
         size = 10 + sum(b << shift for b, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
     file.seek(size)
-    first = file.read(4096)
+    data = file.read(4096)
     file.seek(position)
-    for mark, counted_at in ((b"Xing", 8), (b"Info", 8), (b"VBRI", 14)):
-        at = first.find(mark)
-        if at < 0 or (counted_at == 8 and not first[at + 7] & 1):  # flag 1: a count is there
+    sync = re.search(rb"\xff[\xe0-\xff]", data)
+    if sync is None:
+        return None
+    # Behind the frame's header (4 bytes, 2 more with a checksum) and its side information.
+    for at in (sync.start() + place for place in (13, 15, 21, 23, 36, 38)):
+        mark, counted_at = data[at : at + 4], 14 if data[at : at + 4] == b"VBRI" else 8
+        if mark not in (b"Xing", b"Info", b"VBRI") or len(data) < at + counted_at + 4:
             continue
-        frames = int.from_bytes(first[at + counted_at : at + counted_at + 4], "big")
+        if mark != b"VBRI" and not data[at + 7] & 1:  # flag 1: a count is there
+            continue
+        frames = int.from_bytes(data[at + counted_at : at + counted_at + 4], "big")
         return frames * (1152 if rate >= _MPEG_1_RATE else 576) / rate
     return None

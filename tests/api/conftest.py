@@ -106,6 +106,15 @@ def serving(app):
             thread.join()
 
 
+def answer_before_the_body(url, *headers, content=b""):
+    """What comes back where the headers promise a body of which only `content` is sent."""
+    head = ["POST /v1/audio/transcriptions HTTP/1.1", "host: x", *headers]
+    head.append("content-type: multipart/form-data; boundary=x")
+    with socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), 5) as connection:
+        connection.sendall("\r\n".join(head).encode() + b"\r\n\r\n" + content)
+        return connection.recv(10_000)
+
+
 @pytest.fixture
 def url(context):
     with serving(build_app(context)) as url:

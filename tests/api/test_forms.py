@@ -84,6 +84,7 @@ BAD = {
     "no width": ([("max_line_width", "0")], "max_line_width"),
     "language and languages": ([("language", "en"), ("languages[]", "zh")], "languages"),
     "endless prompt": ([("prompt", "x" * 20_001)], "prompt"),
+    "endless keywords": ([("keywords[]", "x" * 15_000)] * 2, "keywords"),
     "a nested scalar": ([("temperature[x]", "0")], "temperature"),
 }
 

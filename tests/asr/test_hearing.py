@@ -126,9 +126,26 @@ async def test_a_prompted_decoder_that_hears_nothing_is_asked_again_without():
         (said(TS, 1, TS + 399), PROMPTED, SPOKEN),  # told up to the end of the sound
         (said(TS, 1, TS + 200, TS + 250, 2), PROMPTED, SPOKEN),  # open: told up to the end
         (said(TS), PROMPTED, Window(0, silence(5))),
-        (said(TS, no_speech=0.9, logprob=-1.5), PROMPTED, SPOKEN),
+        (said(TS, 1, no_speech=0.9, logprob=-1.5), PROMPTED, Window(0, silence(5))),
+        (said(TS, 1, no_speech=0.9, logprob=-1.5), (T.start,), SPOKEN),
     ],
 )
 async def test_otherwise_its_end_is_the_end(steps, prompt, window):
     _, _, asks = await hear(steps, prompt=prompt, window=window)
     assert len(asks) == 1
+
+
+SILENT = said(TS, 1, TS + 200, no_speech=0.9, logprob=-1.5)
+
+
+async def test_silence_behind_a_prompt_is_not_believed_either_where_something_sounds():
+    events, _, asks = await hear(SILENT, sentence(0), prompt=PROMPTED, window=SPOKEN)
+    assert (words(events), len(asks)) == (" w10", 2)
+
+
+@pytest.mark.parametrize("second", [SILENT, said()])
+async def test_what_was_begun_is_told_where_a_second_pass_says_nothing(second):
+    first = said(TS, 1, TS + 200, TS + 200, 2, 3, ended="limit")
+    events, heard, _ = await hear(first, second)
+    assert words(events) == " w1 w2 w3"
+    assert [segment.spoken for part in heard for segment in part.segments] == events

@@ -70,7 +70,7 @@ def test_a_word_wider_than_a_line_is_broken():
     assert wrap("abcdefghij", 4) == ["abcd", "efgh", "ij"]
 
 
-LETTERS = st.text(alphabet="ab 求救，。「」é.", max_size=40)
+LETTERS = st.text(alphabet="ab 求救，。「」é.\u0301", max_size=40)
 
 
 @given(LETTERS, st.integers(4, 20))

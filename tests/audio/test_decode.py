@@ -1,7 +1,9 @@
 """Any container, rate and channel count becomes one 16 kHz mono waveform, or a clear error."""
 
 import io
+import re
 import threading
+import time
 import tracemalloc
 
 import numpy as np
@@ -16,6 +18,7 @@ from app.errors import (
     TruncatedAudio,
     UndecodableAudio,
 )
+from app.settings import DEMO
 from tests.sound import encode, repeated_opus, silence, tone
 
 FORMATS = {
@@ -173,3 +176,28 @@ def test_a_chain_that_ffmpeg_cannot_follow_is_refused_and_not_cut_short():
 def test_an_mp3_whose_channels_change_is_heard_to_the_end():
     mono, stereo = (encode(tone(3), "mp3", "mp3", 44_100, layout) for layout in ("mono", "stereo"))
     assert decoded(mono + stereo).seconds == pytest.approx(6, abs=0.3)
+
+
+SESSION = (
+    "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+    "m=audio 5016 RTP/AVP 0\r\n"
+)
+PLAYLIST = f"ffconcat version 1.0\nfile {DEMO / 'recordings' / 'mayday.mp3'}\n"
+
+
+@pytest.mark.parametrize("content", [SESSION, PLAYLIST])
+def test_an_upload_opens_neither_sockets_nor_files(content):
+    started = time.monotonic()
+    with pytest.raises((NotAudio, UndecodableAudio)):
+        decode(io.BytesIO(content.encode()), max_seconds=60)
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("place", [3000, 4089])
+def test_a_mark_that_is_no_first_frames_promises_nothing(place):
+    """The letters of a frame count, but in the middle of the sound."""
+    whole = encode(tone(2), "mp3", "libmp3lame", container_options={"write_xing": "0"})
+    start = re.search(rb"\xff[\xe0-\xff]", whole).start()
+    stray = bytearray(whole)
+    stray[start + place : start + place + 12] = b"Info\0\0\0\1\0\0\xff\xff"
+    assert decode(io.BytesIO(bytes(stray)), max_seconds=60).seconds > 1.5

@@ -28,13 +28,20 @@ from rich.table import Table
 from app.audio.decode import decode
 from app.audio.waveform import SAMPLE_RATE
 from bench.server import DEMO, Server
+from tests.audio.test_decode import PLAYLIST, SESSION
 from tests.sound import encode
 
 AT_ONCE = 8
 SLOWEST_SECONDS = 60
 SETTLED = 1000  # uploads until pools and caches are filled; memory is compared from here on
 MOST_GROWTH = 150e6  # bytes, server and engine together
+ENGINE_SHARE = 0.05  # of the uploads, at least, must be whole enough to reach the engine
 BOUNDARY = "frontier"
+KINDS = [f"multipart/form-data; boundary={BOUNDARY}"] * 95 + [
+    f"multipart/form-data; boundary={BOUNDARY}; charset=undefined",
+    f"multipart/form-data; boundary={BOUNDARY}; charset=utf-16",
+    "multipart/form-data; boundary=another", "multipart/form-data", "application/json",
+]  # fmt: skip
 CONTAINERS = {
     "wav": ("wav", "pcm_s16le"), "wav mu-law": ("wav", "pcm_mulaw", 8000),
     "wav float": ("wav", "pcm_f32le", 44_100, "stereo"), "aiff": ("aiff", "pcm_s16be"),
@@ -79,7 +86,8 @@ def seeds() -> list[bytes]:
             samples = decode(file, max_seconds=60).samples
         loud = int(np.argmax(np.abs(samples) > 0.05))
         clips.append(samples[loud : loud + 2 * SAMPLE_RATE])
-    return [encode(clip, *container) for clip in clips for container in CONTAINERS.values()]
+    lists = [SESSION.encode(), PLAYLIST.encode()]  # what would have a decoder open other things
+    return lists + [encode(clip, *container) for clip in clips for container in CONTAINERS.values()]
 
 
 def damaged(choose: random.Random, content: bytes, others: list[bytes]) -> bytes:
@@ -152,6 +160,10 @@ def fault_of(answer: httpx.Response, tally: Tally) -> str:
             data = re.findall(r"^data: (.*)$", answer.text, re.MULTILINE)
             assert data[-1] == "[DONE]", "a stream without its end"
             assert "text" in json.loads(data[-2]), "a stream without its text"
+        elif kind == "text/vtt":
+            assert answer.text.startswith("WEBVTT\n\n"), "no WebVTT"
+        else:
+            assert kind == "text/plain", "another kind of body"
     except (ValueError, LookupError, AssertionError) as error:
         return f"200, but {error!r}: {answer.text[:300]}"
     return ""
@@ -159,7 +171,6 @@ def fault_of(answer: httpx.Response, tally: Tally) -> str:
 
 async def send_all(url: str, uploads: int, seed: int, tally: Tally, pid: int) -> None:
     originals, numbers = seeds(), iter(range(uploads))
-    kind = {"content-type": f"multipart/form-data; boundary={BOUNDARY}"}
 
     async def sender(client: httpx.AsyncClient) -> None:
         for number in numbers:
@@ -169,12 +180,17 @@ async def send_all(url: str, uploads: int, seed: int, tally: Tally, pid: int) ->
             started = time.monotonic()
             try:
                 answer = await client.post(
-                    f"{url}/v1/audio/{task}", content=body(choose, content), headers=kind
+                    f"{url}/v1/audio/{task}",
+                    content=body(choose, content),
+                    headers={"content-type": choose.choice(KINDS)},
                 )
                 fault = fault_of(answer, tally)
             except httpx.HTTPError as error:
                 fault = repr(error)
-            tally.slowest = max(tally.slowest, time.monotonic() - started)
+            seconds = time.monotonic() - started
+            tally.slowest = max(tally.slowest, seconds)
+            if seconds > SLOWEST_SECONDS:
+                fault = fault or f"answered after {seconds:.0f} s"
             if fault:
                 tally.faults.append(f"upload {number}: {fault}")
             if number % SETTLED == 0:
@@ -204,10 +220,12 @@ def main() -> int:
         seconds = time.monotonic() - started
         if server.health().get("status") != "ready" or not server.transcribe(mayday).is_success:
             tally.faults.append("the server is not healthy afterwards")
-    settled = next(held for number, held in tally.memory if number >= min(SETTLED, asked.uploads))
-    growth = tally.memory[-1][1] - settled
+    settled = [held for number, held in tally.memory if number >= SETTLED] or [0.0]
+    growth = tally.memory[-1][1] - settled[0]
     if growth > MOST_GROWTH:
         tally.faults.append(f"memory grew by {growth / 1e6:.0f} MB")
+    if tally.transcripts < ENGINE_SHARE * asked.uploads:
+        tally.faults.append("too few uploads reached the engine")
     report(tally, asked.uploads, seconds, growth)
     return bool(tally.faults)
 

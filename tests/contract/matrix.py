@@ -20,7 +20,7 @@ from tests.contract.cases import CASES, WHILE_STARTING, Case
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-TOOLS = ROOT / ".contract"  # made by `make contract-tools`
+TOOLS = ROOT / ".contract"  # made by `make compatibility`
 PAGE = ROOT / "docs" / "compatibility.md"
 BEGIN, END = "<!-- matrix -->", "<!-- end of matrix -->"
 
