@@ -87,12 +87,12 @@ def lesson(choose: random.Random, clip: Clip) -> Lesson:
 
 
 def _prompt(choose: random.Random, language: str, words: list[str], changed: dict[str, str]) -> str:
-    """Talk, a list of words, both, or nonsense; `changed` words in their other spelling."""
+    """Talk, a list of words, both, nonsense, or one thing over and over; `changed` words in their other spelling."""
     radio = Radio(choose, language)
-    talk = " ".join(radio.sentence() for _ in range(choose.choice([0, 1, 1, 2, 3, 6, 12])))
+    talk = " ".join(radio.sentence() for _ in range(choose.choice([0, 1, 1, 2, 3, 6, 12, 24])))
     names = [changed.get(word, word) for word in words]
     choose.shuffle(names)
-    match choose.randrange(8):
+    match choose.randrange(10):
         case 0:
             other = Radio(choose, "zh" if language == "en" else "en")
             return " ".join(other.sentence() for _ in range(choose.choice([1, 2, 5])))
@@ -101,6 +101,8 @@ def _prompt(choose: random.Random, language: str, words: list[str], changed: dic
             return "".join(choose.choice(letters) for _ in range(choose.randint(1, 200)))
         case 2:
             return respelt(talk, changed)
+        case 3:
+            return " ".join([radio.sentence()] * choose.choice([2, 8, 30]))
         case _:
             return f"{respelt(talk, changed)} {', '.join(names)}".strip()
 
