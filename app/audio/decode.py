@@ -7,6 +7,7 @@ that lies about its length decides nothing.
 
 import threading
 from collections.abc import Iterator
+from itertools import groupby
 from typing import IO
 
 import av
@@ -28,6 +29,7 @@ from app.errors import (
 MIN_SECONDS = 0.1  # OpenAI's minimum: less is not speech
 # A header may promise a little more than there is: encoder padding, rounded durations.
 _TRUNCATED_SECONDS = 1.0
+_BLOCK = 2**15  # samples, at the recording's own rate, that go through the resampler at once
 
 
 class Cancelled(Exception):
@@ -58,7 +60,7 @@ def decode(
         )
     if broken:
         raise UndecodableAudio(
-            f"The audio cannot be decoded beyond {seconds:.1f} s: {broken}.", param="file"
+            f"The audio cannot be decoded beyond {seconds:.0f} s: {broken}.", param="file"
         )
     if seconds < MIN_SECONDS:
         raise AudioTooShort(
@@ -133,17 +135,24 @@ def _read(
 
 def _resampled(frames: Iterator[AudioFrame]) -> Iterator[Samples]:
     """Frames as 16 kHz mono. Rate and layout may change on the way, as in chained Ogg."""
-    resampler, shape = None, None
-    for frame in frames:
-        if shape != (shape := (frame.format.name, frame.layout.name, frame.sample_rate)):
-            if resampler is not None:
-                yield from (f.to_ndarray() for f in resampler.resample(None))
-            resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
-        assert resampler is not None
-        frame.pts = None  # a chained stream's times begin anew; the samples are what counts
-        yield from (f.to_ndarray() for f in resampler.resample(frame))
-    if resampler is not None:
+    for _, alike in groupby(frames, lambda f: (f.format.name, f.layout.name, f.sample_rate)):
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+        for block in _gathered(alike):
+            yield from (f.to_ndarray() for f in resampler.resample(block))
         yield from (f.to_ndarray() for f in resampler.resample(None))
+
+
+def _gathered(frames: Iterator[AudioFrame]) -> Iterator[AudioFrame]:
+    """The same samples in larger frames: codecs hand out 20 ms at a time, and each passage through
+    the resampler costs as much as its samples do."""
+    fifo = av.AudioFifo()
+    for frame in frames:
+        frame.pts = None  # a chained stream's times begin anew; the samples are what counts
+        fifo.write(frame)
+        if fifo.samples >= _BLOCK:
+            yield fifo.read()
+    if fifo.samples:
+        yield fifo.read()
 
 
 def _reason(error: Exception) -> str:

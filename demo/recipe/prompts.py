@@ -87,7 +87,7 @@ def lesson(choose: random.Random, clip: Clip) -> Lesson:
 
 
 def _prompt(choose: random.Random, language: str, words: list[str], changed: dict[str, str]) -> str:
-    """Talk, a list of words, both, nonsense, or one thing over and over; `changed` words in their other spelling."""
+    """Talk, words, both, nonsense, or one thing over and over; `changed` words respelt."""
     radio = Radio(choose, language)
     talk = " ".join(radio.sentence() for _ in range(choose.choice([0, 1, 1, 2, 3, 6, 12, 24])))
     names = [changed.get(word, word) for word in words]

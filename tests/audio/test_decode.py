@@ -169,7 +169,7 @@ def test_chained_ogg_streams_are_heard_to_the_end():
 def test_a_chain_that_ffmpeg_cannot_follow_is_refused_and_not_cut_short():
     mono = encode(tone(3), "ogg", "libopus", 48_000)
     stereo = encode(tone(3), "ogg", "libopus", 48_000, "stereo")
-    with pytest.raises(UndecodableAudio, match=r"beyond 3\.\d s"):
+    with pytest.raises(UndecodableAudio, match="beyond 3 s"):
         decoded(mono + stereo)
 
 
