@@ -50,7 +50,6 @@ async def answer(answers: Any, engine: Any, tokens: SpecialTokens, waves: list[S
     while line := await asyncio.to_thread(sys.stdin.readline):
         concurrency, requests = map(int, line.split())
         print(json.dumps(await load(client, concurrency, requests)), file=answers, flush=True)
-    engine.stop()
 
 
 async def start(answers: Any) -> None:
@@ -66,7 +65,10 @@ async def start(answers: Any) -> None:
         with clip.open("rb") as file:
             waves.append(decode(file, max_seconds=30).samples)
     engine = await asyncio.to_thread(VllmEngine.start, "raw", folder, plan, tokens, Metrics())
-    await answer(answers, engine, tokens, waves)
+    try:
+        await answer(answers, engine, tokens, waves)
+    finally:
+        engine.stop()
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ class Context:
             )
 
 
-def _context(request: Request) -> Context:
+async def _context(request: Request) -> Context:  # async, or FastAPI would take a thread for it
     context: Context = request.app.state.context
     return context
 

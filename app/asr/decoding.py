@@ -42,7 +42,7 @@ class WhisperTranscriber:
     async def transcribe(
         self, wave: Waveform, options: Options, on_token: Callable[[], None] = lambda: None
     ) -> AsyncGenerator[SegmentEvent | Finished]:
-        windows = await asyncio.to_thread(lambda: list(cut(wave, self._window_seconds)))
+        windows = await self._cut(wave)
         impressions: list[FirstImpression] = []
         segments: list[Segment] = []
         async with aclosing(self._hear_all(windows, options, on_token)) as events:
@@ -59,6 +59,12 @@ class WhisperTranscriber:
             tuple(segments),
             translated=options.translate,
         )
+
+    async def _cut(self, wave: Waveform) -> list[Window]:
+        """In a thread where there is something to search: hours of it take a while."""
+        if wave.seconds <= self._window_seconds:
+            return [Window(0, wave.samples)]
+        return await asyncio.to_thread(lambda: list(cut(wave, self._window_seconds)))
 
     async def _hear_all(
         self, windows: list[Window], options: Options, on_token: Callable[[], None]

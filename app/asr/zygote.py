@@ -13,15 +13,18 @@ from multiprocessing import forkserver
 from app.asr.plan import Device
 
 SERVER_PID = "_MARLINSCRIBE_SERVER_PID"  # tells the fork server whose life to share
+_THREADS = "OMP_NUM_THREADS"
 _WORKERS = {"cpu": "vllm.v1.worker.cpu_worker", "cuda": "vllm.v1.worker.gpu_worker"}
 
 
 def start(device: Device, environment: Mapping[str, str]) -> None:
     """Start the fork server. Call it from the main thread: it lives as long as that does.
 
-    `environment` is set in this process too, where it is not set yet; what the engine sees is
-    fixed from here on.
+    `environment` is set in this process too, where it is not set yet, all but the count of
+    OpenMP's threads: what is computed here takes milliseconds, and threads that wait for the next
+    of it would spin on the engine's cores. What the engine sees is fixed from here on.
     """
+    threads_are_given = _THREADS in os.environ
     for name, value in environment.items():
         os.environ.setdefault(name, value)  # the operator's own word comes first
     os.environ[SERVER_PID] = str(os.getpid())
@@ -37,6 +40,8 @@ def start(device: Device, environment: Mapping[str, str]) -> None:
         ]
     )
     forkserver.ensure_running()
+    if not threads_are_given:
+        os.environ.pop(_THREADS, None)
 
 
 def environment(device: Device, log_level: str) -> dict[str, str]:
@@ -49,7 +54,7 @@ def environment(device: Device, log_level: str) -> dict[str, str]:
     if device == "cuda":
         return common
     return common | {
-        "OMP_NUM_THREADS": str(len(os.sched_getaffinity(0))),
+        _THREADS: str(len(os.sched_getaffinity(0))),
         # One engine process instead of two: the worker runs inside the engine core.
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         # Where AMX is, the default turns W4A16 into W4A8 without a word.
