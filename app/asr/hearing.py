@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 # openai/whisper `transcribe.py`: silence is what the model calls silence and is unsure about.
 _NO_SPEECH_PROB = 0.6
 _NO_SPEECH_LOGPROB = -1.0
+# Ibid.: text that zlib shrinks this much repeats itself.
+_LOOP_RATIO = 2.4
 # A model that runs out of room says more than is spoken (a loop) oftener than it has more to say.
 _MOST_PASSES = 4
 _LEAST_REST_MS = 500  # less than this behind the last closed segment is not worth a pass
@@ -88,7 +90,8 @@ class Listener:
 
         Where the decoder runs out of room, another pass begins behind the last closed segment,
         so that nothing said is lost; and so it does where a prompted decoder ends while there is
-        still something to be heard. That pass has no prompt: it takes room, and may be why.
+        still something to be heard, or begins to repeat itself, as prompts make decoders do. That
+        pass has no prompt: it takes room, and may be why.
         """
         before: _Pass | None = None
         for left in reversed(range(_MOST_PASSES)):
@@ -98,6 +101,8 @@ class Listener:
                     on_token()
                     for event in one.take(step):
                         yield event
+                    if one.loops:
+                        break
             rest = one.rest(may_go_on=left > 0)
             for event in one.finish(keep_tail=rest is None):
                 yield event
@@ -126,6 +131,7 @@ class _Pass:
     _logprobs: list[float] = field(default_factory=list)
     _events: list[SegmentEvent] = field(default_factory=list)
     _told: int = 0  # how many of _events have left
+    loops: bool = False  # behind a prompt; what has been told is whole, the rest is not believed
 
     def __post_init__(self) -> None:
         content = self.text.content if self.ask.logprobs else None
@@ -138,26 +144,29 @@ class _Pass:
         self._logprobs += [logprob for _, logprob in step.sampled]
         spoken = [(i, p) for i, p in step.sampled if i != self.tokens.end_of_text]
         self._ids += [i for i, _ in spoken]
-        self._events += self._segmenter.feed(spoken)
+        closed = self._segmenter.feed(spoken)
+        if self._prompted and (closed or step.ended):
+            self.loops = compression_ratio(self.text.decode(self._ids)) > _LOOP_RATIO
+        if not self.loops:
+            self._events += closed
         return [] if self._doubtful else self._untold()
 
     def rest(self, *, may_go_on: bool) -> Window | None:
         """What a further pass should hear: None where all is said, or where it would not help."""
-        window, prompted = self.ask.window, len(self.ask.prompt) > 1
-        begun = 0 if self._silent else self._segmenter.closed_ms
+        window, begun = self.ask.window, 0 if self._silent else self._closed_ms
         if not may_go_on:
             return None
-        if self._silent or self._ended == "text":
+        if self._silent or (self._ended == "text" and not self.loops):
             told_to_the_end = self._segmenter.is_open and not self._silent
-            if not prompted or told_to_the_end or not window.is_heard_after(begun):
+            if not self._prompted or told_to_the_end or not window.is_heard_after(begun):
                 return None
         if begun == 0:
-            return window if prompted else None
+            return window if self._prompted else None
         return window.after(begun) if window.duration_ms - begun >= _LEAST_REST_MS else None
 
     def finish(self, *, keep_tail: bool) -> list[SegmentEvent]:
         """The segments that had to wait for the window's end."""
-        if keep_tail:
+        if keep_tail and not self.loops:
             self._events += self._segmenter.tail()
             if self._ended == "limit":
                 at = self.ask.window.start_ms / 1000
@@ -169,6 +178,15 @@ class _Pass:
     @property
     def said(self) -> bool:
         return bool(self._events)
+
+    @property
+    def _prompted(self) -> bool:
+        return len(self.ask.prompt) > 1
+
+    @property
+    def _closed_ms(self) -> int:
+        """Where what is believed ends, from the window's start."""
+        return self._events[-1].end_ms - self.ask.window.start_ms if self._events else 0
 
     def heard(self) -> Heard:
         figures = WindowFigures(

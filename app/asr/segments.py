@@ -29,7 +29,6 @@ class Segmenter:
         self._content_of = content_of
         self._start = 0  # ms from the window's start
         self._open: list[tuple[int, float]] = []
-        self.closed_ms = 0  # where the last closed segment ends, from the window's start
 
     def feed(self, sampled: Sequence[tuple[int, float]]) -> list[SegmentEvent]:
         """The segments that these tokens, each with its log-probability, close."""
@@ -61,12 +60,11 @@ class Segmenter:
             return []
         length = self._window.duration_ms
         start = min(self._start, length)
-        self.closed_ms = min(max(end, start), length)
         content = self._content_of
         return [
             SegmentEvent(
                 start_ms=self._window.start_ms + start,
-                end_ms=self._window.start_ms + self.closed_ms,
+                end_ms=self._window.start_ms + min(max(end, start), length),
                 text=text,
                 tokens=ids,
                 logprobs=tuple(TokenLogprob(content(i), p) for i, p in spoken) if content else (),

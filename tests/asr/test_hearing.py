@@ -149,3 +149,26 @@ async def test_what_was_begun_is_told_where_a_second_pass_says_nothing(second):
     events, heard, _ = await hear(first, second)
     assert words(events) == " w1 w2 w3"
     assert [segment.spoken for part in heard for segment in part.segments] == events
+
+
+LOOP = (TS, *[7] * 60, TS + 300)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        said(TS, 1, TS + 100, TS + 100, *LOOP[1:], TS + 300, 9, TS + 400),
+        said(TS, 1, TS + 100, TS + 100, *LOOP[1:-1]),  # open at its end
+        said(TS, 1, TS + 100, TS + 100, *LOOP[1:-1], ended="limit"),
+    ],
+)
+async def test_a_prompted_decoder_that_repeats_itself_is_left_at_the_first_repetition(first):
+    events, heard, asks = await hear(first, said(TS, 2, TS + 200), prompt=PROMPTED, window=SPOKEN)
+    assert words(events) == " w1 w2"
+    assert [ask.window.start_ms for ask in asks] == [0, 2000]
+    assert [segment.spoken for part in heard for segment in part.segments] == events
+
+
+async def test_without_a_prompt_repetition_is_what_was_said():
+    events, _, asks = await hear(said(*LOOP), window=SPOKEN)
+    assert (words(events), len(asks)) == (" w7" * 60, 1)
