@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from app import __version__
 from app.main import create_app
+from app.process import keep_freed_memory
 from app.settings import Settings, unknown_variables
 from app.startup import Stage, Startup, Status
 
@@ -69,6 +70,7 @@ def serve() -> int:
             console.print(f"{where}{fault['msg']}", highlight=False, markup=False)
         return _USAGE
     _log_to(console, settings.log_level)
+    keep_freed_memory()
     for name in unknown_variables(os.environ):
         logging.getLogger(__name__).warning("%s is no setting: README.md has the table", name)
     startup = Startup()
