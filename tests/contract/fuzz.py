@@ -47,8 +47,8 @@ CONTAINERS = {
     "wav float": ("wav", "pcm_f32le", 44_100, "stereo"), "aiff": ("aiff", "pcm_s16be"),
     "mp3": ("mp3", "libmp3lame"), "flac": ("flac", "flac"), "m4a": ("ipod", "aac"),
     "adts": ("adts", "aac"), "ogg opus": ("ogg", "libopus", 48_000),
-    "ogg vorbis": ("ogg", "libvorbis", 16_000), "webm": ("webm", "libopus", 48_000),
-    "mkv": ("matroska", "flac"), "au": ("au", "pcm_s16be"),
+    "ogg flac": ("ogg", "flac"), "webm": ("webm", "libopus", 48_000), "mkv": ("matroska", "flac"),
+    "mov": ("mov", "alac"), "amr": ("amr", "libopencore_amrnb", 8000), "au": ("au", "pcm_s16be"),
 }  # fmt: skip
 VALUES = {
     "model": ["whisper-1", "marine-radio", "gpt-9", "../../etc/passwd", "鷺"],
@@ -220,8 +220,8 @@ def main() -> int:
         seconds = time.monotonic() - started
         if server.health().get("status") != "ready" or not server.transcribe(mayday).is_success:
             tally.faults.append("the server is not healthy afterwards")
-    settled = [held for number, held in tally.memory if number >= SETTLED] or [0.0]
-    growth = tally.memory[-1][1] - settled[0]
+    settled = next(held for number, held in tally.memory if number >= min(SETTLED, asked.uploads))
+    growth = tally.memory[-1][1] - settled
     if growth > MOST_GROWTH:
         tally.faults.append(f"memory grew by {growth / 1e6:.0f} MB")
     if tally.transcripts < ENGINE_SHARE * asked.uploads:

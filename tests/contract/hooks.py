@@ -18,18 +18,32 @@ KNOWN = {
 
 @schemathesis.hook
 def filter_body(context, body):
-    """A field that is sent empty counts as left out, which a schema can hardly say."""
-    return not isinstance(body, dict) or not any(v in ("", [""]) for v in body.values())
+    """A field that is sent empty counts as left out, which a schema can hardly say; and of an
+    empty array a form sends nothing at all."""
+    return not isinstance(body, dict) or not any(_is_empty(value) for value in body.values())
+
+
+def _is_empty(value):
+    if isinstance(value, list):
+        return not value or any(_is_empty(item) for item in value)
+    return value == ""
 
 
 @schemathesis.hook
 def flatmap_body(context, body):
-    """Three of four such fields become one that means something; the rest is as generated."""
+    """Three of four such fields become one that means something; the rest is as generated, and
+    so is what was generated to be of the wrong type."""
     if not isinstance(body, dict):
         return st.just(body)
     fields = {
         name: st.one_of(KNOWN[name], KNOWN[name], KNOWN[name], st.just(value))
-        if name in KNOWN else st.just(value)
+        if name in KNOWN and _is_text(value) else st.just(value)
         for name, value in body.items()
     }  # fmt: skip
     return st.fixed_dictionaries(fields)
+
+
+def _is_text(value):
+    if isinstance(value, list):
+        return all(isinstance(item, str) for item in value)
+    return isinstance(value, str | bytes)

@@ -23,7 +23,9 @@ def main() -> int:
             str(ROOT / ".contract/venv/bin/schemathesis"),
             "--config-file", str(HERE / "schemathesis.toml"),
             "run", f"{server.url}/openapi.json",
-            "--header", "Authorization: Bearer first", *sys.argv[1:],
+            "--header", "Authorization: Bearer first",
+            # hooks.py filters by intention: an empty field is no field on the wire.
+            "--suppress-health-check", "filter_too_much", *sys.argv[1:],
         ]  # fmt: skip
         paths = os.pathsep.join([str(ROOT), str(HERE)])
         return subprocess.run(
