@@ -76,3 +76,4 @@ if __name__ == "__main__":
     own = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     asyncio.run(start(own))
+    os._exit(0)  # AsyncLLM's finalizer fails in an interpreter that is being taken down
