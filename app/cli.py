@@ -1,29 +1,26 @@
-"""marlinscribe serve | transcribe FILE…"""
+"""marlinscribe serve | transcribe FILE… | evaluate RECORDINGS"""
 
 import argparse
 import logging
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import uvicorn
 from pydantic import ValidationError
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from app import __version__
+from app import __version__, client_commands
 from app.main import create_app
 from app.process import keep_freed_memory
 from app.settings import Settings, unknown_variables
 from app.startup import Stage, Startup, Status
 
 _SUCCESS, _FAILURE, _USAGE = 0, 1, 2
-_READ_TIMEOUT = 3600  # seconds: an hour of speech on a small processor takes its time
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,9 +33,17 @@ def main(arguments: list[str] | None = None) -> int:
     )
     serve_parser.set_defaults(run=lambda _: serve())
 
-    transcribe_parser = commands.add_parser("transcribe", help="send recordings to a server")
+    server = argparse.ArgumentParser(add_help=False)
+    server.add_argument("--url", default="http://127.0.0.1:8000", help="of the server")
+    server.add_argument(
+        "--key",
+        default=os.environ.get("MARLINSCRIBE_API_KEYS", "").split(",")[0].strip(),
+        help="of the server; else the first of MARLINSCRIBE_API_KEYS",
+    )
+    transcribe_parser = commands.add_parser(
+        "transcribe", parents=[server], help="send recordings to a server"
+    )
     transcribe_parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    transcribe_parser.add_argument("--url", default="http://127.0.0.1:8000", help="of the server")
     transcribe_parser.add_argument("--language", help="ISO code; detected if absent")
     transcribe_parser.add_argument("--prompt", help="text that came before: sways the spelling")
     transcribe_parser.add_argument(
@@ -47,12 +52,23 @@ def main(arguments: list[str] | None = None) -> int:
         choices=["text", "json", "verbose_json", "srt", "vtt"],
         dest="response_format",
     )
-    transcribe_parser.add_argument(
-        "--key",
-        default=os.environ.get("MARLINSCRIBE_API_KEYS", "").split(",")[0].strip(),
-        help="of the server; else the first of MARLINSCRIBE_API_KEYS",
+    transcribe_parser.set_defaults(run=client_commands.transcribe)
+
+    evaluate_parser = commands.add_parser(
+        "evaluate", parents=[server], help="a server's error rates on recordings with known words"
     )
-    transcribe_parser.set_defaults(run=transcribe)
+    evaluate_parser.add_argument(
+        "recordings", type=Path, help="a manifest (jsonl, csv) or a folder, as for calibration"
+    )
+    evaluate_parser.add_argument(
+        "--language", default="en", help="of recordings that name none (default: en)"
+    )
+    evaluate_parser.add_argument(
+        "--detect", action="store_true", help="leave the language to the server"
+    )
+    evaluate_parser.add_argument("--at-once", type=int, default=4, help="requests (default: 4)")
+    evaluate_parser.add_argument("--json", type=Path, metavar="FILE", help="write every answer too")
+    evaluate_parser.set_defaults(run=client_commands.evaluate)
 
     chosen = parser.parse_args(arguments)
     return int(chosen.run(chosen))
@@ -162,59 +178,3 @@ def _log_to(console: Console, level: str) -> None:
     if level != "debug":
         for chatty in ("httpx", "filelock", "numba", "vllm"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
-
-
-def transcribe(arguments: argparse.Namespace) -> int:
-    """Print each file's transcript; errors go to standard error, and decide the status."""
-    errors, status = Console(stderr=True), _SUCCESS
-    several = len(arguments.files) > 1
-    timeout = httpx.Timeout(30, read=_READ_TIMEOUT, write=_READ_TIMEOUT)
-    headers = {"authorization": f"Bearer {arguments.key}"} if arguments.key else {}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with (
-        httpx.Client(base_url=arguments.url, timeout=timeout, headers=headers) as client,
-        # Standard output is the transcripts': rich would take it for its own.
-        Progress(
-            *columns,
-            console=errors,
-            disable=not several,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        ) as progress,
-    ):
-        task = progress.add_task("transcribing", total=len(arguments.files))
-        for path in arguments.files:
-            progress.update(task, description=path.name)
-            try:
-                text = _send(client, path, arguments)
-            except (OSError, Refused, httpx.HTTPError) as error:
-                errors.print(f"{path}: {error}", style="red", highlight=False, markup=False)
-                status = _FAILURE
-            else:
-                sys.stdout.write(f"{path}\t{text}" if several else text)
-                sys.stdout.flush()
-            progress.advance(task)
-    return status
-
-
-class Refused(Exception):
-    """The server answered with an error."""
-
-
-def _send(client: httpx.Client, path: Path, arguments: argparse.Namespace) -> str:
-    fields = {"response_format": arguments.response_format}
-    for name in ("language", "prompt"):
-        if value := getattr(arguments, name):
-            fields[name] = value
-    with path.open("rb") as file:
-        answer = client.post(
-            "/v1/audio/transcriptions", data=fields, files={"file": (path.name, file)}
-        )
-    if answer.is_error:
-        try:
-            reason = answer.json()["error"]["message"]
-        except (ValueError, KeyError, TypeError):
-            reason = answer.text[:200]
-        raise Refused(f"{answer.status_code}: {reason}")
-    return answer.text if answer.text.endswith("\n") else answer.text + "\n"

@@ -65,7 +65,7 @@ def read(calibration: Calibration) -> list[Clip]:
     """The first `samples` clips of the source. Raises NoCalibration."""
     path = _path(calibration)
     if path.exists():
-        clips = _local(path, calibration.language)
+        clips = recordings(path, calibration.language)
     elif ":" in calibration.source:
         clips = _hub(calibration)
     else:
@@ -76,7 +76,9 @@ def read(calibration: Calibration) -> list[Clip]:
     return chosen
 
 
-def _local(path: Path, language: str) -> Iterator[Clip]:
+def recordings(path: Path, language: str) -> Iterator[Clip]:
+    """Those of a manifest or a folder, in its order; `language` is of those that name none.
+    Raises NoCalibration."""
     if path.is_file():
         return _manifest(path, language)
     for name in _MANIFESTS:

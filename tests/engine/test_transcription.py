@@ -249,6 +249,19 @@ def test_the_command_line_transcribes_files(server, capsys):
     assert all(line.split("\t")[1] for line in lines)
 
 
+def test_the_command_line_measures_error_rates(server, tmp_path):
+    manifest, out = tmp_path / "some.jsonl", tmp_path / "out.json"
+    some = [row | {"audio": str(TEST / row["audio"])} for row in ROWS[::15]]
+    manifest.write_text("\n".join(map(json.dumps, some)), "utf-8")
+    asked = ["evaluate", "--url", server.url, "--detect", "--json", str(out), str(manifest)]
+    assert main(asked) == 0
+    languages = json.loads(out.read_text("utf-8"))["languages"]
+    assert set(languages) == {"en", "zh"}
+    for score in languages.values():
+        assert score["language_right"] == score["recordings"]
+        assert score["rates"]["cer"]["value"] < 0.15
+
+
 def test_an_upload_in_memory_is_as_good_as_a_file(server):
     answer = post(server, io.BytesIO(MAYDAY.read_bytes()), "blob")
     assert answer.json()["text"] == MAYDAY_WORDS

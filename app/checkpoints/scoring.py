@@ -1,0 +1,146 @@
+"""Error rates as the field counts them: of normalized words or characters, with their uncertainty.
+
+WER and CER are errors (substitutions, insertions, deletions: Levenshtein distance) over units of
+the reference, summed over all recordings before dividing. English is normalized as the Whisper
+paper does (appendix C); languages written without spaces are judged by characters, Chinese with
+its two scripts folded into one.
+"""
+
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from rapidfuzz.distance import Levenshtein
+
+Metric = Literal["wer", "cer"]
+
+_UNSPACED = frozenset({"zh", "yue", "ja", "th", "lo", "my"})  # the paper's, and Cantonese
+_CHINESE = frozenset({"zh", "yue"})
+_RESAMPLES = 2000
+_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What was said and what was heard, in a language by its ISO code."""
+
+    language: str
+    reference: str
+    heard: str
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Errors and units of the reference, a recording each; shapes (recordings,)."""
+
+    errors: NDArray[np.int64]
+    units: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and where it lies with 95 % confidence."""
+
+    value: float
+    low: float
+    high: float
+
+
+def metrics_of(language: str) -> tuple[Metric, ...]:
+    """What a language is judged by."""
+    return ("cer",) if language in _UNSPACED else ("wer", "cer")
+
+
+def count(pairs: Iterable[Pair], metric: Metric, *, fold_script: bool = True) -> Counts:
+    """`fold_script` takes Traditional and Simplified Chinese for the same."""
+    rows = []
+    for pair in pairs:
+        said, heard = (
+            _units(text, pair.language, metric, fold_script)
+            for text in (pair.reference, pair.heard)
+        )
+        rows.append((Levenshtein.distance(said, heard), len(said)))
+    errors, units = np.array(rows, np.int64).reshape(-1, 2).T
+    return Counts(errors, units)
+
+
+def rate(counts: Counts) -> Interval:
+    """Errors a unit. Raises ValueError where the references hold nothing."""
+    return _interval(_sampled([counts], lambda one: one))
+
+
+def recovery(source: Counts, candidate: Counts) -> Interval:
+    """How much of the source's accuracy a candidate keeps: the source's rate by the candidate's,
+    1 where nothing is lost, as model cards of quantized checkpoints have it.
+
+    Both must be of the same recordings in the same order, which are resampled together: the
+    recordings' difficulty then cancels. Raises ValueError as `rate` does.
+    """
+    return _interval(_sampled([source, candidate], _kept))
+
+
+def _kept(source: NDArray[np.float64], candidate: NDArray[np.float64]) -> NDArray[np.float64]:
+    both_perfect = (source == 0) & (candidate == 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(both_perfect, 1.0, source / candidate)
+
+
+def _sampled(
+    several: Sequence[Counts], combine: Callable[..., NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """The statistic of all recordings, then of each bootstrap sample of them (Bisani and Ney,
+    "Bootstrap estimates for confidence intervals in ASR performance evaluation", 2004)."""
+    number = len(several[0].units)
+    if any(counts.units.sum() == 0 for counts in several):
+        raise ValueError("the references hold no words")
+    chosen = np.random.default_rng(0).integers(number, size=(_RESAMPLES, number))
+    rows = np.concatenate([np.arange(number)[None], chosen])
+    return combine(*(c.errors[rows].sum(1) / np.maximum(c.units[rows].sum(1), 1) for c in several))
+
+
+def _interval(sampled: NDArray[np.float64]) -> Interval:
+    tail = (1 - _CONFIDENCE) / 2
+    low, high = np.quantile(sampled[1:], [tail, 1 - tail])
+    return Interval(float(sampled[0]), float(low), float(high))
+
+
+def _units(text: str, language: str, metric: Metric, fold_script: bool) -> Sequence[str]:
+    normal = normalized(text, language, fold_script=fold_script)
+    return normal.split() if metric == "wer" else normal.replace(" ", "")
+
+
+def normalized(text: str, language: str, *, fold_script: bool = True) -> str:
+    """Text without what is style and not recognition: case, punctuation, spelling of numbers."""
+    text = unicodedata.normalize("NFKC", text)
+    if language in _CHINESE and fold_script:
+        text = _simplified(text)
+    normal: str = _normalizer(language)(text)
+    return normal
+
+
+@cache
+def _normalizer(language: str) -> Callable[[str], str]:
+    from whisper_normalizer.basic import BasicTextNormalizer
+    from whisper_normalizer.english import EnglishTextNormalizer
+
+    if language == "en":
+        english: Callable[[str], str] = EnglishTextNormalizer()
+        return english
+    basic: Callable[[str], str] = BasicTextNormalizer(split_letters=language in _UNSPACED)
+    return basic
+
+
+def _simplified(text: str) -> str:
+    folded: str = _converter().convert(text)
+    return folded
+
+
+@cache
+def _converter():  # type: ignore[no-untyped-def]  # OpenCC has no types
+    from opencc import OpenCC
+
+    return OpenCC("t2s")

@@ -1,0 +1,121 @@
+"""The commands that talk to a running server."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from app import client
+from app.checkpoints.calibration import recordings
+from app.checkpoints.scoring import Interval
+from app.errors import NoCalibration
+from app.evaluation import Report
+from app.evaluation import evaluate as measure
+
+_SUCCESS, _FAILURE = 0, 1
+
+
+def transcribe(arguments: argparse.Namespace) -> int:
+    """Print each file's transcript; errors go to standard error, and decide the status."""
+    errors, status = Console(stderr=True), _SUCCESS
+    several = len(arguments.files) > 1
+    fields = {"response_format": arguments.response_format}
+    for name in ("language", "prompt"):
+        if value := getattr(arguments, name):
+            fields[name] = value
+    with (
+        client.connect(arguments.url, arguments.key) as server,
+        _progress(errors, shown=several) as progress,
+    ):
+        task = progress.add_task("transcribing", total=len(arguments.files))
+        for path in arguments.files:
+            progress.update(task, description=path.name)
+            try:
+                text = client.transcribe(server, path, fields).text
+            except (OSError, client.Refused, httpx.HTTPError) as error:
+                _complain(errors, f"{path}: {error}")
+                status = _FAILURE
+            else:
+                text = text if text.endswith("\n") else text + "\n"
+                sys.stdout.write(f"{path}\t{text}" if several else text)
+                sys.stdout.flush()
+            progress.advance(task)
+    return status
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Print error rates by language; 1 where a recording got no answer."""
+    errors = Console(stderr=True)
+    try:
+        clips = list(recordings(arguments.recordings, arguments.language))
+    except NoCalibration as error:
+        _complain(errors, error.message)
+        return _FAILURE
+    if not clips:
+        _complain(errors, f"{arguments.recordings} holds no recordings with text.")
+        return _FAILURE
+    with (
+        client.connect(arguments.url, arguments.key) as server,
+        _progress(errors) as progress,
+    ):
+        task = progress.add_task("evaluating", total=len(clips))
+        report = measure(
+            server,
+            clips,
+            at_once=arguments.at_once,
+            tell_language=not arguments.detect,
+            on_done=lambda: progress.advance(task),
+        )
+    Console().print(_table(report))
+    for outcome in report.faults:
+        _complain(errors, f"{outcome.clip.audio!s}: {outcome.fault}")
+    if arguments.json:
+        text = json.dumps(report.as_json(), ensure_ascii=False, indent=1)
+        Path(arguments.json).write_text(text + "\n", "utf-8")
+    return _FAILURE if report.faults else _SUCCESS
+
+
+def _table(report: Report) -> Table:
+    table = Table(
+        title=f"{len(report.outcomes)} recordings, RTFx {report.rtfx:.1f}; 95 % intervals",
+        highlight=False,
+    )
+    for column in ("language", "recordings", "WER", "CER", "CER as written", "language right"):
+        table.add_column(column, justify="right" if column != "language" else "left")
+    for language, score in report.scores.items():
+        table.add_row(
+            language,
+            str(score.recordings),
+            _percent(score.rates.get("wer")),
+            _percent(score.rates.get("cer")),
+            _percent(score.as_written),
+            f"{score.language_right}/{score.recordings}",
+        )
+    return table
+
+
+def _percent(one: Interval | None) -> str:
+    return f"{one.value:.1%} ({one.low:.1%} to {one.high:.1%})" if one else ""
+
+
+def _complain(errors: Console, text: str) -> None:
+    errors.print(text, style="red", highlight=False, markup=False)
+
+
+def _progress(console: Console, *, shown: bool = True) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        console=console,
+        disable=not shown,
+        transient=True,
+        # Standard output is the results': rich would take it for its own.
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
