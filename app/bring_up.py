@@ -1,11 +1,9 @@
 """From settings to a serving engine: the start-up as it happens, stage by stage."""
 
 import asyncio
-import errno
 import logging
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,38 +16,17 @@ from app.asr.text import TextCodec
 from app.asr.tokens import SpecialTokens
 from app.audio.waveform import SAMPLE_RATE
 from app.audio.windows import Window, quietest
-from app.checkpoints.quantizing import Quantizer
-from app.checkpoints.recipe import Calibration, Recipe
-from app.checkpoints.source import Source, resolve
-from app.checkpoints.store import Store
-from app.errors import BadSource, CacheUnusable, DiskFull, StartupError
+from app.errors import StartupError
+from app.making import Checkpoint, Maker
 from app.metrics import Metrics
 from app.process import in_daemon_thread
-from app.settings import DEMO, Settings
+from app.settings import Settings
 from app.startup import Stage, Startup
 
 if TYPE_CHECKING:
     from app.asr.engine import VllmEngine
 
 log = logging.getLogger(__name__)
-
-_HUB_CALIBRATION = "MLCommons/peoples_speech:clean:train"
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What is served. `fingerprint` and `recipe` are None where it was not made here."""
-
-    source: Source
-    folder: Path
-    fingerprint: str | None
-    recipe: Recipe | None
-
-    @property
-    def scheme(self) -> str:
-        if self.recipe:
-            return self.recipe.scheme
-        return "compressed-tensors, as it came" if self.source.quantized else "unquantized"
 
 
 @dataclass(frozen=True)
@@ -87,12 +64,12 @@ class BringUp:
         self._startup = startup
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
-        self._quantizer = Quantizer(settings.quantizer_python, settings.quantizer_overlay)
+        self._maker = Maker(settings, device, self._enter)
         self._engine: VllmEngine | None = None
 
     async def run(self) -> Service:
         """Go through the stages up to warming. Raises StartupError."""
-        checkpoint = await in_daemon_thread(self._checkpoint)
+        checkpoint = await in_daemon_thread(self._maker.checkpoint)
         self._enter(Stage.LOADING, checkpoint.folder.name)
         tokens = SpecialTokens.load(checkpoint.folder)
         plan = plan_engine(
@@ -126,48 +103,13 @@ class BringUp:
 
     def stop(self) -> None:
         """End every process this start began. Blocking, for seconds at most."""
-        self._quantizer.stop()
+        self._maker.stop()
         if self._engine is not None:
             self._engine.stop()
 
     def _enter(self, stage: Stage, detail: str = "", **progress: Any) -> None:
         """From any thread."""
         self._loop.call_soon_threadsafe(lambda: self._startup.enter(stage, detail, **progress))
-
-    def _checkpoint(self) -> Checkpoint:
-        self._enter(Stage.RESOLVING, self._settings.model)
-        source = resolve(self._settings.model, lambda detail: self._enter(Stage.RESOLVING, detail))
-        if source.quantized or self._settings.quantization == "none":
-            return Checkpoint(source, source.folder, None, None)
-        recipe = recipe_for(self._settings, source, self._device)
-        try:
-            return self._made(source, recipe)
-        except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            raise (DiskFull if full else CacheUnusable)(
-                f"The cache in {self._settings.cache_dir} cannot be used: {error}.",
-                "Set MARLINSCRIBE_CACHE_DIR to a folder that can be written and has space.",
-            ) from error
-
-    def _made(self, source: Source, recipe: Recipe) -> Checkpoint:
-        def on_layer(done: int, total: int, eta: float | None) -> None:
-            self._enter(Stage.QUANTIZING, source.name, done=done, total=total, eta_seconds=eta)
-
-        def make(out: Path) -> dict[str, Any]:
-            log.info("quantizing %s: %s", source.name, recipe.scheme)
-            self._enter(Stage.QUANTIZING, source.name)
-            figures = self._quantizer.run(source.folder, out, recipe, on_layer)
-            log.info("quantized in %.0f s", figures["seconds"])
-            return figures
-
-        entry = Store(self._settings.cache_dir).get_or_make(
-            source,
-            recipe,
-            self._quantizer.versions(),
-            make,
-            lambda: self._enter(Stage.QUANTIZING, "another process is making it"),
-        )
-        return Checkpoint(source, entry.folder, entry.fingerprint, recipe)
 
     def _load(
         self, checkpoint: Checkpoint, tokens: SpecialTokens, plan: EnginePlan
@@ -182,33 +124,6 @@ class BringUp:
             self._metrics,
             self._settings.linear_backend,
         )
-
-
-def recipe_for(settings: Settings, source: Source, device: Device) -> Recipe:
-    """The recipe the settings ask for. Raises BadSource where the shape does not allow it."""
-    assert settings.quantization != "none"
-    width = source.config["d_model"]
-    if width % settings.group_size:
-        raise BadSource(
-            f"{source.name} is {width} wide, which groups of {settings.group_size} do not divide.",
-            "Set MARLINSCRIBE_GROUP_SIZE to a size that does: 32 or 64.",
-        )
-    calibration = None
-    if settings.quantization == "gptq":
-        own = str(DEMO / "recordings" / "calibration")
-        default = own if source.folder.parent == DEMO else _HUB_CALIBRATION
-        calibration = Calibration(
-            source=settings.calibration or default,
-            samples=settings.calibration_samples,
-            language=settings.calibration_language,
-        )
-    return Recipe(
-        method=settings.quantization,
-        group_size=settings.group_size,
-        act_order="static" if settings.quantization == "gptq" else "none",
-        dtype="float16" if device == "cuda" else "bfloat16",
-        calibration=calibration,
-    )
 
 
 async def _warm(engine: "VllmEngine", prompt: tuple[int, ...]) -> None:

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -14,6 +14,10 @@ DEMO = Path(__file__).resolve().parent.parent / "demo"
 
 # NoDecode: "a,b" from the environment, not JSON
 Names = Annotated[tuple[str, ...], NoDecode]
+# The environment holds text, and Literal takes no text for a number.
+GroupSize = Annotated[
+    Literal[32, 64, 128], BeforeValidator(lambda v: int(v) if str(v).isdecimal() else v)
+]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode]  # SecretStr: not shown where settings are
 
 
@@ -49,7 +53,7 @@ class Settings(BaseSettings):
     quantization: Literal["gptq", "rtn", "none"] = Field(
         "gptq", description="How to make the 4-bit checkpoint; none serves the source as it is"
     )
-    group_size: Literal[32, 64, 128] = Field(128, description="Weights that share one scale")
+    group_size: GroupSize = Field(128, description="Weights that share one scale")
     calibration: str | None = Field(
         None,
         description="Folder, manifest (jsonl, csv) or hub dataset to calibrate on; "

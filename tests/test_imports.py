@@ -62,7 +62,9 @@ def test_the_rooms_behind_http_know_nothing_of_it(module):
 @pytest.mark.parametrize("module", in_room("app.api"))
 def test_http_reaches_recognition_through_the_protocol_alone(module):
     names = imports(MODULES[module])
-    assert not any(n.startswith(("app.checkpoints", "app.bring_up", "app.main")) for n in names)
+    assert not any(
+        n.startswith(("app.checkpoints", "app.making", "app.bring_up", "app.main")) for n in names
+    )
     assert not names & {"app.asr.engine", "app.asr.decoding", "app.asr.rules"}
 
 

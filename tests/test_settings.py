@@ -16,6 +16,20 @@ def test_aliases_are_a_comma_separated_list(monkeypatch):
     assert Settings().model_aliases == ("whisper-1", "mine")
 
 
+@pytest.mark.parametrize("field", [n for n, f in Settings.model_fields.items() if f.default])
+def test_every_default_can_be_set_by_its_variable(monkeypatch, field):
+    default = getattr(Settings(), field)
+    if isinstance(default, tuple):
+        default = ",".join(default)
+    monkeypatch.setenv(f"MARLINSCRIBE_{field.upper()}", str(default))
+    assert getattr(Settings(), field) is not None
+
+
+def test_a_group_size_comes_as_text(monkeypatch):
+    monkeypatch.setenv("MARLINSCRIBE_GROUP_SIZE", "64")
+    assert Settings().group_size == 64
+
+
 def test_the_cache_folder_may_begin_with_a_tilde(monkeypatch):
     monkeypatch.setenv("MARLINSCRIBE_CACHE_DIR", "~/x")
     assert Settings().cache_dir == Path.home() / "x"

@@ -1,0 +1,42 @@
+"""marlinscribe quantize: what serve would make, made beforehand."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.server import Server
+from tests.engine.conftest import MAYDAY
+
+
+def quantize(cache, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "app", "quantize", *arguments],
+        env=os.environ | {"MARLINSCRIBE_CACHE_DIR": str(cache)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_a_checkpoint_made_beforehand_is_the_one_that_is_served(tmp_path):
+    made = quantize(tmp_path, "--method", "rtn", "--group-size", "64")
+    assert made.returncode == 0, made.stderr
+    folder = Path(made.stdout.strip())
+    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    assert (manifest["recipe"]["method"], manifest["recipe"]["group_size"]) == ("rtn", 64)
+    again = quantize(tmp_path, "--method", "rtn", "--group-size", "64")
+    assert again.stdout == made.stdout
+    assert "quantizing" not in again.stderr
+    with Server(cache_dir=tmp_path, quantization="rtn", group_size=64) as server:
+        assert "quantizing" not in server.read_log()
+        assert server.transcribe(MAYDAY).is_success
+
+
+def test_what_cannot_be_made_is_told_with_what_to_do(tmp_path):
+    refused = quantize(tmp_path, str(tmp_path / "nothing"))
+    assert refused.returncode == 1
+    assert "nothing" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert quantize(tmp_path, "--group-size", "100").returncode == 2
