@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
+import soxr
 import torch
 from torch.nn import functional as F
 from transformers import WhisperForConditionalGeneration, WhisperProcessor
@@ -36,7 +37,8 @@ RATE = 3e-4
 LONGEST_PROMPT = 224
 # Words that differ in one faint sound: every other clip has one of them, where there are any.
 NEAR = ("sailing", "fishing", "Sailing", "Fishing")
-COMPRESSED = 0.5  # of the clips, as an MP3 of 25 to 52 kbit/s leaves them
+# Of the clips, as an MP3 of 25 to 52 kbit/s leaves them, and as a telephone does.
+COMPRESSED, TELEPHONED = 0.3, 0.3
 # What is spelt in more than one way, or could be, and sounds the same.
 SPELLINGS = {
     "en": {
@@ -170,13 +172,14 @@ class Course:
             if any(word in text for _, _, text in segments for word in NEAR)
         ]  # fmt: skip
         self._powers = [
-            ear.power(self._compressed(samples)).log10().half() for _, _, samples in clips
+            ear.power(self._transmitted(samples)).log10().half() for _, _, samples in clips
         ]
 
-    def _compressed(self, samples: np.ndarray) -> np.ndarray:
-        if self._choose.random() >= COMPRESSED:
-            return samples
-        return compressed(samples, self._choose.uniform(0, 0.9))
+    def _transmitted(self, samples: np.ndarray) -> np.ndarray:
+        way = self._choose.random()
+        if way < COMPRESSED:
+            return compressed(samples, self._choose.uniform(0, 0.9))
+        return telephoned(samples) if way < COMPRESSED + TELEPHONED else samples
 
     def batch(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         full = self._choose.random() < FULL
@@ -237,6 +240,17 @@ def compressed(samples: np.ndarray, level: float) -> np.ndarray:
     heard, _ = soundfile.read(sink, dtype="int16")
     assert len(heard) == len(samples), "its times would be others"
     return heard
+
+
+def telephoned(samples: np.ndarray) -> np.ndarray:
+    """A clip, int16, after 8 kHz and mu-law, and as long as before."""
+    narrow = soxr.resample(samples, SAMPLE_RATE, 8000)
+    sink = io.BytesIO()
+    soundfile.write(sink, narrow, 8000, format="WAV", subtype="ULAW")
+    sink.seek(0)
+    heard, _ = soundfile.read(sink, dtype="int16")
+    wide: np.ndarray = soxr.resample(heard, 8000, SAMPLE_RATE)[: len(samples)]
+    return np.pad(wide, (0, len(samples) - len(wide)))
 
 
 def prompt_tokens(words: Words, prompt: str) -> list[int]:
