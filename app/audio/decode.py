@@ -29,6 +29,9 @@ from app.errors import (
 MIN_SECONDS = 0.1  # OpenAI's minimum: less is not speech
 # A header may promise a little more than there is: encoder padding, rounded durations.
 _TRUNCATED_SECONDS = 1.0
+# Full scale is 1. Float recordings may go beyond it, but not by 24 dB: that is damage, as NaN is,
+# and one such sample would make all that the model computes of its window infinite.
+_LOUDEST = 16.0
 _BLOCK = 2**15  # samples, at the recording's own rate, that go through the resampler at once
 
 
@@ -61,6 +64,11 @@ def decode(
     if broken:
         raise UndecodableAudio(
             f"The audio cannot be decoded beyond {seconds:.0f} s: {broken}.", param="file"
+        )
+    if len(samples) and not (samples.min() >= -_LOUDEST and samples.max() <= _LOUDEST):
+        raise UndecodableAudio(
+            "The recording holds samples that are no sound: not numbers, or far beyond full scale.",
+            param="file",
         )
     if seconds < MIN_SECONDS:
         raise AudioTooShort(

@@ -160,6 +160,18 @@ def test_an_mp3_that_says_nothing_of_its_length_is_taken_as_it_is():
     assert decoded(content).seconds == pytest.approx(30, abs=0.2)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1e30, 17.0])
+def test_samples_that_are_no_sound_are_refused(value):
+    samples = tone(1)
+    samples[5000:5200] = value
+    with pytest.raises(UndecodableAudio, match="no sound"):
+        decoded(encode(samples, "wav", "pcm_f32le"))
+
+
+def test_float_recordings_may_go_beyond_full_scale():
+    assert decoded(encode(4 * tone(1, level=1.0), "wav", "pcm_f32le")).seconds == 1.0
+
+
 def test_chained_ogg_streams_are_heard_to_the_end():
     assert decoded(encode(tone(3), "ogg", "libopus", 48_000) * 2).seconds == pytest.approx(
         6, abs=0.2
