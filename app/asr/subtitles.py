@@ -65,9 +65,9 @@ def cues(segments: Iterable[Segment], layout: Layout) -> Iterator[Cue]:
 def _shared_out(start: int, end: int, groups: list[tuple[str, ...]]) -> Iterator[Cue]:
     """Consecutive cues over [start, end], each as long as its share of the columns, and at least
     a millisecond."""
-    widths = [sum(map(columns, group)) for group in groups]
     # At least 1: marks that combine with nothing have no width.
-    total, spare, shown, begin = max(1, sum(widths)), end - start - len(groups), 0, start
+    widths = [max(1, sum(map(columns, group))) for group in groups]
+    total, spare, shown, begin = sum(widths), end - start - len(groups), 0, start
     for number, (group, width) in enumerate(zip(groups, widths, strict=True), start=1):
         shown += width
         stop = start + number + spare * shown // total

@@ -4,7 +4,7 @@ import itertools
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.asr.subtitles import Layout, columns, cues, srt, vtt, wrap
@@ -80,6 +80,7 @@ def test_no_line_is_wider_than_asked_and_no_letter_is_lost(text, width):
     assert re.sub(r"\s", "", "".join(lines)) == re.sub(r"\s", "", text)
 
 
+@example("\u0301", 4, 1, 2)  # a mark that combines with nothing: no width
 @given(LETTERS.filter(str.strip), st.integers(4, 20), st.integers(1, 3), st.integers(0, 5000))
 def test_cues_share_their_segments_time_without_gap_or_overlap(text, width, lines, length):
     shown = list(cues([segment(1000, 1000 + length, text)], Layout(width, lines)))
