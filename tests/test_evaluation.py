@@ -2,13 +2,13 @@
 
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import ClassVar
 
 import pytest
 
 from app.cli import main
+from tests.serving import serving
 
 HEARD = {
     "right.wav": ("We need a tow.", "english"),
@@ -42,12 +42,8 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def url():
     Handler.told = []
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with serving(Handler) as url:
+        yield url
 
 
 @pytest.fixture
