@@ -118,7 +118,8 @@ def test_a_streamed_client_that_leaves_frees_the_engine(server, long):
         data={"stream": "true"},
         timeout=300,
     ) as answer:
-        next(answer.iter_lines())
+        lines = answer.iter_lines()  # held: its end would close the connection too soon
+        next(lines)
     deadline = time.monotonic() + 20
     while running():
         assert time.monotonic() < deadline
