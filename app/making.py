@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from app.asr.plan import Device
-from app.checkpoints.quantizing import Quantizer
-from app.checkpoints.recipe import Calibration, Recipe
+from app.checkpoints.quantizing import Progress, Quantizer
+from app.checkpoints.recipe import Recipe, Recordings, RecordingSet
 from app.checkpoints.source import Source, resolve
 from app.checkpoints.store import Store
 from app.errors import BadSource, CacheUnusable, DiskFull
@@ -33,7 +33,7 @@ class Checkpoint:
     @property
     def scheme(self) -> str:
         if self.recipe:
-            return self.recipe.scheme
+            return self.recipe.label
         return "compressed-tensors, as it came" if self.source.quantized else "unquantized"
 
 
@@ -67,13 +67,16 @@ class Maker:
             ) from error
 
     def _made(self, source: Source, recipe: Recipe) -> Checkpoint:
-        def on_layer(done: int, total: int, eta: float | None) -> None:
-            self._enter(Stage.QUANTIZING, source.name, done=done, total=total, eta_seconds=eta)
+        def on_layer(layer: Progress) -> None:
+            self._enter(
+                Stage.QUANTIZING, source.name,
+                done=layer.done, total=layer.total, eta_seconds=layer.eta_seconds,
+            )  # fmt: skip
 
         def make(out: Path) -> dict[str, Any]:
-            log.info("quantizing %s: %s", source.name, recipe.scheme)
+            log.info("quantizing %s: %s", source.name, recipe.label)
             self._enter(Stage.QUANTIZING, source.name)
-            figures = self._quantizer.run(source.folder, out, recipe, on_layer)
+            figures = self._quantizer.make(source.folder, out, recipe, on_layer)
             log.info("quantized in %.0f s", figures["seconds"])
             return figures
 
@@ -100,15 +103,13 @@ def recipe_for(settings: Settings, source: Source, device: Device) -> Recipe:
     if settings.quantization == "gptq":
         own = str(DEMO / "recordings" / "calibration")
         default = own if source.folder.parent == DEMO else _HUB_CALIBRATION
-        calibration = Calibration(
-            source=settings.calibration or default,
-            samples=settings.calibration_samples,
-            language=settings.calibration_language,
+        one = RecordingSet(
+            source=settings.calibration or default, language=settings.calibration_language
         )
+        calibration = Recordings(sources=(one,), samples=settings.calibration_samples)
     return Recipe(
         method=settings.quantization,
         group_size=settings.group_size,
-        act_order="static" if settings.quantization == "gptq" else "none",
         dtype="float16" if device == "cuda" else "bfloat16",
         calibration=calibration,
     )

@@ -169,7 +169,7 @@ def run_gptq(source: Path, out: Path, clips: int) -> Gptq:
     quantizer = Quantizer(settings.quantizer_python, settings.quantizer_overlay)
     recipe = recipe_for(settings, resolve(str(source)), "cpu")
     with peak_memory(os.getpid(), itself=False) as peak:
-        figures = quantizer.run(source, out, recipe, on_layer)
+        figures = quantizer.make(source, out, recipe, on_layer)
     seconds = time.monotonic() - started
     # The marks: begun, clips prepared, then each layer done.
     preparing, *layers = [b - a for a, b in itertools.pairwise(marks)]

@@ -6,18 +6,20 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from app.asr.languages import code_of
 from app.audio.decode import decode
 from app.audio.waveform import Waveform
-from app.checkpoints.recipe import Calibration
+from app.checkpoints.recipe import Recordings, RecordingSet
 from app.errors import NoCalibration, RequestError
 
 _MANIFESTS = ("manifest.jsonl", "manifest.csv", "metadata.jsonl", "metadata.csv")
 _AUDIO = {".wav", ".mp3", ".flac", ".m4a", ".mp4", ".ogg", ".oga", ".opus", ".webm"}
 _WINDOW_SECONDS = 30.0
+_MOST_LOOKED_AT = 50  # clips for each one wanted: a stream may never bring the language
 _ADVICE = (
     "Set MARLINSCRIBE_CALIBRATION (make serve CALIBRATION=…) to a folder or manifest of "
     "recordings with their text, or MARLINSCRIBE_QUANTIZATION=rtn, which needs none."
@@ -33,6 +35,13 @@ class Clip:
     language: str
     timed: tuple[tuple[float, float, str], ...] = ()
 
+    def content(self) -> bytes:
+        """The file's bytes. Raises NoCalibration."""
+        try:
+            return self.audio if isinstance(self.audio, bytes) else self.audio.read_bytes()
+        except OSError as error:
+            raise NoCalibration(f"{self.audio!s} cannot be read: {error}.", _ADVICE) from error
+
     def waveform(self) -> Waveform:
         """Decode it. Raises NoCalibration, naming the file, also where it is over 30 s."""
         try:
@@ -45,35 +54,79 @@ class Clip:
             raise NoCalibration(f"Calibration recording {name}: {error}", _ADVICE) from error
 
 
-def digest(calibration: Calibration) -> str:
+def digest(wanted: Recordings) -> str:
     """What `read` gives, as a hash; a hub source is known by its name. Raises NoCalibration."""
-    if not _path(calibration).exists():
-        return json.dumps(calibration.model_dump())
+    hub = [one for one in wanted.sources if not _path(one).exists()]
+    if hub:
+        return wanted.model_dump_json()
     mark = hashlib.sha256()
-    for clip in read(calibration):
-        assert isinstance(clip.audio, Path)
+    for clip in read(wanted):
         mark.update(repr((clip.text, clip.language, clip.timed)).encode())
-        mark.update(clip.audio.read_bytes())
+        mark.update(clip.content())
     return mark.hexdigest()
 
 
-def _path(calibration: Calibration) -> Path:
-    return Path(calibration.source).expanduser()
+def _path(one: RecordingSet) -> Path:
+    return Path(one.source).expanduser()
 
 
-def read(calibration: Calibration) -> list[Clip]:
-    """The first `samples` clips of the source. Raises NoCalibration."""
-    path = _path(calibration)
-    if path.exists():
-        clips = recordings(path, calibration.language)
-    elif ":" in calibration.source:
-        clips = _hub(calibration)
+def read(wanted: Recordings) -> list[Clip]:
+    """As many clips as are wanted, or all there are where that is less. Raises NoCalibration."""
+    clips = _in_turn([_clips(one) for one in wanted.sources])
+    if wanted.mix:
+        chosen = _mixed(clips, _quotas(wanted))
     else:
-        raise NoCalibration(f"There is no calibration source {calibration.source}.", _ADVICE)
-    chosen = [clip for clip, _ in zip(clips, range(calibration.samples), strict=False)]
+        chosen = list(islice(clips, wanted.samples))
     if not chosen:
-        raise NoCalibration(f"{calibration.source} holds no recordings with text.", _ADVICE)
+        sources = ", ".join(one.source for one in wanted.sources)
+        raise NoCalibration(f"{sources} holds no recordings with text.", _ADVICE)
     return chosen
+
+
+def _in_turn(streams: list[Iterator[Clip]]) -> Iterator[Clip]:
+    """The first of each, the second of each, … until all are empty."""
+    while streams:
+        for stream in tuple(streams):
+            clip = next(stream, None)
+            if clip is None:
+                streams.remove(stream)
+            else:
+                yield clip
+
+
+def _quotas(wanted: Recordings) -> dict[str, int]:
+    """Clips of each language. What rounding leaves over goes to the largest remainders."""
+    assert wanted.samples is not None, "a mix is of a number"
+    whole = sum(wanted.mix.values())
+    exact = {_language(name): wanted.samples * part / whole for name, part in wanted.mix.items()}
+    quotas = {name: int(share) for name, share in exact.items()}
+    by_remainder = sorted(exact, key=lambda name: quotas[name] - exact[name])
+    for name in by_remainder[: wanted.samples - sum(quotas.values())]:
+        quotas[name] += 1
+    return quotas
+
+
+def _mixed(clips: Iterator[Clip], quotas: dict[str, int]) -> list[Clip]:
+    """The first clips of each language, up to its quota. Raises NoCalibration where one is not
+    met: a mix that quietly became another would be a lie in the record."""
+    left, chosen = dict(quotas), []
+    for clip in islice(clips, _MOST_LOOKED_AT * sum(quotas.values())):
+        if left.get(clip.language, 0):
+            left[clip.language] -= 1
+            chosen.append(clip)
+            if not any(left.values()):
+                return chosen
+    missing = ", ".join(f"{quotas[n] - m} of {quotas[n]} in {n}" for n, m in left.items() if m)
+    raise NoCalibration(f"The mix lacks recordings: {missing}.", "Ask for fewer, or add some.")
+
+
+def _clips(one: RecordingSet) -> Iterator[Clip]:
+    path = _path(one)
+    if path.exists():
+        return recordings(path, one.language)
+    if ":" in one.source:
+        return _hub(one)
+    raise NoCalibration(f"There is no calibration source {one.source}.", _ADVICE)
 
 
 def recordings(path: Path, language: str) -> Iterator[Clip]:
@@ -135,19 +188,19 @@ def _folder(path: Path, language: str) -> Iterator[Clip]:
             yield Clip(audio, words.read_text("utf-8").strip(), _language(language))
 
 
-def _hub(calibration: Calibration) -> Iterator[Clip]:
+def _hub(one: RecordingSet) -> Iterator[Clip]:
     """A streamed Hugging Face dataset, "id:config:split"; only what is taken is downloaded."""
     from datasets import Audio, load_dataset  # of the quantizer's overlay
 
-    name, config, split = [*calibration.source.split(":"), "", ""][:3]
+    name, config, split = [*one.source.split(":"), "", ""][:3]
     try:
         rows = load_dataset(name, config or None, split=split or "train", streaming=True)
         for row in rows.cast_column("audio", Audio(decode=False)):
             if row.get("duration_ms", 0) <= _WINDOW_SECONDS * 1000:
                 audio = row["audio"]["bytes"] or Path(row["audio"]["path"]).read_bytes()
-                language = _language(row.get("language") or calibration.language)
+                language = _language(row.get("language") or one.language)
                 yield Clip(audio, row["text"], language)
     except KeyError as error:
-        raise NoCalibration(f"{calibration.source} has no column {error}.", _ADVICE) from error
+        raise NoCalibration(f"{one.source} has no column {error}.", _ADVICE) from error
     except Exception as error:  # the library's errors share no root
-        raise NoCalibration(f"{calibration.source} cannot be reached: {error}", _ADVICE) from error
+        raise NoCalibration(f"{one.source} cannot be reached: {error}", _ADVICE) from error

@@ -1,17 +1,19 @@
 """Where the quantizer's process begins: it ties its life to the server's, then loads the rest.
 
-    python -m app.checkpoints.child EVENTS PARENT < job.json
+    python -m app.checkpoints.child EVENTS PARENT WORK < job.json
 
-EVENTS is the descriptor it reports to, PARENT the pid it dies with.
+EVENTS is the descriptor it reports to, PARENT the pid it dies with, WORK a module beside this one
+whose `main(EVENTS)` does the job: quantizer or comparison.
 """
 
 import sys
+from importlib import import_module
 
 from app.process import die_with
 
 if __name__ == "__main__":
     die_with(int(sys.argv[2]))
 
-    from app.checkpoints.quantizer import main  # seconds of imports, during which a server may die
-
-    raise SystemExit(main(int(sys.argv[1])))
+    # Seconds of imports, during which a server may die.
+    work = import_module(f"app.checkpoints.{sys.argv[3]}")
+    raise SystemExit(work.main(int(sys.argv[1])))

@@ -1,7 +1,7 @@
 """The quantizer's process: llm-compressor, one job, told in JSON lines (see child.py).
 
 Events go to a descriptor of their own (libraries print to standard output), one object a line:
-    {"event": "layer", "done", "total", "eta_seconds"}
+    {"event": "progress", "done", "total", "eta_seconds", "loss"}   in layers
     {"event": "done", "figures": {…}}
     {"event": "error", "kind", "message"}     kind: a key of quantizing.py's table
 
@@ -58,7 +58,7 @@ class Reporter:
     def layer(self, done: int, total: int) -> None:
         elapsed = time.monotonic() - self._started
         eta = elapsed / done * (total - done) if done else None
-        self("layer", done=done, total=total, eta_seconds=eta)
+        self("progress", done=done, total=total, eta_seconds=eta)
 
 
 class ReportingGPTQ(GPTQModifier):
@@ -124,7 +124,7 @@ def _gptq(model: Any, job: Job, report: Reporter) -> list[str]:
     heard = samples(job.folder, recipe.calibration, model.dtype)
     modifier = ReportingGPTQ(
         config_groups={"group_0": {"targets": ["Linear"], "weights": _weights(recipe)}},
-        ignore=list(recipe.ignore),
+        ignore=["proj_out", "lm_head"],
         dampening_frac=recipe.dampening,
         actorder=None if recipe.act_order == "none" else recipe.act_order,
     ).reporting_to(report, layers)
@@ -148,14 +148,14 @@ def _gptq(model: Any, job: Job, report: Reporter) -> list[str]:
 def _rtn(model: Any, recipe: Recipe) -> None:
     modifier = QuantizationModifier(
         config_groups={"group_0": {"targets": ["Linear"], "weights": _weights(recipe)}},
-        ignore=list(recipe.ignore),
+        ignore=["proj_out", "lm_head"],
     )
     oneshot(model=model, recipe=modifier, pipeline="datafree")
 
 
 def _weights(recipe: Recipe) -> dict[str, Any]:
     return {
-        "num_bits": recipe.bits,
+        "num_bits": 4,
         "type": "int",
         "symmetric": True,
         "strategy": "group",
@@ -165,7 +165,7 @@ def _weights(recipe: Recipe) -> dict[str, Any]:
 
 def _linears(model: Any, recipe: Recipe) -> Iterator[str]:
     for name, module in model.named_modules():
-        if isinstance(module, torch.nn.Linear) and name not in recipe.ignore:
+        if isinstance(module, torch.nn.Linear) and name != "proj_out":
             yield name
 
 

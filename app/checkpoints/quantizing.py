@@ -1,4 +1,7 @@
-"""Running the quantizer's process and making sense of how it ends."""
+"""Running the quantizer's process and making sense of how it ends.
+
+The process knows two kinds of work: to make a checkpoint, and to compare one with its source.
+"""
 
 import json
 import logging
@@ -9,10 +12,11 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
-from app.checkpoints.recipe import Recipe
+from app.checkpoints.recipe import Recipe, Recordings
 from app.errors import DiskFull, NoCalibration, OutOfMemory, QuantizerFailed, StartupError
 
 log = logging.getLogger(__name__)
@@ -35,7 +39,19 @@ _KINDS: dict[str, tuple[type[StartupError], str]] = {
     "failed": (QuantizerFailed, "The quantizer's log, above, says more."),
 }
 
-OnLayer = Callable[[int, int, float | None], None]
+
+@dataclass(frozen=True)
+class Progress:
+    """Units of the work done: layers of a checkpoint, clips of a comparison. loss: what the
+    method says of the layer it has just done, where it says anything."""
+
+    done: int
+    total: int
+    eta_seconds: float | None
+    loss: float | None = None
+
+
+OnProgress = Callable[[Progress], None]
 
 
 class Quantizer:
@@ -69,20 +85,44 @@ class Quantizer:
         path = [str(p) for p in (self._overlay, _PROJECT) if p is not None]
         return _PATIENT | os.environ | {"PYTHONPATH": os.pathsep.join(path)}
 
-    def run(self, folder: Path, out: Path, recipe: Recipe, on_layer: OnLayer) -> dict[str, Any]:
+    def make(
+        self, folder: Path, out: Path, recipe: Recipe, on_progress: OnProgress
+    ) -> dict[str, Any]:
         """Make the checkpoint of the source in `folder` into `out`; its figures. Blocking.
 
         Raises a StartupError that says how the child ended.
         """
+        job = {"folder": str(folder), "out": str(out), "recipe": recipe.model_dump(mode="json")}
+        return self._run("quantizer", job, on_progress)
+
+    def compare(
+        self, source: Path, candidate: Path, recordings: Recordings, on_progress: OnProgress
+    ) -> dict[str, Any]:
+        """What a candidate's layers and tokens differ by (see comparison.py). Blocking.
+
+        Raises as `make` does.
+        """
         job = {
-            "folder": str(folder),
-            "out": str(out),
-            "recipe": recipe.model_dump(mode="json"),
+            "source": str(source),
+            "candidate": str(candidate),
+            "recordings": recordings.model_dump(mode="json"),
         }
+        return self._run("comparison", job, on_progress)
+
+    def _run(
+        self, work: Literal["quantizer", "comparison"], job: dict[str, Any], on_progress: OnProgress
+    ) -> dict[str, Any]:
         events, child_events = os.pipe()
         try:
             self._child = subprocess.Popen(
-                [self._python, "-m", "app.checkpoints.child", str(child_events), str(os.getpid())],
+                [
+                    self._python,
+                    "-m",
+                    "app.checkpoints.child",
+                    str(child_events),
+                    str(os.getpid()),
+                    work,
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -97,7 +137,7 @@ class Quantizer:
             if self._stopped:
                 child.kill()
             try:
-                return _follow(child, stream, json.dumps(job), on_layer)
+                return _follow(child, stream, json.dumps(job), on_progress)
             finally:
                 child.kill()
                 self._child = None
@@ -110,7 +150,7 @@ class Quantizer:
 
 
 def _follow(
-    child: subprocess.Popen[str], events: IO[str], job: str, on_layer: OnLayer
+    child: subprocess.Popen[str], events: IO[str], job: str, on_progress: OnProgress
 ) -> dict[str, Any]:
     """Give the child its job and hear it out."""
     assert child.stdin is not None
@@ -125,8 +165,8 @@ def _follow(
     error: dict[str, str] = {}
     for line in events:
         event = json.loads(line)
-        if event["event"] == "layer":
-            on_layer(event["done"], event["total"], event["eta_seconds"])
+        if event["event"] == "progress":
+            on_progress(Progress(**{k: v for k, v in event.items() if k != "event"}))
         elif event["event"] == "done":
             figures = event["figures"]
         else:

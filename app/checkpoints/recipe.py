@@ -1,48 +1,123 @@
 """How a checkpoint is made: a typed, hashable description."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+Method = Literal["gptq", "awq", "autoround", "rtn"]
+Scheme = Literal["W4A16", "W8A16", "W8A8", "W3A16", "W2A16"]
+GroupSize = Literal[32, 64, 128, "channel"]
+# What vLLM fuses (q, k and v; cross-attention's k and v) lies within one of these, so that it
+# shares a scheme.
+Component = Literal[
+    "encoder.attention",
+    "encoder.mlp",
+    "decoder.self_attention",
+    "decoder.cross_attention",
+    "decoder.mlp",
+    "embedding",
+]
 
 
-class Calibration(BaseModel):
-    """The recordings a method learns from.
+class _Plain(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source: a folder, a manifest, or a Hugging Face dataset as "id:config:split".
+
+class RecordingSet(_Plain):
+    """Recordings with their words. A string stands for its source alone.
+
+    source: a folder, a manifest (jsonl or csv with audio, text, language), or a Hugging Face
+        dataset as "id:config:split".
     language: of recordings that name none, an ISO code.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     source: str
-    samples: int = Field(256, ge=1)
     language: str = "en"
 
 
-class Recipe(BaseModel):
-    """Weights in `bits` bits, activations in 16; every Linear but the ignored ones.
+def _as_sets(given: Any) -> Any:
+    """One set or several, each perhaps as a string."""
+    several = given if isinstance(given, list | tuple) else [given]
+    return [{"source": one} if isinstance(one, str) else one for one in several]
 
-    method: gptq (Frantar et al., arXiv:2210.17323) or rtn (round to nearest, no calibration).
-    group_size: weights along the input that share a scale.
-    act_order: quantize columns by falling activation; "static" keeps groups contiguous, which is
-        the only kind vLLM serves.
-    dampening: added to the Hessian's diagonal, as a fraction of its mean.
-    ignore: module names left alone. Whisper's output projection is `proj_out`, tied to the
-        embedding; recipes for language models call theirs `lm_head`.
+
+class Recordings(_Plain):
+    """Recordings chosen from sets: in turn from each, or by `mix` of languages.
+
+    samples: how many; None takes all there are, which only finite sets allow.
+    mix: languages to their share, such as {"en": 1, "zh": 3}; others are left out.
+    """
+
+    sources: Annotated[tuple[RecordingSet, ...], BeforeValidator(_as_sets), Field(min_length=1)]
+    samples: int | None = Field(256, ge=1)
+    mix: Mapping[str, Annotated[float, Field(gt=0)]] = {}
+
+    @model_validator(mode="after")
+    def _mix_of_a_number(self) -> Self:
+        if self.mix and self.samples is None:
+            raise ValueError("a mix needs a number of samples")
+        return self
+
+
+class Recipe(_Plain):
+    """What happens to the weights of every Linear; the embedding is left alone unless named.
+
+    method: gptq (Frantar et al., arXiv:2210.17323), awq (Lin et al., arXiv:2306.00978), autoround
+        (Cheng et al., arXiv:2309.05516), or rtn (round to nearest, no calibration).
+    scheme: bits of weights and activations. W8A8 scales weights by channel and activations by
+        token, whatever the group size.
+    group_size: weights along the input that share a scale; "channel" is all of a row.
+    observer: how gptq finds the scales: from a group's extremes, or by the least error weighted
+        with how strong each input channel is in calibration (imatrix).
+    act_order: gptq quantizes columns by falling activation; "static" keeps groups contiguous,
+        which is the only kind vLLM serves.
+    dampening: gptq adds it to the Hessian's diagonal, as a fraction of its mean.
+    components: those with a scheme of their own, or "none".
+    emulate: write the dequantized weights, to prove what nothing here serves. Never promoted.
     dtype: of what is not quantized, and of the scales.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    method: Literal["gptq", "rtn"] = "gptq"
-    bits: Literal[4] = 4
-    group_size: Literal[32, 64, 128] = 128
+    method: Method = "gptq"
+    scheme: Scheme = "W4A16"
+    group_size: GroupSize = 128
+    observer: Literal["minmax", "imatrix"] = "minmax"
     act_order: Literal["static", "none"] = "static"
     dampening: float = Field(0.01, gt=0, lt=1)
-    ignore: tuple[str, ...] = ("proj_out", "lm_head")
+    components: Mapping[Component, Scheme | Literal["none"]] = {}
+    emulate: bool = False
     dtype: Literal["bfloat16", "float16"] = "bfloat16"
-    calibration: Calibration | None = None
+    calibration: Recordings | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.method == "rtn" and self.calibration is not None:
+            raise ValueError("rtn takes no calibration")
+        if self.observer == "imatrix" and self.method != "gptq":
+            raise ValueError("the imatrix observer goes with gptq")
+        if set(self.schemes.values()) == {"none"}:
+            raise ValueError("every component is left alone: nothing would be quantized")
+        return self
 
     @property
-    def scheme(self) -> str:
-        return f"W{self.bits}A16 {self.method} g{self.group_size}"
+    def schemes(self) -> dict[Component, Scheme | Literal["none"]]:
+        """Every component's."""
+        linears: tuple[Component, ...] = (
+            "encoder.attention",
+            "encoder.mlp",
+            "decoder.self_attention",
+            "decoder.cross_attention",
+            "decoder.mlp",
+        )
+        whole: dict[Component, Scheme | Literal["none"]] = dict.fromkeys(linears, self.scheme)
+        return whole | {"embedding": "none"} | dict(self.components)
+
+    @property
+    def label(self) -> str:
+        """For people: W4A16 gptq g128."""
+        group = "channel" if self.group_size == "channel" else f"g{self.group_size}"
+        parts = [self.scheme, self.method, group]
+        parts += ["imatrix"] if self.observer == "imatrix" else []
+        parts += [f"{name}={scheme}" for name, scheme in sorted(self.components.items())]
+        parts += ["emulated"] if self.emulate else []
+        return " ".join(parts)

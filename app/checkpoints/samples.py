@@ -1,5 +1,6 @@
 """Calibration clips as the model's inputs. Runs in the quantizer's process."""
 
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from app.asr.text import load_tokenizer
 from app.asr.tokens import SpecialTokens, duration_tokens
 from app.audio.waveform import SAMPLE_RATE
 from app.checkpoints.calibration import Clip, read
-from app.checkpoints.recipe import Calibration
+from app.checkpoints.recipe import Recordings
 from app.errors import NoCalibration
 
 # input_features, shape (mels, 3000), and decoder_input_ids, shape (tokens,)
@@ -19,19 +20,22 @@ Sample = dict[str, torch.Tensor]
 _UNSPACED = {"zh", "yue", "ja", "th", "lo", "my"}  # written without spaces between words
 
 
-def samples(folder: Path, calibration: Calibration, dtype: torch.dtype) -> list[Sample]:
-    """What the model hears and has written so far, as it will in service: every second clip
-    with timestamps, every other without. Raises NoCalibration."""
+def samples(folder: Path, wanted: Recordings, dtype: torch.dtype) -> list[Sample]:
+    """What the model hears and has written so far, as it will in service: of each language every
+    second clip with timestamps, every other without. Raises NoCalibration."""
     tokens = SpecialTokens.load(folder)
     tokenizer = load_tokenizer(folder)
     extractor = WhisperFeatureExtractor.from_pretrained(folder)
     made = []
-    for number, clip in enumerate(read(calibration)):
+    seen: Counter[str] = Counter()
+    for clip in read(wanted):
         wave = clip.waveform()
         features = extractor(
             wave.samples, sampling_rate=SAMPLE_RATE, return_tensors="pt"
         ).input_features[0]
-        ids = _decoder_ids(clip, wave.seconds, tokens, tokenizer, number % 2 == 0)
+        timestamps = seen[clip.language] % 2 == 0
+        seen[clip.language] += 1
+        ids = _decoder_ids(clip, wave.seconds, tokens, tokenizer, timestamps)
         made.append(
             {
                 "input_features": features.to(dtype),

@@ -10,12 +10,12 @@ import time
 import psutil
 import pytest
 
-from app.checkpoints.quantizing import Quantizer
+from app.checkpoints.quantizing import Progress, Quantizer
 from app.checkpoints.recipe import Recipe
 from app.errors import DiskFull, NoCalibration, OutOfMemory, QuantizerFailed
 from app.settings import Settings
 
-RECIPE = Recipe(method="rtn", act_order="none")
+RECIPE = Recipe(method="rtn")
 
 
 @pytest.fixture
@@ -34,22 +34,22 @@ def quantizer(tmp_path):
     return with_child
 
 
-def run(quantizer, tmp_path, on_layer=lambda *_: None):
-    return quantizer.run(tmp_path, tmp_path, RECIPE, on_layer)
+def run(quantizer, tmp_path, on_progress=lambda _: None):
+    return quantizer.make(tmp_path, tmp_path, RECIPE, on_progress)
 
 
 def test_layers_are_told_and_figures_returned(quantizer, tmp_path):
     child = quantizer(
         "job = json.load(sys.stdin)\n"
         "print('a library chatters')\n"
-        "print(json.dumps({'event': 'layer', 'done': 1, 'total': 2, 'eta_seconds': 3.5}),"
+        "print(json.dumps({'event': 'progress', 'done': 1, 'total': 2, 'eta_seconds': 3.5}),"
         " file=events)\n"
         "print(json.dumps({'event': 'done', 'figures': {'method': job['recipe']['method']}}),"
         " file=events)"
     )
     layers = []
-    assert run(child, tmp_path, lambda *layer: layers.append(layer)) == {"method": "rtn"}
-    assert layers == [(1, 2, 3.5)]
+    assert run(child, tmp_path, layers.append) == {"method": "rtn"}
+    assert layers == [Progress(1, 2, 3.5)]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_child_that_ends_without_a_word_has_failed_and_its_last_lines_are_logg
 
 def test_stop_ends_a_running_child(quantizer, tmp_path):
     child = quantizer(
-        "print(json.dumps({'event': 'layer', 'done': 0, 'total': 1, "
+        "print(json.dumps({'event': 'progress', 'done': 0, 'total': 1, "
         "'eta_seconds': None}), file=events, flush=True)\ntime.sleep(600)"
     )
     running = threading.Event()
@@ -93,7 +93,7 @@ def test_stop_ends_a_running_child(quantizer, tmp_path):
     timer.start()
     started = time.monotonic()
     with pytest.raises(OutOfMemory):
-        run(child, tmp_path, lambda *_: running.set())
+        run(child, tmp_path, lambda _: running.set())
     timer.join()
     assert time.monotonic() - started < 60
 
@@ -128,7 +128,7 @@ def test_the_child_dies_with_its_server_even_before_it_has_loaded_anything(tmp_p
     start = (
         "import subprocess, sys, os, time\n"
         "child = subprocess.Popen([sys.executable, '-m', 'app.checkpoints.child', '1',"
-        " str(os.getpid())], stdin=subprocess.PIPE)\n"
+        " str(os.getpid()), 'quantizer'], stdin=subprocess.PIPE)\n"
         "print(child.pid, flush=True)\n"
         "time.sleep(60)"
     )

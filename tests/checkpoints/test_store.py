@@ -12,7 +12,7 @@ from app.checkpoints.source import Source
 from app.checkpoints.store import Store, fingerprint
 from app.settings import DEMO
 
-RECIPE = Recipe(method="rtn", act_order="none")
+RECIPE = Recipe(method="rtn")
 VERSIONS = {"llmcompressor": "1"}
 
 
@@ -63,7 +63,7 @@ def test_anything_that_decides_the_result_changes_the_fingerprint(source, what):
     before = fingerprint(source, RECIPE, VERSIONS)
     recipe, versions = RECIPE, VERSIONS
     if what == "recipe":
-        recipe = Recipe(method="rtn", act_order="none", group_size=64)
+        recipe = Recipe(method="rtn", group_size=64)
     elif what == "quantizer":
         versions = {"llmcompressor": "2"}
     else:
