@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +70,13 @@ def count(pairs: Iterable[Pair], metric: Metric, *, fold_script: bool = True) ->
 
 def rate(counts: Counts) -> Interval:
     """Errors a unit. Raises ValueError where the references hold nothing."""
-    return _interval(_sampled([counts], lambda one: one))
+    return mean(counts.errors, counts.units)
+
+
+def mean(totals: NDArray[Any], units: NDArray[np.int64]) -> Interval:
+    """A figure a unit, where each recording has its total and its units, both of shape
+    (recordings,): nats a token, say. Raises ValueError where there are no units."""
+    return _interval(_sampled([(totals, units)], lambda one: one))
 
 
 def recovery(source: Counts, candidate: Counts) -> Interval:
@@ -80,7 +86,8 @@ def recovery(source: Counts, candidate: Counts) -> Interval:
     Both must be of the same recordings in the same order, which are resampled together: the
     recordings' difficulty then cancels. Raises ValueError as `rate` does.
     """
-    return _interval(_sampled([source, candidate], _kept))
+    both = [(counts.errors, counts.units) for counts in (source, candidate)]
+    return _interval(_sampled(both, _kept))
 
 
 def _kept(source: NDArray[np.float64], candidate: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -90,16 +97,17 @@ def _kept(source: NDArray[np.float64], candidate: NDArray[np.float64]) -> NDArra
 
 
 def _sampled(
-    several: Sequence[Counts], combine: Callable[..., NDArray[np.float64]]
+    several: Sequence[tuple[NDArray[Any], NDArray[np.int64]]],
+    combine: Callable[..., NDArray[np.float64]],
 ) -> NDArray[np.float64]:
     """The statistic of all recordings, then of each bootstrap sample of them (Bisani and Ney,
     "Bootstrap estimates for confidence intervals in ASR performance evaluation", 2004)."""
-    number = len(several[0].units)
-    if any(counts.units.sum() == 0 for counts in several):
+    number = len(several[0][1])
+    if any(units.sum() == 0 for _, units in several):
         raise ValueError("the references hold no words")
     chosen = np.random.default_rng(0).integers(number, size=(_RESAMPLES, number))
     rows = np.concatenate([np.arange(number)[None], chosen])
-    return combine(*(c.errors[rows].sum(1) / np.maximum(c.units[rows].sum(1), 1) for c in several))
+    return combine(*(t[rows].sum(1) / np.maximum(u[rows].sum(1), 1) for t, u in several))
 
 
 def _interval(sampled: NDArray[np.float64]) -> Interval:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.checkpoints.scoring import Counts, Pair, count, metrics_of, rate, recovery
+from app.checkpoints.scoring import Counts, Interval, Pair, count, mean, metrics_of, rate, recovery
 
 
 def errors(language, reference, heard, metric="cer", **options):
@@ -70,6 +70,19 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
         found = rate(Counts(random.binomial(20, 0.1, 100), np.full(100, 20)))
         held += found.low <= 0.1 <= found.high
     assert 180 <= held <= 199
+
+
+def test_a_mean_is_a_units_and_its_interval_tightens_with_recordings():
+    """Recordings of 10 tokens, each token of -0.2 nats and a deviation of 1."""
+    random = np.random.default_rng(3)
+    tokens = np.full(400, 10)
+    totals = random.normal(-2, 10**0.5, 400)
+    few, many = mean(totals[:25], tokens[:25]), mean(totals, tokens)
+    assert many.value == pytest.approx(totals.sum() / 4000)
+    assert many.low < -0.2 < many.high
+    assert many.high - many.low == pytest.approx(2 * 1.96 / 4000**0.5, rel=0.1)
+    assert few.high - few.low > 3 * (many.high - many.low)
+    assert mean(np.zeros(3), np.array([1, 2, 3])) == Interval(0, 0, 0)
 
 
 def test_recovery_is_one_where_nothing_is_lost():
