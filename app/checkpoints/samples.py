@@ -1,6 +1,7 @@
-"""Calibration clips as the model's inputs. Runs in the quantizer's process."""
+"""Recordings as the model's inputs. Runs in the quantizer's process."""
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,9 +21,27 @@ Sample = dict[str, torch.Tensor]
 _UNSPACED = {"zh", "yue", "ja", "th", "lo", "my"}  # written without spaces between words
 
 
+@dataclass(frozen=True)
+class Spoken:
+    """A clip as the model meets it in service.
+
+    written: what the model then writes itself, the end of the text included, shape (tokens,). The
+        last of the decoder's inputs are these, one token earlier.
+    """
+
+    language: str
+    inputs: Sample
+    written: torch.Tensor
+
+
 def samples(folder: Path, wanted: Recordings, dtype: torch.dtype) -> list[Sample]:
-    """What the model hears and has written so far, as it will in service: of each language every
-    second clip with timestamps, every other without. Raises NoCalibration."""
+    """What the model hears and has written so far. Raises NoCalibration."""
+    return [one.inputs for one in spoken(folder, wanted, dtype)]
+
+
+def spoken(folder: Path, wanted: Recordings, dtype: torch.dtype) -> list[Spoken]:
+    """The clips as they will be in service: of each language every second with timestamps, every
+    other without. Raises NoCalibration."""
     tokens = SpecialTokens.load(folder)
     tokenizer = load_tokenizer(folder)
     extractor = WhisperFeatureExtractor.from_pretrained(folder)
@@ -35,25 +54,20 @@ def samples(folder: Path, wanted: Recordings, dtype: torch.dtype) -> list[Sample
         ).input_features[0]
         timestamps = seen[clip.language] % 2 == 0
         seen[clip.language] += 1
-        ids = _decoder_ids(clip, wave.seconds, tokens, tokenizer, timestamps)
-        made.append(
-            {
-                "input_features": features.to(dtype),
-                "decoder_input_ids": torch.tensor(ids[: tokens.max_tokens]),
-            }
-        )
+        prompt = _prompt(clip, tokens, timestamps)
+        written = _written(clip, wave.seconds, tokens, tokenizer, timestamps)
+        # What has no room is cut off, the end of the text first.
+        written = [*written, tokens.end_of_text][: tokens.max_tokens + 1 - len(prompt)]
+        inputs = {
+            "input_features": features.to(dtype),
+            "decoder_input_ids": torch.tensor([*prompt, *written[:-1]]),
+        }
+        made.append(Spoken(clip.language, inputs, torch.tensor(written)))
     return made
 
 
-def _decoder_ids(
-    clip: Clip, seconds: float, tokens: SpecialTokens, tokenizer: Tokenizer, timestamps: bool
-) -> list[int]:
-    def written(text: str) -> list[int]:
-        # As the model writes: English pieces begin with a space.
-        text = text if clip.language in _UNSPACED else f" {text}"
-        ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
-        return ids
-
+def _prompt(clip: Clip, tokens: SpecialTokens, timestamps: bool) -> list[int]:
+    """What service has written before the model's first token."""
     ids = [tokens.start]
     if tokens.languages:
         if clip.language not in tokens.languages:
@@ -62,11 +76,26 @@ def _decoder_ids(
                 "Correct the manifest, or set MARLINSCRIBE_CALIBRATION_LANGUAGE.",
             )
         ids += [tokens.languages[clip.language], tokens.transcribe]
+    return ids if timestamps else [*ids, tokens.no_timestamps]
+
+
+def _written(
+    clip: Clip, seconds: float, tokens: SpecialTokens, tokenizer: Tokenizer, timestamps: bool
+) -> list[int]:
+    """The clip's words, and their times where they are wanted."""
+
+    def words(text: str) -> list[int]:
+        # As the model writes: English pieces begin with a space.
+        text = text if clip.language in _UNSPACED else f" {text}"
+        ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
     if not timestamps:
-        return [*ids, tokens.no_timestamps, *written(clip.text)]
+        return words(clip.text)
+    ids = []
     for start, end, text in clip.timed or ((0.0, seconds, clip.text),):
         ids += [tokens.first_timestamp + duration_tokens(start)]
-        ids += [*written(text), tokens.first_timestamp + duration_tokens(end)]
+        ids += [*words(text), tokens.first_timestamp + duration_tokens(end)]
     return ids
 
 
