@@ -48,7 +48,9 @@ def test_only_the_engine_and_its_adapter_import_vllm(module):
 
 @pytest.mark.parametrize("module", MODULES)
 def test_only_the_quantizers_process_imports_llmcompressor_and_transformers(module):
-    child = {f"app.checkpoints.{name}" for name in ("quantizer", "samples", "traceable")}
+    child = {
+        f"app.checkpoints.{name}" for name in ("comparison", "quantizer", "samples", "traceable")
+    }
     assert module in child or not roots(MODULES[module]) & {"llmcompressor", "transformers"}
 
 
