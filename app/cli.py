@@ -4,7 +4,10 @@ import argparse
 import os
 from pathlib import Path
 
-from app import __version__, client_commands, server_commands
+from app import __version__
+from app.commands import client as client_commands
+from app.commands import quantize as quantize_command
+from app.commands import serve as serve_command
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -15,18 +18,34 @@ def main(arguments: list[str] | None = None) -> int:
     serve_parser = commands.add_parser(
         "serve", help="run the service; MARLINSCRIBE_* variables set it up"
     )
-    serve_parser.set_defaults(run=server_commands.serve)
+    serve_parser.set_defaults(run=serve_command.serve)
 
     quantize_parser = commands.add_parser(
-        "quantize", help="make the checkpoint that serve would make, and print its folder"
+        "quantize", help="make the checkpoint that serve would make, prove it, print its folder"
     )
     quantize_parser.add_argument(
         "model", nargs="?", help="Hugging Face id or folder; else MARLINSCRIBE_MODEL's"
     )
     quantize_parser.add_argument("--calibration", help="recordings to calibrate on")
-    quantize_parser.add_argument("--method", choices=["gptq", "rtn"], dest="quantization")
-    quantize_parser.add_argument("--group-size", type=int, choices=[32, 64, 128])
-    quantize_parser.set_defaults(run=server_commands.quantize)
+    quantize_parser.add_argument(
+        "--method", choices=["gptq", "awq", "autoround", "rtn"], dest="quantization"
+    )
+    quantize_parser.add_argument("--scheme", choices=["W4A16", "W8A16", "W8A8", "W3A16", "W2A16"])
+    quantize_parser.add_argument("--group-size", choices=["32", "64", "128", "channel"])
+    quantize_parser.add_argument(
+        "--emulate",
+        action="store_const",
+        const=True,
+        help="dequantize the weights, to prove what nothing here serves",
+    )
+    quantize_parser.add_argument(
+        "--prove", type=Path, metavar="RECORDINGS", help="recordings with known words to judge by"
+    )
+    quantize_parser.add_argument(
+        "--min-recovery", type=float, help="share of the source's accuracy to keep (default: 0.9)"
+    )
+    quantize_parser.add_argument("--json", type=Path, metavar="FILE", help="write the whole proof")
+    quantize_parser.set_defaults(run=quantize_command.quantize)
 
     server = argparse.ArgumentParser(add_help=False)
     server.add_argument("--url", default="http://127.0.0.1:8000", help="of the server")

@@ -10,15 +10,19 @@ MarlinscribeError
 │  ├─ WrongKey            401   no key, or none that is known
 │  ├─ AdminClosed         403   an admin route where no admin key is configured
 │  ├─ UnknownModel        404
+│  ├─ UnknownJob          404
+│  ├─ JobConflict         409   what is asked of a job does not go with where it stands
 │  ├─ UploadStalled       408   the body stopped coming; the SDK tries again
 │  ├─ AudioTooLong        413   counted in decoded samples, not taken from a header
 │  ├─ UploadTooLarge      413   counted in bytes as they arrive
 │  ├─ NotAudio            415   no audio or video container at all
-│  └─ TooManyRequests     429   as many as the settings allow are under way; carries Retry-After
+│  ├─ TooManyRequests     429   as many as the settings allow are under way; carries Retry-After
+│  └─ JobsFull            429   as many jobs as may are waiting
 ├─ Unavailable            503   ours to mend; the answer carries Retry-After
 │  ├─ NotReady                  still starting
 │  ├─ EngineDied                the engine's process is gone
-│  └─ UploadNotStored           no room on disk for the upload
+│  ├─ UploadNotStored           no room on disk for the upload
+│  └─ RecordNotKept             no room on disk for a job's record
 └─ StartupError                 the operator's to mend: what happened, and what to do about it
    ├─ BadSource                 no such checkpoint, not a Whisper, or one vLLM cannot serve
    ├─ NoCalibration             the recipe needs recordings that cannot be had
@@ -26,7 +30,10 @@ MarlinscribeError
    ├─ CacheUnusable             not writable, or unreadable
    ├─ OutOfMemory
    ├─ QuantizerFailed           the child process ended without a checkpoint
-   └─ EngineFailed              vLLM did not start
+   ├─ BadRecipe                 a recipe that the checkpoint's shape or the device does not allow
+   ├─ SourceChanged             its files changed while they were read
+   ├─ EngineFailed              vLLM did not start
+   └─ CanaryFailed              a promoted checkpoint that does not do what its proof promises
 
 The envelope is OpenAI's: {"error": {"message", "type", "param", "code"}}.
 """
@@ -77,8 +84,11 @@ class BadBody(RequestError):
 
 
 class WrongKey(RequestError):
+    """`challenge` says how a key may be given (RFC 9110, WWW-Authenticate)."""
+
     status = 401
     code = "invalid_api_key"
+    challenge = "Bearer"
 
 
 class AdminClosed(RequestError):
@@ -90,6 +100,16 @@ class AdminClosed(RequestError):
 class UnknownModel(RequestError):
     status = 404
     code = "model_not_found"
+
+
+class UnknownJob(RequestError):
+    status = 404
+    code = "job_not_found"
+
+
+class JobConflict(RequestError):
+    status = 409
+    code = "conflict"
 
 
 class AudioTooLong(RequestError):
@@ -119,6 +139,13 @@ class TooManyRequests(RequestError):
     retry_after = 2
 
 
+class JobsFull(RequestError):
+    status = 429
+    code = "too_many_jobs"
+    kind = "rate_limit_error"
+    retry_after = 60
+
+
 class Unavailable(MarlinscribeError):
     status = 503
     code = "unavailable"
@@ -139,6 +166,10 @@ class EngineDied(Unavailable):
 
 class UploadNotStored(Unavailable):
     code = "upload_not_stored"
+
+
+class RecordNotKept(Unavailable):
+    code = "record_not_kept"
 
 
 class StartupError(MarlinscribeError):
@@ -178,8 +209,20 @@ class QuantizerFailed(StartupError):
     code = "quantizer_failed"
 
 
+class BadRecipe(StartupError):
+    code = "bad_recipe"
+
+
+class SourceChanged(StartupError):
+    code = "source_changed"
+
+
 class EngineFailed(StartupError):
     code = "engine_failed"
+
+
+class CanaryFailed(StartupError):
+    code = "canary_failed"
 
 
 def envelope(

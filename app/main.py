@@ -2,20 +2,25 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__
-from app.api import envelope, health, models, openapi, transcriptions
-from app.api.context import Context, Served
+from app.api import envelope, health, models, openapi, quantize, transcriptions
+from app.api.context import Context
 from app.asr import zygote
 from app.asr.plan import pick_device
-from app.bring_up import BringUp, unexpected
 from app.errors import EngineFailed, StartupError, Unavailable
 from app.metrics import Metrics, TimingMiddleware
+from app.process import in_daemon_thread
+from app.quantization.service import Quantization
+from app.serving.hosting import Host
+from app.serving.loading import Loader
 from app.settings import Settings
 from app.startup import Stage, Startup
 
@@ -31,7 +36,7 @@ def build_app(context: Context) -> FastAPI:
     )
     app.state.context = context
     envelope.install(app)
-    for router in (health.router, models.router, transcriptions.router):
+    for router in (health.router, models.router, transcriptions.router, quantize.router):
         app.include_router(router)
     app.add_middleware(TimingMiddleware, metrics=context.metrics)
     if context.settings.cors_origins:
@@ -61,41 +66,63 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         device = pick_device(context.settings.device)
         zygote.start(device, zygote.environment(device, context.settings.log_level))
-        bring_up = BringUp(context.settings, device, context.startup, context.metrics)
-        task = asyncio.create_task(_serve(context, bring_up, on_failure))
+        loader = Loader(context.settings, device)
+        host = Host(context, loader)
+        quantization = Quantization(loader, host, context.startup)
+        context.quantization = quantization
+        task = asyncio.create_task(_serve(context, host, quantization, on_failure))
         yield
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-        await asyncio.to_thread(bring_up.stop)
+        await quantization.close()
+        await asyncio.to_thread(host.stop)
 
     app.router.lifespan_context = lifespan
     return app
 
 
-async def _serve(context: Context, bring_up: BringUp, on_failure: Callable[[], None]) -> None:
-    """Bring the engine up, and watch it until it dies or the task is cancelled."""
+async def _serve(
+    context: Context, host: Host, quantization: Quantization, on_failure: Callable[[], None]
+) -> None:
+    """Bring the engine up, do the jobs, and watch it until it dies or the task is cancelled."""
     try:
-        service = await bring_up.run()
-        context.alive = lambda: service.engine.alive
-        context.served = Served(
-            service.checkpoint.source.name, service.since, service.transcriber, service.describe()
-        )
-        context.metrics.model.labels(
-            service.checkpoint.source.name, service.checkpoint.scheme, "+".join(service.kernels)
-        ).set(1)
-        context.startup.enter(Stage.READY)
-        while service.engine.alive:  # noqa: ASYNC110  vLLM has no event for its engine's death
-            await asyncio.sleep(1)
-        raise EngineFailed("The engine's process died.", "Start the service again.")
+        checkpoint = await in_daemon_thread(quantization.checkpoint, _entering(context.startup))
+        await host.open(checkpoint)
+        await _first_of(quantization.jobs.run(), host.watch())
     except StartupError as error:
         failure = error
     except Unavailable as error:  # it died while it was warmed up
         failure = EngineFailed(error.message, "Its log, above, may say why: often memory.")
     except Exception as error:
         log.exception("the start failed")
-        failure = unexpected(error)
+        failure = StartupError(
+            f"{type(error).__name__}: {error}",
+            "This is a defect: the log above has its traceback.",
+        )
     context.startup.enter(Stage.FAILED, error=failure)
     log.error("%s", failure)
     await asyncio.sleep(context.settings.failure_linger_seconds)
     on_failure()
+
+
+def _entering(startup: Startup) -> Callable[..., None]:
+    """startup.enter, for another thread to call."""
+    loop = asyncio.get_running_loop()
+
+    def enter(stage: Stage, detail: str = "", **progress: Any) -> None:
+        loop.call_soon_threadsafe(partial(startup.enter, stage, detail, **progress))
+
+    return enter
+
+
+async def _first_of(*works: Coroutine[Any, Any, None]) -> None:
+    """Run several together until the first of them ends, as it ends."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        done.pop().result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

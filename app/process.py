@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_LAST_WAIT = 10  # seconds
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc, malloc.h
 
@@ -52,3 +53,17 @@ async def in_daemon_thread(work: Callable[..., T], *arguments: Any) -> T:
 
     threading.Thread(target=run, daemon=True).start()
     return await asyncio.wrap_future(future)
+
+
+async def stoppably(stop: Callable[[], None], work: Callable[..., T], *arguments: Any) -> T:
+    """Like in_daemon_thread, for work that `stop` brings to an end: a cancellation calls it, and
+    waits a while for the work to have cleaned up."""
+    working = asyncio.ensure_future(in_daemon_thread(work, *arguments))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        stop()
+        await asyncio.wait({working}, timeout=_LAST_WAIT)
+        if working.done():
+            working.exception()  # seen: it is the stop's own doing
+        raise

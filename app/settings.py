@@ -16,8 +16,9 @@ DEMO = Path(__file__).resolve().parent.parent / "demo"
 Names = Annotated[tuple[str, ...], NoDecode]
 # The environment holds text, and Literal takes no text for a number.
 GroupSize = Annotated[
-    Literal[32, 64, 128], BeforeValidator(lambda v: int(v) if str(v).isdecimal() else v)
+    Literal[32, 64, 128, "channel"], BeforeValidator(lambda v: int(v) if str(v).isdecimal() else v)
 ]
+Folders = Annotated[tuple[Path, ...], NoDecode]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode]  # SecretStr: not shown where settings are
 
 
@@ -50,7 +51,7 @@ class Settings(BaseSettings):
         "auto", description="Where to run; auto takes an NVIDIA card where one answers"
     )
 
-    quantization: Literal["gptq", "rtn", "none"] = Field(
+    quantization: Literal["gptq", "awq", "autoround", "rtn", "none"] = Field(
         "gptq", description="How to make the 4-bit checkpoint; none serves the source as it is"
     )
     group_size: GroupSize = Field(128, description="Weights that share one scale")
@@ -62,6 +63,23 @@ class Settings(BaseSettings):
     calibration_samples: int = Field(256, ge=1, description="Recordings to calibrate on, at most")
     calibration_language: str = Field(
         "en", description="Language of calibration recordings that name none"
+    )
+    data_roots: Folders = Field(
+        (),
+        description="Folders that jobs may read models and recordings from, comma-separated; "
+        "the demo's and hub ids always",
+    )
+    while_quantizing: Literal["auto", "serve", "maintenance"] = Field(
+        "auto",
+        description="During a job, keep serving or leave the device to it; "
+        "auto serves on a CPU and makes room on a card",
+    )
+    max_jobs: int = Field(8, ge=1, description="Quantization jobs that may wait")
+    drain_seconds: float = Field(
+        30, ge=0, description="How long running requests may take before a checkpoint is exchanged"
+    )
+    exchange_wait_seconds: float = Field(
+        60, ge=0, description="How long a request waits for an exchange before it is answered 503"
     )
     quantizer_python: str = Field(
         sys.executable, description="Interpreter of the quantizer, where it lives elsewhere"
@@ -103,7 +121,7 @@ class Settings(BaseSettings):
         "info", description="Level of the service's own log"
     )
 
-    @field_validator("model_aliases", "api_keys", "cors_origins", mode="before")
+    @field_validator("model_aliases", "api_keys", "cors_origins", "data_roots", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return (
@@ -111,6 +129,11 @@ class Settings(BaseSettings):
             if isinstance(value, str)
             else value
         )
+
+    @field_validator("data_roots")
+    @classmethod
+    def _real(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        return tuple(path.expanduser().resolve() for path in value)
 
     @field_validator("cache_dir")
     @classmethod

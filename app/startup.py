@@ -1,8 +1,11 @@
 """Where the service is on its way up, told to whoever asks: health checks, clients, a terminal.
 
 resolving ► quantizing ► loading ► warming ► ready | failed
+and from ready, back to it: exchanging (one checkpoint for another), maintenance (the device is a
+job's).
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +21,8 @@ class Stage(StrEnum):
     LOADING = "loading"
     WARMING = "warming"
     READY = "ready"
+    EXCHANGING = "exchanging"
+    MAINTENANCE = "maintenance"
     FAILED = "failed"
 
 
@@ -27,6 +32,8 @@ _RETRY_AFTER = {
     Stage.QUANTIZING: 60,
     Stage.LOADING: 10,
     Stage.WARMING: 2,
+    Stage.EXCHANGING: 10,
+    Stage.MAINTENANCE: 60,
     Stage.FAILED: 60,
 }
 _LONGEST_RETRY = 120  # openai's SDK does not wait for longer than that
@@ -73,6 +80,7 @@ class Startup:
     def __init__(self) -> None:
         self.status = Status(Stage.RESOLVING)
         self._listeners: list[Callable[[Status], None]] = []
+        self._waiters: set[asyncio.Future[None]] = set()
 
     def listen(self, listener: Callable[[Status], None]) -> None:
         self._listeners.append(listener)
@@ -82,3 +90,21 @@ class Startup:
         self.status = Status(stage, detail, **progress)
         for listener in self._listeners:
             listener(self.status)
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiters.clear()
+
+    async def left(self, stage: Stage, seconds: float) -> bool:
+        """Wait until the stage is another one, at most so long; whether it is. For the event
+        loop's thread, as `enter` is then."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while self.status.stage is stage:
+            if loop.time() >= deadline:
+                return False
+            waiter = loop.create_future()
+            self._waiters.add(waiter)
+            await asyncio.wait({waiter}, timeout=deadline - loop.time())
+            self._waiters.discard(waiter)
+        return True

@@ -27,7 +27,7 @@ from rich.table import Table
 from app.asr.plan import weight_bytes
 from app.checkpoints.quantizing import Quantizer
 from app.checkpoints.source import resolve
-from app.making import recipe_for
+from app.quantization.making import recipe_for
 from app.settings import Settings
 from app.startup import Stage
 from bench.memory import Peak, peak_memory

@@ -31,7 +31,7 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
     if error.retry_after is not None:
         headers["retry-after"] = str(error.retry_after)
     if isinstance(error, WrongKey):
-        headers["www-authenticate"] = "Bearer"
+        headers["www-authenticate"] = error.challenge
     return JSONResponse(body_of(error), error.status, headers)
 
 

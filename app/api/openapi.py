@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 from typing_extensions import TypedDict
 
 from app.api.forms import LISTS, SpeechForm
@@ -33,9 +33,12 @@ class ErrorBody(TypedDict):
     error: ErrorFields
 
 
+_REF = "#/components/schemas/{model}"
+_BODY_PARTS: dict[str, Any] = {}
+
 _EVENTS = TypeAdapter(
     DeltaEvent | SegmentEventBody | DoneEvent | VerboseDoneEvent | ErrorBody
-).json_schema(ref_template="#/components/schemas/{model}")
+).json_schema(ref_template=_REF)
 _EVENT_PARTS = _EVENTS.pop("$defs")
 
 # As OpenAPI 3.2 describes a stream, and FastAPI its own: one event of it.
@@ -56,11 +59,13 @@ _RETRY = {"retry-after": {"description": "Seconds to wait.", "schema": {"type": 
 _ERRORS: dict[int, dict[str, Any]] = {
     400: {"description": "A bad or missing field, or audio that cannot be decoded"},
     401: {"description": "No key, or one that is not known"},
-    404: {"description": "The model is not served here"},
+    403: {"description": "No admin key is set on this server"},
+    404: {"description": "No such model, or no such job"},
+    409: {"description": "What is asked does not go with how things stand"},
     408: {"description": "The body stopped coming"},
     413: {"description": "Too many bytes, or too many seconds of audio"},
     415: {"description": "The file is not audio"},
-    429: {"description": "Too many requests under way", "headers": _RETRY},
+    429: {"description": "Too many requests under way, or jobs waiting", "headers": _RETRY},
     500: {"description": "A defect of the server"},
     503: {"description": "Still starting, or the engine is gone", "headers": _RETRY},
 }
@@ -85,8 +90,17 @@ def speech_route(form: type[SpeechForm]) -> dict[str, Any]:
     }
     return {
         "response_model": None,
-        "responses": {200: answers} | errors(*_ERRORS),
+        "responses": {200: answers} | errors(400, 401, 404, 408, 413, 415, 429, 500, 503),
         "openapi_extra": {"requestBody": _request_body(form)},
+    }
+
+
+def json_request(body: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+    """`openapi_extra` of a route that reads its JSON itself."""
+    schema = body.model_json_schema(ref_template=_REF)
+    _BODY_PARTS.update(schema.pop("$defs", {}))
+    return {
+        "requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}
     }
 
 
@@ -126,7 +140,7 @@ def install(app: FastAPI, *, keys: bool) -> None:
                 title=app.title, version=app.version, description=app.description,
                 routes=app.routes, tags=app.openapi_tags,
             )  # fmt: skip
-            schema["components"]["schemas"] |= _EVENT_PARTS
+            schema["components"]["schemas"] |= _EVENT_PARTS | _BODY_PARTS
             for path in schema["paths"].values():
                 for operation in path.values():
                     operation["responses"].pop("422", None)

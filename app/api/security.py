@@ -8,7 +8,12 @@ from collections.abc import Iterable
 from typing import Annotated
 
 from fastapi import Depends
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import (
+    HTTPAuthorizationCredentials,
+    HTTPBasic,
+    HTTPBasicCredentials,
+    HTTPBearer,
+)
 from pydantic import SecretStr
 
 from app.api.context import Ctx
@@ -23,8 +28,13 @@ _admin_bearer = HTTPBearer(
     auto_error=False, scheme_name="admin key", description="MARLINSCRIBE_ADMIN_KEY."
 )
 
+_basic = HTTPBasic(
+    auto_error=False, scheme_name="admin password", description="Any name, and the admin key."
+)
+
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 AdminCredentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_admin_bearer)]
+Password = Annotated[HTTPBasicCredentials | None, Depends(_basic)]
 
 
 async def require_key(context: Ctx, credentials: Credentials) -> None:
@@ -40,6 +50,20 @@ async def require_admin_key(context: Ctx, credentials: AdminCredentials) -> None
     if context.settings.admin_key is None:
         raise AdminClosed("Admin routes are closed: MARLINSCRIBE_ADMIN_KEY is not set.")
     _check(credentials, (context.settings.admin_key,))
+
+
+async def require_admin_key_or_password(
+    context: Ctx, credentials: AdminCredentials, password: Password
+) -> None:
+    """For a page that a person opens in a browser, which asks for a name and a password. Only for
+    what changes nothing: a browser sends a password along from other sites too. Raises as above."""
+    if password is not None:
+        credentials = HTTPAuthorizationCredentials(scheme="Basic", credentials=password.password)
+    try:
+        await require_admin_key(context, credentials)
+    except WrongKey as error:
+        error.challenge = 'Basic realm="marlinscribe"'
+        raise
 
 
 def _check(credentials: HTTPAuthorizationCredentials | None, keys: Iterable[SecretStr]) -> None:

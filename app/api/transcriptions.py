@@ -32,40 +32,32 @@ from app.asr.subtitles import Layout, srt, vtt
 from app.asr.transcript import Finished, Joiner, Options, SegmentEvent
 from app.audio.decode import decode
 from app.audio.waveform import Waveform
-from app.errors import BadField, TooManyRequests
+from app.errors import BadField
 
 _CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody is there to read it
 
 
-async def _ready(context: Ctx) -> Served:
-    return context.ready()
-
-
-async def _slot(context: Ctx) -> AsyncGenerator[None]:
-    """One of the requests under way, from before its body is read until it is answered."""
-    if context.under_way >= context.settings.max_requests:
-        raise TooManyRequests(
-            f"{context.under_way} requests are under way, the limit of this server."
-        )
-    context.under_way += 1
+async def _admitted(context: Ctx) -> AsyncGenerator[Served]:
+    """What serves, for one of the requests under way: from before its body is read until it is
+    answered."""
+    served = await context.admitted()
+    context.enter()  # no await between: an exchange that begins now waits for this request
     try:
-        yield
+        yield served
     finally:
-        context.under_way -= 1
+        context.leave()
 
 
-Ready = Annotated[Served, Depends(_ready)]
+Admitted = Annotated[Served, Depends(_admitted)]
 
-# In this order, and all before the body is read: who asks, whether we can, whether there is room.
+# In this order, and both before the body is read: who asks, and whether we can and there is room.
 router = APIRouter(
-    prefix="/v1/audio",
-    tags=["audio"],
-    dependencies=[Depends(require_key), Depends(_ready), Depends(_slot)],
+    prefix="/v1/audio", tags=["audio"], dependencies=[Depends(require_key), Depends(_admitted)]
 )
 
 
 @router.post("/transcriptions", **speech_route(TranscriptionForm))
-async def transcriptions(request: Request, context: Ctx, served: Ready) -> Response:
+async def transcriptions(request: Request, context: Ctx, served: Admitted) -> Response:
     """Turn a recording into text, in the language that is spoken:
     `curl -F file=@mayday.mp3 http://localhost:8000/v1/audio/transcriptions`
 
@@ -76,7 +68,7 @@ async def transcriptions(request: Request, context: Ctx, served: Ready) -> Respo
 
 
 @router.post("/translations", **speech_route(TranslationForm))
-async def translations(request: Request, context: Ctx, served: Ready) -> Response:
+async def translations(request: Request, context: Ctx, served: Admitted) -> Response:
     """Turn a recording into English text, with a checkpoint that was trained to:
     `curl -F file=@mayday.mp3 http://localhost:8000/v1/audio/translations`
     """

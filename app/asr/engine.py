@@ -56,13 +56,14 @@ class VllmEngine:
         folder: Path,
         plan: EnginePlan,
         tokens: SpecialTokens,
-        metrics: Metrics,
+        metrics: Metrics | None,
         linear_backend: str = "auto",
     ) -> "VllmEngine":
         """Load the checkpoint in `folder`; `name` is what vLLM's metrics call it. Blocking, for
         seconds: call it in a thread.
 
-        Raises EngineFailed.
+        Without `metrics` nobody sees this engine: vLLM's own are one engine's in a process, and
+        the one that serves has them. Raises EngineFailed.
         """
         arguments = AsyncEngineArgs(
             model=str(folder),
@@ -76,6 +77,7 @@ class VllmEngine:
             enforce_eager=plan.eager,
             linear_backend=linear_backend,
             use_tqdm_on_load=False,
+            disable_log_stats=metrics is None,
             limit_mm_per_prompt={"audio": 1},
             mm_processor_cache_gb=0,  # a recording comes once
             distributed_executor_backend="uni",
@@ -84,7 +86,7 @@ class VllmEngine:
         )
         try:
             with _forked_from_zygote():
-                return cls(AsyncLLM.from_engine_args(arguments), tokens, metrics)
+                return cls(AsyncLLM.from_engine_args(arguments), tokens, metrics or Metrics())
         except Exception as error:
             raise EngineFailed(
                 f"vLLM could not load {folder}: {error}.",
@@ -101,9 +103,10 @@ class VllmEngine:
         return not self._stopped and not self._llm.errored
 
     def stop(self) -> None:
-        """End the engine's processes. Blocking, for seconds at most."""
-        self._stopped = True
-        self._llm.shutdown(timeout=5)
+        """End the engine's processes, if they have not been. Blocking, for seconds at most."""
+        if not self._stopped:
+            self._stopped = True
+            self._llm.shutdown(timeout=5)
 
     async def decode(self, ask: Ask, max_tokens: int | None = None) -> AsyncGenerator[Step]:
         """Decode one window of at most 30 s, into all the tokens the model has room for unless

@@ -35,6 +35,10 @@ class Clip:
     language: str
     timed: tuple[tuple[float, float, str], ...] = ()
 
+    @property
+    def name(self) -> str:
+        return self.audio.name if isinstance(self.audio, Path) else "(from a hub)"
+
     def content(self) -> bytes:
         """The file's bytes. Raises NoCalibration."""
         try:
@@ -73,10 +77,8 @@ def _path(one: RecordingSet) -> Path:
 def read(wanted: Recordings) -> list[Clip]:
     """As many clips as are wanted, or all there are where that is less. Raises NoCalibration."""
     clips = _in_turn([_clips(one) for one in wanted.sources])
-    if wanted.mix:
-        chosen = _mixed(clips, _quotas(wanted))
-    else:
-        chosen = list(islice(clips, wanted.samples))
+    mixed = bool(wanted.mix)
+    chosen = _mixed(clips, _quotas(wanted)) if mixed else list(islice(clips, wanted.samples))
     if not chosen:
         sources = ", ".join(one.source for one in wanted.sources)
         raise NoCalibration(f"{sources} holds no recordings with text.", _ADVICE)

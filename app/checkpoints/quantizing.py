@@ -17,7 +17,14 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from app.checkpoints.recipe import Recipe, Recordings
-from app.errors import DiskFull, NoCalibration, OutOfMemory, QuantizerFailed, StartupError
+from app.errors import (
+    BadRecipe,
+    DiskFull,
+    NoCalibration,
+    OutOfMemory,
+    QuantizerFailed,
+    StartupError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +43,7 @@ _KINDS: dict[str, tuple[type[StartupError], str]] = {
     "no_calibration": (NoCalibration, ""),
     "disk_full": (DiskFull, "Free space, or set MARLINSCRIBE_CACHE_DIR to a larger disk."),
     "out_of_memory": (OutOfMemory, _MEMORY_ADVICE),
+    "bad_recipe": (BadRecipe, "Correct the recipe."),
     "failed": (QuantizerFailed, "The quantizer's log, above, says more."),
 }
 

@@ -22,6 +22,7 @@ _UNSPACED = frozenset({"zh", "yue", "ja", "th", "lo", "my"})  # the paper's, and
 _CHINESE = frozenset({"zh", "yue"})
 _RESAMPLES = 2000
 _CONFIDENCE = 0.95
+_MOST_RECOVERY = 10.0
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ def mean(totals: NDArray[Any], units: NDArray[np.int64]) -> Interval:
 
 def recovery(source: Counts, candidate: Counts) -> Interval:
     """How much of the source's accuracy a candidate keeps: the source's rate by the candidate's,
-    1 where nothing is lost, as model cards of quantized checkpoints have it.
+    1 where nothing is lost, as model cards of quantized checkpoints have it; 10 at most, since a
+    candidate that makes no error at all would have it infinite.
 
     Both must be of the same recordings in the same order, which are resampled together: the
     recordings' difficulty then cancels. Raises ValueError as `rate` does.
@@ -93,7 +95,7 @@ def recovery(source: Counts, candidate: Counts) -> Interval:
 def _kept(source: NDArray[np.float64], candidate: NDArray[np.float64]) -> NDArray[np.float64]:
     both_perfect = (source == 0) & (candidate == 0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(both_perfect, 1.0, source / candidate)
+        return np.where(both_perfect, 1.0, np.minimum(source / candidate, _MOST_RECOVERY))
 
 
 def _sampled(

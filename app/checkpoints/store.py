@@ -90,6 +90,11 @@ class Store:
             }
             return self._make(folder, facts, make)
 
+    def find(self, mark: str) -> Entry | None:
+        """The entry with this fingerprint, if it is there and whole. Blocking: it is hashed."""
+        folder = next(self._root.glob(f"*-{mark}"), None)
+        return self._read(folder) if folder else None
+
     def _read(self, folder: Path) -> Entry | None:
         """The entry if it is whole. A damaged one is set aside."""
         if not folder.exists():

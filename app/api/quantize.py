@@ -1,0 +1,247 @@
+"""/quantize: jobs that make, prove and promote checkpoints. For whoever holds the admin key."""
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated, Any, Literal, TypeVar
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+from pydantic import BaseModel, ConfigDict, ValidationError
+from typing_extensions import TypedDict
+
+from app.api.context import Ctx, Quantizing
+from app.api.events import DONE, Event, EventStream
+from app.api.openapi import errors, json_request
+from app.api.report import page
+from app.api.security import require_admin_key, require_admin_key_or_password
+from app.checkpoints.order import Order
+from app.checkpoints.recipe import Recordings
+from app.errors import BadBody, BadField, NotReady
+from app.jobs import Job, JobStatus
+
+_LONGEST_BODY = 2**20
+_TEXT: dict[str, Any] = {"type": "string"}
+_PROOF: dict[str, Any] = {"type": "object"}
+T = TypeVar("T", bound=BaseModel)
+
+
+class Promotion(BaseModel):
+    """canaries: recordings with their words that the promoted checkpoint must hear before clients
+    are let in; some of the proof's where none are given."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    canaries: Recordings | None = None
+
+
+class Progress(TypedDict):
+    """Layers, or recordings, by the stage."""
+
+    done: int
+    total: int
+    eta_seconds: float | None
+
+
+class JobBody(TypedDict):
+    """`checkpoint` and `proof` are null until they are there; `proof` is a summary of the report.
+    Times are Unix seconds."""
+
+    id: str
+    object: Literal["quantization.job"]
+    status: JobStatus
+    stage: str
+    progress: Progress | None
+    source: str
+    recipe: dict[str, Any]
+    proof_set: dict[str, Any]
+    thresholds: dict[str, Any]
+    promote: Literal["auto", "manual", "never"]
+    checkpoint: dict[str, Any] | None
+    proof: dict[str, Any] | None
+    error: dict[str, str] | None
+    created_at: int
+    started_at: int | None
+    finished_at: int | None
+    promoted_at: int | None
+    demoted_at: int | None
+
+
+class JobList(TypedDict):
+    object: Literal["list"]
+    data: list[JobBody]
+
+
+class RolledBack(TypedDict):
+    """What is served now. fingerprint: null where it was not made here."""
+
+    object: Literal["model.rollback"]
+    fingerprint: str | None
+    scheme: str
+
+
+async def _quantizing(context: Ctx) -> Quantizing:
+    if context.quantization is None:
+        raise NotReady("The service is not up yet.", retry_after=2)
+    return context.quantization
+
+
+Jobs = Annotated[Quantizing, Depends(_quantizing)]
+
+router = APIRouter(tags=["quantization"], responses=errors(401, 403))
+_admin = Depends(require_admin_key)
+
+
+@router.post(
+    "/quantize",
+    status_code=202,
+    dependencies=[_admin],
+    response_model=JobBody,
+    responses=errors(400, 429, 503)
+    | {200: {"model": JobBody, "description": "The job for the same order, as it stands"}},
+    openapi_extra=json_request(Order),
+)
+async def submit(request: Request, quantizing: Jobs, response: Response) -> JobBody:
+    """Make a checkpoint, prove it, and perhaps promote it. Asking again for what is under way or
+    done answers with its job."""
+    order = await _body(request, Order)
+    job, new = await quantizing.submit(order)
+    response.status_code = 202 if new else 200
+    response.headers["location"] = f"/quantize/{job.id}"
+    return _told(job)
+
+
+@router.get("/quantize", dependencies=[_admin])
+async def jobs(quantizing: Jobs) -> JobList:
+    """Every job, the newest first."""
+    return JobList(object="list", data=[_told(job) for job in quantizing.jobs.all()])
+
+
+@router.get("/quantize/{id}", dependencies=[_admin], responses=errors(404))
+async def job(quantizing: Jobs, id: str) -> JobBody:
+    """One job."""
+    return _told(quantizing.jobs.get(id))
+
+
+@router.delete("/quantize/{id}", dependencies=[_admin], responses=errors(404, 409))
+async def cancel(quantizing: Jobs, id: str) -> JobBody:
+    """Cancel a job that is not over. What it has made whole stays in the cache."""
+    return _told(quantizing.jobs.cancel(id))
+
+
+@router.post("/quantize/{id}/resume", status_code=202, dependencies=[_admin],
+             responses=errors(404, 409))  # fmt: skip
+async def resume(quantizing: Jobs, id: str) -> JobBody:
+    """Queue a job again that was interrupted, cancelled or has failed. Its finished steps are not
+    done twice."""
+    return _told(quantizing.jobs.resume(id))
+
+
+@router.get(
+    "/quantize/{id}/events",
+    dependencies=[_admin],
+    response_class=Response,
+    responses=errors(404) | {200: {"content": {"text/event-stream": {"schema": _TEXT}}}},
+)
+async def events(context: Ctx, quantizing: Jobs, id: str) -> Response:
+    """What happened and happens to a job, as server-sent events, until it is over: stages, progress
+    with the layer's loss and an ETA, and its status at last."""
+    quantizing.jobs.get(id)
+    return EventStream(
+        _events(quantizing.jobs.events(id)),
+        heartbeat_seconds=context.settings.stream_heartbeat_seconds,
+        on_abort=lambda: None,
+    )
+
+
+@router.post(
+    "/quantize/{id}/promote",
+    status_code=202,
+    dependencies=[_admin],
+    response_model=JobBody,
+    responses=errors(400, 404, 409),
+    openapi_extra=json_request(Promotion, required=False),
+)
+async def promote(request: Request, quantizing: Jobs, id: str) -> JobBody:
+    """Serve a proven checkpoint: requests under way finish, canaries are heard, and what served
+    before comes back where they are not heard as proven. Watch the job."""
+    wanted = await _body(request, Promotion, empty=Promotion())
+    return _told(await quantizing.promote(id, wanted.canaries))
+
+
+@router.get(
+    "/quantize/{id}/report",
+    dependencies=[Depends(require_admin_key_or_password)],
+    response_class=HTMLResponse,
+    responses=errors(404, 409) | {200: {"content": {"application/json": {"schema": _PROOF}}}},
+)
+async def report(request: Request, quantizing: Jobs, id: str) -> Response:
+    """The proof: a page, or JSON where that is asked for (`Accept: application/json`). A browser
+    may give the admin key as a password, with any name."""
+    one = quantizing.jobs.get(id)
+    proof = await quantizing.report(one)
+    if "application/json" in request.headers.get("accept", ""):
+        return JSONResponse(proof.model_dump(mode="json"))
+    return HTMLResponse(page(_told(one), proof))
+
+
+@router.post("/models/rollback", dependencies=[_admin], responses=errors(409, 503))
+async def roll_back(quantizing: Jobs) -> RolledBack:
+    """Serve what was served before the last promotion; answers when it does."""
+    served = await quantizing.roll_back()
+    return RolledBack(
+        object="model.rollback", fingerprint=served["fingerprint"], scheme=served["scheme"]
+    )
+
+
+def _told(job: Job) -> JobBody:
+    asked, facts = job.request, job.facts
+    return JobBody(
+        id=job.id,
+        object="quantization.job",
+        status=job.status,
+        stage=job.stage,
+        progress=job.progress,  # type: ignore[typeddict-item]  # the record's plain dict
+        source=asked["model"],
+        recipe=asked["recipe"],
+        proof_set=asked["proof"],
+        thresholds=asked["thresholds"],
+        promote=asked["promote"],
+        checkpoint=facts.get("checkpoint"),
+        proof=facts.get("proof"),
+        error=job.error,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        promoted_at=facts.get("promoted_at"),
+        demoted_at=facts.get("demoted_at"),
+    )
+
+
+async def _events(happening: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[Event]:
+    async with aclosing(happening):
+        async for event in happening:
+            yield event | {"type": f"quantization.job.{event['type']}"}
+    yield DONE
+
+
+async def _body(request: Request, kind: type[T], empty: T | None = None) -> T:
+    """The request's JSON, read after the key was checked. Raises BadBody, BadField."""
+    read = bytearray()
+    async for chunk in request.stream():
+        read += chunk
+        if len(read) > _LONGEST_BODY:
+            raise BadBody(f"The body is longer than {_LONGEST_BODY} bytes.")
+    if not read and empty is not None:
+        return empty
+    try:
+        content = json.loads(read)
+    except ValueError as error:
+        raise BadBody(f"The body is not JSON: {error}.") from error
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        what = fault["msg"].removeprefix("Value error, ")
+        raise BadField(f"{where}: {what}" if where else what, param=where or None) from error

@@ -1,0 +1,37 @@
+"""What weights weigh, read from the headers of safetensors files."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+# The encoder's output is turned into keys and values once a window, not once a token.
+_ONCE_A_WINDOW = re.compile(r"\.encoder_attn\.[kv]_proj\.")
+_LOOKED_UP = re.compile(r"\.embed_positions\.")  # a row of it
+
+
+def bytes_per_token(folder: Path) -> int:
+    """Bytes of weights that are read to decode one token of one window: what decoding costs where
+    memory bandwidth decides. Keys and values come on top, the same for every scheme."""
+    sizes = dict(_tensors(folder))
+    output = {"proj_out.weight", "model.decoder.embed_tokens.weight"}
+    read = sum(
+        size
+        for name, size in sizes.items()
+        if name.startswith("model.decoder.")
+        and name not in output
+        and not _ONCE_A_WINDOW.search(name)
+        and not _LOOKED_UP.search(name)
+    )
+    # The output projection is the embedding, which some files hold twice.
+    return read + max((sizes[name] for name in output & sizes.keys()), default=0)
+
+
+def _tensors(folder: Path) -> Iterator[tuple[str, int]]:
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        for name, tensor in header.items():
+            if name != "__metadata__":
+                begin, end = tensor["data_offsets"]
+                yield name, end - begin

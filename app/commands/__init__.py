@@ -1,0 +1,1 @@
+"""What `marlinscribe` does on the command line."""

@@ -1,0 +1,86 @@
+"""What the commands share on a terminal: settings, the log, progress."""
+
+import logging
+import os
+from typing import Any
+
+from pydantic import ValidationError
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from app.settings import Settings, unknown_variables
+from app.startup import Stage, Status
+
+log = logging.getLogger(__name__)
+
+SUCCESS, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130
+_MOST_LINES = 100  # of one stage, in a log
+
+
+def settings_for(console: Console, **asked: Any) -> Settings | None:
+    """From the environment, `asked` before it; None, and told why, where one of them is bad."""
+    try:
+        settings = Settings(**asked)
+    except ValidationError as error:
+        for fault in error.errors():
+            setting = "_".join(map(str, fault["loc"])).upper()
+            where = f"MARLINSCRIBE_{setting}: " if setting else ""  # not one setting's fault
+            console.print(f"{where}{fault['msg']}", highlight=False, markup=False)
+        return None
+    _log_to(console, settings.log_level)
+    for name in unknown_variables(os.environ):
+        logging.getLogger(__name__).warning("%s is no setting: README.md has the table", name)
+    return settings
+
+
+def _log_to(console: Console, level: str) -> None:
+    handler: logging.Handler
+    if console.is_terminal:
+        handler = RichHandler(console=console, show_path=False)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+    if level != "debug":
+        for chatty in ("httpx", "filelock", "numba", "vllm"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+class StageProgress:
+    """Stages of long work: as a bar in a terminal, as lines of the log elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._stage: str | None = None
+        self._bar: Progress | None = None
+        if console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+                TimeRemainingColumn(), console=console, transient=True,
+            )  # fmt: skip
+            self._task = self._bar.add_task("starting", total=None)
+            self._bar.start()
+
+    def on_status(self, status: Status) -> None:
+        """Of a start."""
+        self.show(status.stage.value, status.detail, status.done, status.total)
+        if status.stage in (Stage.READY, Stage.FAILED):
+            self.close()
+
+    def show(self, stage: str, detail: str = "", done: int | None = None, total: int | None = None,
+             unit: str = "layers") -> None:  # fmt: skip
+        """`done` of `total` units of the stage."""
+        if stage != self._stage:
+            self._stage = stage
+            log.info("%s %s", stage, detail)
+        elif total and not self._bar and (done or 0) % max(1, total // _MOST_LINES) == 0:
+            log.info("%s %s of %s %s", stage, done, total, unit)
+        if self._bar:
+            described = f"{stage} {detail}".strip()
+            self._bar.update(self._task, description=described, total=total, completed=done or 0)
+
+    def close(self) -> None:
+        if self._bar:
+            self._bar.stop()
+            self._bar = None

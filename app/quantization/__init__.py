@@ -1,0 +1,1 @@
+"""Quantization as a service: orders, making, proof, promotion."""

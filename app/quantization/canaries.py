@@ -1,0 +1,115 @@
+"""Recordings that a promoted checkpoint must hear as its proof did, before clients are let in."""
+
+import io
+import json
+import shutil
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.asr.transcript import Finished, Options
+from app.audio.decode import decode
+from app.checkpoints.calibration import Clip
+from app.checkpoints.proof import Proof
+from app.checkpoints.scoring import Pair, count
+from app.errors import CanaryFailed
+from app.files import write_json
+from app.serving.loading import Service
+
+_EACH = 4  # of a language
+# Batches of another size round differently, and a token may flip: equality would be too much.
+_TOLERANCE = 0.1
+
+
+@dataclass(frozen=True)
+class Canary:
+    """expected: what is to be heard. allowed: the error rate (of characters) that passes."""
+
+    audio: bytes
+    language: str
+    expected: str
+    allowed: float
+
+
+def chosen(clips: Sequence[Clip], proof: Proof) -> list[tuple[Clip, str]]:
+    """Some of the proof's recordings in each language, spread over it, and what the candidate was
+    heard to say."""
+    by_language: defaultdict[str, list[int]] = defaultdict(list)
+    for number, clip in enumerate(clips):
+        by_language[clip.language].append(number)
+    picked = []
+    for numbers in by_language.values():
+        step = max(1, len(numbers) // _EACH)
+        picked += numbers[::step][:_EACH]
+    return [(clips[n], proof.sentences[n].candidate) for n in picked]
+
+
+def keep(folder: Path, picked: Iterable[tuple[Clip, str]]) -> None:
+    """Copy them, since the recordings may be gone when they are wanted. Raises OSError."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    rows = []
+    for number, (clip, expected) in enumerate(picked):
+        (folder / f"{number}.audio").write_bytes(clip.content())
+        rows.append({"language": clip.language, "expected": expected})
+    write_json(folder / "canaries.json", rows)
+
+
+def kept(folder: Path) -> list[Canary]:
+    """Raises OSError, ValueError."""
+    rows = json.loads((folder / "canaries.json").read_text("utf-8"))
+    return [
+        Canary(
+            (folder / f"{number}.audio").read_bytes(),
+            row["language"],
+            row["expected"],
+            _TOLERANCE,
+        )
+        for number, row in enumerate(rows)
+    ]
+
+
+def given(clips: Iterable[Clip], proof: dict[str, Any]) -> list[Canary]:
+    """An operator's own, with their words: they may be missed as often as the proof's were."""
+    rates = {name: one["candidate"] for name, one in proof["languages"].items()}
+    worst = max(rates.values(), default=0.0)
+    return [
+        Canary(
+            clip.content(), clip.language, clip.text, rates.get(clip.language, worst) + _TOLERANCE
+        )
+        for clip in clips
+    ]
+
+
+async def check(service: Service, canaries: Sequence[Canary]) -> None:
+    """Raises CanaryFailed where a language is heard otherwise than expected; EngineDied."""
+    heard: defaultdict[str, list[tuple[Canary, Pair]]] = defaultdict(list)
+    for canary in canaries:
+        text = await _heard(service, canary)
+        pair = Pair(canary.language, canary.expected, text)
+        heard[canary.language].append((canary, pair))
+    for language, several in heard.items():
+        counts = count([pair for _, pair in several], "cer")
+        units = max(1, int(counts.units.sum()))
+        rate, allowed = counts.errors.sum() / units, several[0][0].allowed
+        if rate > allowed:
+            worst = several[int((counts.errors / counts.units.clip(1)).argmax())][1]
+            raise CanaryFailed(
+                f"The canaries in {language} differ by {rate:.1%} of characters, over "
+                f"{allowed:.1%}: {worst.reference!r} was heard as {worst.heard!r}.",
+                "What served before serves again. Prove the checkpoint anew, or look at the "
+                "canaries' words.",
+            )
+
+
+async def _heard(service: Service, canary: Canary) -> str:
+    wave = decode(io.BytesIO(canary.audio), max_seconds=60)
+    events = service.transcriber.transcribe(wave, Options(languages=(canary.language,)))
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Finished):
+                return event.text
+    raise AssertionError("a transcriber ends with Finished")

@@ -1,0 +1,1 @@
+"""The engine that serves: how it is loaded, and exchanged for another."""

@@ -1,0 +1,139 @@
+"""A checkpoint's way into an engine, ready to transcribe."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from app.asr.decoding import WhisperTranscriber
+from app.asr.hearing import Ask
+from app.asr.plan import Device, EnginePlan, Geometry, plan_engine, weight_bytes
+from app.asr.rules import WindowRules
+from app.asr.text import TextCodec
+from app.asr.tokens import SpecialTokens
+from app.audio.waveform import SAMPLE_RATE
+from app.audio.windows import Window, quietest
+from app.metrics import Metrics
+from app.process import in_daemon_thread
+from app.quantization.making import Checkpoint
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.asr.engine import VllmEngine
+
+
+@dataclass(frozen=True)
+class Service:
+    """A loaded checkpoint, ready to transcribe."""
+
+    checkpoint: Checkpoint
+    engine: "VllmEngine"
+    transcriber: WhisperTranscriber
+    kernels: dict[str, int]
+    since: int
+
+    def describe(self) -> dict[str, Any]:
+        """The entry in /v1/models, beside OpenAI's fields."""
+        checkpoint = self.checkpoint
+        return {
+            "source": checkpoint.source.name,
+            "revision": checkpoint.source.revision or None,
+            "scheme": checkpoint.scheme,
+            "kernels": self.kernels,
+            "weight_bytes": weight_bytes(checkpoint.folder),
+            "fingerprint": checkpoint.fingerprint,
+            "languages": sorted(self.transcriber.languages()),
+            **checkpoint.provenance,
+        }
+
+
+@dataclass(frozen=True)
+class Loader:
+    """What every engine here is started with."""
+
+    settings: Settings
+    device: Device
+
+    async def load(
+        self,
+        checkpoint: Checkpoint,
+        metrics: Metrics | None,
+        *,
+        windows: int | None = None,
+        on_loaded: Callable[[], None] = lambda: None,
+    ) -> Service:
+        """Start an engine and warm it up. Without `metrics` it is not observed: vLLM keeps one
+        engine's metrics in a process, which are the serving one's. `on_loaded` is called before
+        the warm-up. Raises EngineFailed, EngineDied; nothing of it is left then."""
+        tokens = SpecialTokens.load(checkpoint.folder)
+        plan = plan_engine(
+            Geometry.of(checkpoint.folder),
+            self.device,
+            windows=windows or self.settings.max_windows,
+            kv_bytes=self.settings.kv_cache_bytes,
+        )
+        engine = await _started(self._start, checkpoint, tokens, plan, metrics)
+        try:
+            on_loaded()
+            await _warm(engine, (tokens.start,))
+            transcriber = WhisperTranscriber(
+                engine,
+                tokens,
+                TextCodec(checkpoint.folder, tokens),
+                window_seconds=self.settings.window_seconds,
+                # Twice what decodes at once keeps the engine busy while answers are rendered.
+                in_flight=2 * plan.windows,
+            )
+            kernels = await engine.linear_kernels()
+        except BaseException:
+            await asyncio.shield(in_daemon_thread(engine.stop))
+            raise
+        return Service(checkpoint, engine, transcriber, kernels, int(time.time()))
+
+    def _start(
+        self,
+        checkpoint: Checkpoint,
+        tokens: SpecialTokens,
+        plan: EnginePlan,
+        metrics: Metrics | None,
+    ) -> "VllmEngine":
+        from app.asr.engine import VllmEngine  # imports vLLM: seconds, so not before it is needed
+
+        return VllmEngine.start(
+            checkpoint.source.name,
+            checkpoint.folder,
+            plan,
+            tokens,
+            metrics,
+            self.settings.linear_backend,
+        )
+
+
+async def _started(start: Callable[..., "VllmEngine"], *arguments: Any) -> "VllmEngine":
+    """The engine. Starting cannot be broken off: one that nobody waits for any more is ended as
+    soon as it is there."""
+    starting = asyncio.ensure_future(in_daemon_thread(start, *arguments))
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        starting.add_done_callback(_end)
+        raise
+
+
+def _end(started: "asyncio.Future[VllmEngine]") -> None:
+    if not started.cancelled() and not started.exception():
+        threading.Thread(target=started.result().stop, daemon=True).start()
+
+
+async def _warm(engine: "VllmEngine", prompt: tuple[int, ...]) -> None:
+    """A second of faint noise through what is slow the first time, so that no client pays for
+    it; a few tokens of it, for a model may find a great deal to say about noise."""
+    noise = np.random.default_rng(0).normal(0, 1e-3, SAMPLE_RATE).astype(np.float32)
+    await asyncio.to_thread(quietest, noise, 0, len(noise))  # imports librosa
+    ask = Ask(Window(0, noise), WindowRules(), prompt)
+    async for _ in engine.decode(ask, max_tokens=4):
+        pass
