@@ -1,18 +1,10 @@
-"""Long work, one piece at a time, whose records outlive the process.
-
-A job's record is a file, written whole at each change that matters. A server that is killed finds
-its jobs again: the one that ran is interrupted, and may be resumed; those that waited go on.
-What the work is, this module does not know.
-"""
+"""The queue of jobs and its one worker."""
 
 import asyncio
-import json
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from dataclasses import asdict, dataclass, field
-from enum import StrEnum
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -24,85 +16,12 @@ from app.errors import (
     StartupError,
     UnknownJob,
 )
-from app.files import write_json
+from app.jobs.job import Job, JobStatus, Outcome, Teller, Work
+from app.jobs.records import Records
 
 log = logging.getLogger(__name__)
 
-
-class JobStatus(StrEnum):
-    QUEUED = "queued"
-    RUNNING = "running"
-    INTERRUPTED = "interrupted"
-    CANCELLED = "cancelled"
-    FAILED = "failed"
-    PROVEN = "proven"
-    REJECTED = "rejected"
-    PROMOTED = "promoted"
-
-    @property
-    def active(self) -> bool:
-        return self in (JobStatus.QUEUED, JobStatus.RUNNING)
-
-    @property
-    def stands(self) -> bool:
-        """Whether asking for the same again is answered with this job."""
-        return self.active or self in (JobStatus.PROVEN, JobStatus.REJECTED, JobStatus.PROMOTED)
-
-
 _RESUMABLE = (JobStatus.INTERRUPTED, JobStatus.CANCELLED, JobStatus.FAILED)
-
-
-@dataclass
-class Job:
-    """A record. request: what was asked for; key: the same for the same request; facts: what the
-    work has found out so far; progress: {"done", "total", "eta_seconds"}; times in Unix seconds.
-    """
-
-    id: str
-    request: dict[str, Any]
-    key: str
-    status: JobStatus = JobStatus.QUEUED
-    stage: str = ""
-    progress: dict[str, Any] | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
-    error: dict[str, str] | None = None
-    created_at: int = field(default_factory=lambda: int(time.time()))
-    started_at: int | None = None
-    finished_at: int | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a piece of work ended; `facts` join the job's. `error` is of a last step that failed
-    without taking back what the status says."""
-
-    status: JobStatus
-    facts: dict[str, Any] = field(default_factory=dict)
-    error: Exception | None = None
-
-
-class Teller:
-    """What work says of itself while it goes on. For the event loop's thread."""
-
-    def __init__(self, job: Job, on_event: Callable[[Job, dict[str, Any]], None]) -> None:
-        self._job = job
-        self._on_event = on_event
-
-    def stage(self, name: str) -> None:
-        self._job.stage, self._job.progress = name, None
-        self._on_event(self._job, {"type": "stage", "stage": name})
-
-    def progress(self, done: int, total: int, eta_seconds: float | None, **more: Any) -> None:
-        self._job.progress = {"done": done, "total": total, "eta_seconds": eta_seconds}
-        event = {"type": "progress", "stage": self._job.stage, **self._job.progress, **more}
-        self._on_event(self._job, event)
-
-    def facts(self, **facts: Any) -> None:
-        self._job.facts |= facts
-        self._on_event(self._job, {"type": "facts", "facts": sorted(facts)})
-
-
-Work = Callable[[Job, Teller], Coroutine[Any, Any, Outcome]]
 
 
 class Jobs:
@@ -110,7 +29,7 @@ class Jobs:
 
     def __init__(self, folder: Path, work: Work, *, most_waiting: int) -> None:
         """`folder` holds the records; it is made when the first job comes."""
-        self._records = _Records(folder)
+        self._records = Records(folder)
         self._work = work
         self._most_waiting = most_waiting
         self._jobs = self._records.load()
@@ -308,29 +227,3 @@ class _Log:
 
     async def more(self) -> None:
         await self._news.wait()
-
-
-class _Records:
-    """<folder>/<id>.json, each replaced as a whole."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def save(self, job: Job) -> None:
-        write_json(self._folder / f"{job.id}.json", asdict(job))
-
-    def load(self) -> dict[str, Job]:
-        """The oldest first. A record that cannot be read is left where it is, and told of."""
-        jobs = []
-        for path in self._folder.glob("*.json"):
-            try:
-                record = json.loads(path.read_text("utf-8"))
-                job = Job(**record | {"status": JobStatus(record["status"])})
-            except (OSError, ValueError, TypeError, LookupError) as error:
-                log.warning("the record %s cannot be read: %s", path, error)
-                continue
-            if job.status is JobStatus.RUNNING:
-                job.status = JobStatus.INTERRUPTED
-                self.save(job)
-            jobs.append(job)
-        return {job.id: job for job in sorted(jobs, key=lambda job: (job.created_at, job.id))}

@@ -1,0 +1,11 @@
+"""Long work, one piece at a time, whose records outlive the process.
+
+A job's record is a file, written whole at each change that matters. A server that is killed finds
+its jobs again: the one that ran is interrupted, and may be resumed; those that waited go on.
+What the work is, this module does not know.
+"""
+
+from app.jobs.job import Job, JobStatus, Outcome, Teller, Work
+from app.jobs.runner import Jobs
+
+__all__ = ["Job", "JobStatus", "Jobs", "Outcome", "Teller", "Work"]
