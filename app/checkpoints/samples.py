@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from transformers import WhisperFeatureExtractor
 
 from app.asr.text import load_tokenizer
-from app.asr.tokens import SpecialTokens, duration_tokens
+from app.asr.tokens import TIMESTAMP_MS, SpecialTokens
 from app.audio.waveform import SAMPLE_RATE
 from app.checkpoints.calibration import Clip, read
 from app.checkpoints.recipe import Recordings
@@ -90,12 +90,16 @@ def _written(
         ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
+    def time(at: float) -> int:
+        # The nearest: rounding down would take 8.04 s for 8.02, as floats have it.
+        steps = min(round(at * 1000 / TIMESTAMP_MS), len(tokens.timestamps) - 1)
+        return tokens.timestamps[steps]
+
     if not timestamps:
         return words(clip.text)
     ids = []
     for start, end, text in clip.timed or ((0.0, seconds, clip.text),):
-        ids += [tokens.first_timestamp + duration_tokens(start)]
-        ids += [*words(text), tokens.first_timestamp + duration_tokens(end)]
+        ids += [time(start), *words(text), time(end)]
     return ids
 
 
