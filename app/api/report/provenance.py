@@ -1,0 +1,100 @@
+"""How the candidate was made, and how it is made again."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.api.report.wording import duration, megabytes, several
+from app.checkpoints.proof import Proof
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the method listened to. texts: each with its language, where that is known."""
+
+    recordings: int | None
+    languages: str
+    sources: list[str]
+    texts: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Redo:
+    """order: what was asked for, as JSON; job: its id."""
+
+    order: str
+    job: str
+
+
+def sources(recordings: Mapping[str, Any] | None) -> list[str]:
+    """Where recordings came from, as an order names it."""
+    given = (recordings or {}).get("sources") or []
+    return [one["source"] if isinstance(one, Mapping) else str(one) for one in given]
+
+
+def _figures(proof: Proof) -> Mapping[str, Any]:
+    """Of the quantizer."""
+    return proof.run.get("making") or {}
+
+
+def rounded(proof: Proof) -> list[str]:
+    """Modules that were rounded to nearest because the method gave up on them."""
+    return list(_figures(proof).get("rounded_to_nearest") or [])
+
+
+def making(proof: Proof) -> list[tuple[str, str]]:
+    """What making and proving took."""
+    made, compared = _figures(proof), proof.comparison
+    modules = (made.get("quantized") or {}).items()
+    said = {
+        "Time to make": duration(made.get("seconds")),
+        "Peak memory, making": megabytes(made.get("peak_rss_bytes")),
+        "Time to prove": duration(proof.run.get("proving_seconds")),
+        "Peak memory, comparing": megabytes(compared.get("peak_rss_bytes")),
+        "Quantized": ", ".join(f"{several(n, 'module')} to {scheme}" for scheme, n in modules),
+        "Rounded to nearest": several(len(rounded(proof)), "module"),
+    }
+    return [(name, text) for name, text in said.items() if text]
+
+
+def calibration(job: Mapping[str, Any], proof: Proof) -> Calibration | None:
+    """None where there was none, or nothing is known of it."""
+    wanted = (job.get("recipe") or {}).get("calibration")
+    heard = _figures(proof).get("calibration") or (job.get("checkpoint") or {}).get("calibration")
+    if not wanted and not heard:
+        return None
+    heard = heard or {}
+    found = heard.get("recordings")
+    return Calibration(
+        recordings=len(found) if isinstance(found, list) else found,
+        languages=_languages(heard.get("languages")),
+        sources=sources(wanted),
+        texts=[_text(one) for one in heard.get("texts") or ()],
+    )
+
+
+def _languages(given: Mapping[str, int] | list[str] | None) -> str:
+    """128 en, 128 zh"""
+    if isinstance(given, Mapping):
+        return ", ".join(f"{count} {name}" for name, count in given.items())
+    return ", ".join(map(str, given or ()))
+
+
+def _text(given: Any) -> tuple[str, str]:
+    """A language and a text."""
+    if isinstance(given, Mapping):
+        return str(given.get("language", "")), str(given.get("text", ""))
+    return "", str(given)
+
+
+def redo(job: Mapping[str, Any], proof: Proof) -> Redo:
+    order = {
+        "model": job.get("source"),
+        "recipe": job.get("recipe"),
+        "proof": job.get("proof_set"),
+        "thresholds": proof.thresholds.model_dump(mode="json"),
+        "promote": job.get("promote"),
+    }
+    given = {name: part for name, part in order.items() if part is not None}
+    return Redo(json.dumps(given, indent=2, ensure_ascii=False), str(job.get("id", "")))

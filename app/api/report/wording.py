@@ -1,0 +1,103 @@
+"""Figures as people read them. What is None, or no number, is a dash."""
+
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from app.asr.languages import NAMES
+
+MISSING = "–"
+_MINUS = "\N{MINUS SIGN}"
+
+
+class Estimate(Protocol):
+    """A value and where it lies with 95 % confidence."""
+
+    @property
+    def value(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """1,234.5"""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    written = f"{value:,.{digits}f}"
+    if float(written.replace(",", "")) == 0:
+        written = written.removeprefix("-")
+    return written.replace("-", _MINUS)
+
+
+def percent(share: float | None, digits: int = 2) -> str:
+    written = number(None if share is None else 100 * share, digits)
+    return written if written == MISSING else f"{written}%"
+
+
+def change(before: float | None, after: float | None, digits: int = 1) -> str:
+    """By how much something grew: −70.4%."""
+    if not before or after is None:
+        return MISSING
+    written = percent(after / before - 1, digits)
+    return f"+{written}" if after > before and written != percent(0, digits) else written
+
+
+def signed(value: float | None, digits: int = 4) -> str:
+    written = number(value, digits)
+    return f"+{written}" if value is not None and value > 0 else written
+
+
+def megabytes(size: float | None) -> str:
+    """Of a million bytes each."""
+    if size is None:
+        return MISSING
+    return f"{number(size / 1e6, 1 if size < 1e8 else 0)} MB"
+
+
+def duration(seconds: float | None) -> str:
+    """2 h 03 min, 4 min 05 s, 5.2 s"""
+    if seconds is None or not math.isfinite(seconds):
+        return MISSING
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s"
+    return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def day(moment: float | None) -> str:
+    """Unix seconds as a date."""
+    if moment is None:
+        return MISSING
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def language_name(code: str) -> str:
+    """English for en. A code nobody knows stands for itself."""
+    return NAMES.get(code, code).title() if code in NAMES else code
+
+
+def html_lang(code: str) -> str:
+    """For browsers to choose the font by: Chinese is Traditional here unless told."""
+    return {"zh": "zh-Hant", "yue": "yue-Hant"}.get(code, code)
+
+
+def several(count: int, one: str) -> str:
+    """1 recording, 2 recordings."""
+    return f"{count:,} {one}{'' if count == 1 else 's'}"
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    "number": number,
+    "percent": percent,
+    "signed": signed,
+    "megabytes": megabytes,
+    "duration": duration,
+    "language_name": language_name,
+    "html_lang": html_lang,
+    "several": several,
+}
