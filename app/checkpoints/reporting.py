@@ -48,17 +48,18 @@ class Reporter:
 def run(events: int, work: Callable[[str, Reporter], dict[str, Any]]) -> int:
     """Do `work` on what standard input holds, reporting to the descriptor `events`; the exit
     status."""
-    report = Reporter(os.fdopen(events, "w"))
-    try:
-        figures = work(sys.stdin.read(), report)
-    except Exception as error:
-        message = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
-        report("error", kind=kind(error), message=message, advice=getattr(error, "advice", ""))
-        if kind(error) == "failed":
-            raise
-        return 1
-    report("done", figures=figures)
-    return 0
+    with os.fdopen(events, "w") as stream:
+        report = Reporter(stream)
+        try:
+            figures = work(sys.stdin.read(), report)
+        except Exception as error:
+            message = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
+            report("error", kind=kind(error), message=message, advice=getattr(error, "advice", ""))
+            if kind(error) == "failed":
+                raise
+            return 1
+        report("done", figures=figures)
+        return 0
 
 
 def kind(error: BaseException) -> str:
