@@ -1,0 +1,75 @@
+"""/quantize on the real engine: a story in curl, and what must hold while it happens."""
+
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from bench.server import DEMO, Server
+from tests.engine.conftest import MAYDAY, MAYDAY_WORDS
+
+STORY = Path(__file__).with_name("quantize_story.sh")
+KEY = "the-admins"
+ADMIN = {"authorization": f"Bearer {KEY}"}
+PROOF = {"sources": str(DEMO / "recordings" / "test"), "samples": 6}
+RTN = {"recipe": {"method": "rtn"}, "proof": PROOF, "thresholds": {"min_recovery": None}}
+
+
+@pytest.fixture(scope="module")
+def server(cache, tmp_path_factory):
+    work = tmp_path_factory.mktemp("work")
+    with Server(cache_dir=cache, admin_key=KEY, data_roots=work, drain_seconds=20) as server:
+        server.work = work
+        yield server
+
+
+def admin(server, method, path, **more):
+    return httpx.request(method, server.url + path, headers=ADMIN, timeout=120, **more)
+
+
+def over(server, job, seconds=300):
+    """The job's body when it is over."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        body = admin(server, "GET", f"/quantize/{job}").json()
+        if body["status"] not in ("queued", "running"):
+            return body
+        time.sleep(0.2)
+    raise AssertionError(f"never over: {body}")
+
+
+def test_the_whole_story(server):
+    told = subprocess.run(
+        [STORY, server.url, KEY, DEMO, server.work], capture_output=True, text=True, timeout=540
+    )
+    assert told.returncode == 0, told.stdout + told.stderr + server.read_log()[-3000:]
+    assert "told to the end" in told.stdout
+
+
+def test_no_request_is_lost_while_checkpoints_are_exchanged(server):
+    """Several clients that never stop, over a promotion and a rollback."""
+    job = admin(server, "POST", "/quantize", json=RTN).json()["id"]
+    assert over(server, job)["status"] == "proven"
+    stop, answers = threading.Event(), []
+
+    def client():
+        while not stop.is_set():
+            answers.append(server.transcribe(MAYDAY))
+
+    clients = [threading.Thread(target=client) for _ in range(3)]
+    for one in clients:
+        one.start()
+    try:
+        admin(server, "POST", f"/quantize/{job}/promote")
+        assert over(server, job)["status"] == "promoted"
+        assert admin(server, "POST", "/models/rollback").is_success
+    finally:
+        stop.set()
+        for one in clients:
+            one.join()
+    assert {answer.status_code for answer in answers} == {200}
+    assert {answer.json()["text"] for answer in answers} == {MAYDAY_WORDS}
+    assert len(answers) > 6
