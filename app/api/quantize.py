@@ -1,5 +1,6 @@
 """/quantize: jobs that make, prove and promote checkpoints. For whoever holds the admin key."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -182,7 +183,7 @@ async def report(request: Request, quantizing: Jobs, id: str) -> Response:
     proof = await quantizing.report(one)
     if "application/json" in request.headers.get("accept", ""):
         return JSONResponse(proof.model_dump(mode="json"))
-    return HTMLResponse(page(_told(one), proof))
+    return HTMLResponse(await asyncio.to_thread(page, _told(one), proof))
 
 
 @router.post("/models/rollback", dependencies=[_admin], responses=errors(409, 503))

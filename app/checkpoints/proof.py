@@ -50,7 +50,8 @@ class Sentence(BaseModel):
 
 class Proof(BaseModel):
     """The whole of it. comparison: comparison.py's figures; bytes: of the weight files; per_token:
-    bytes of weights the decoder reads for one token; run: what making and proving took; reasons:
+    bytes of weights the decoder reads for one token; rtfx: of both where they were heard one after
+    the other, empty where the source was heard for an earlier candidate; run: what making and proving took; reasons:
     why it is rejected, empty where it is proven."""
 
     languages: dict[str, LanguageProof]

@@ -53,23 +53,21 @@ class Prover:
             "candidate": candidate.fingerprint,
         }
         comparison = await self._compare(source, candidate, recordings, marks, tell)
-        heard = {}
-        for role, checkpoint in (("source", source), ("candidate", candidate)):
-            tell.stage(f"hearing the {role}")
-            by = {name: marks[name] for name in ("recordings", "versions")}
-            key = Memo.key(what="hearing", of=marks[role], **by)
-            heard[role] = await self._hearing(key, checkpoint, clips, tell)
-        languages, sentences = await in_daemon_thread(
-            score, clips, heard["source"], heard["candidate"]
-        )
+        tell.stage("hearing the source")
+        before, remembered = await self._heard(marks["source"], source, clips, marks, tell)
+        tell.stage("hearing the candidate")
+        after, _ = await self._heard(marks["candidate"], candidate, clips, marks, tell)
+        heard = {"source": before, "candidate": after}
+        languages, sentences = await in_daemon_thread(score, clips, before, after)
         folders = {"source": source.folder, "candidate": candidate.folder}
         return Proof(
             languages=languages,
             comparison=comparison,
             weight_bytes={role: weight_bytes(folder) for role, folder in folders.items()},
             weight_bytes_per_token={r: bytes_per_token(folder) for r, folder in folders.items()},
-            rtfx={role: hearing.rtfx for role, hearing in heard.items()},
-            kernels={role: hearing.kernels for role, hearing in heard.items()},
+            # Times of different hours, beside different work, are no comparison.
+            rtfx={} if remembered else {role: one.rtfx for role, one in heard.items()},
+            kernels={role: one.kernels for role, one in heard.items()},
             run={"proving_seconds": round(time.monotonic() - started, 1)},
             thresholds=thresholds,
             reasons=judge(languages, comparison, thresholds),
@@ -100,18 +98,26 @@ class Prover:
         self._remember(key, figures)
         return figures
 
-    async def _hearing(
-        self, key: str, checkpoint: Checkpoint, clips: Sequence[Clip], tell: Teller
-    ) -> Hearing:
+    async def _heard(
+        self,
+        of: Any,
+        checkpoint: Checkpoint,
+        clips: Sequence[Clip],
+        marks: dict[str, Any],
+        tell: Teller,
+    ) -> tuple[Hearing, bool]:
+        """What a checkpoint, known by `of`, is heard to say; and whether it was remembered."""
+        by = {name: marks[name] for name in ("recordings", "versions")}
+        key = Memo.key(what="hearing", of=of, **by)
         if known := self._memo.get(key):
-            return Hearing.model_validate(known)
+            return Hearing.model_validate(known), True
         service = await self._loader.load(checkpoint, None, windows=_AT_ONCE)
         try:
             hearing = await hear(service.transcriber, clips, service.kernels, tell)
         finally:
             await asyncio.shield(in_daemon_thread(service.engine.stop))
         self._remember(key, hearing.model_dump())
-        return hearing
+        return hearing, False
 
     def _remember(self, key: str, value: dict[str, Any]) -> None:
         with cache_faults(self._loader.settings.cache_dir):
