@@ -5,7 +5,7 @@ VARIANT ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 RUN = $(VENV)/bin/python
 SERVE_ENV = $(if $(PORT),MARLINSCRIBE_PORT=$(PORT)) $(if $(MODEL),MARLINSCRIBE_MODEL="$(MODEL)") $(if $(CALIBRATION),MARLINSCRIBE_CALIBRATION="$(CALIBRATION)")
 
-.PHONY: serve test lint unit engine compatibility schemathesis fuzz demo-check bench-start bench-mayday bench-http bench-prompts bench-large env
+.PHONY: serve test lint unit engine compatibility schemathesis fuzz demo-check bench-start bench-mayday bench-http bench-prompts bench-large bench-quantize env
 serve: $(VENV)/.serve-$(VARIANT)
 	@exec env $(SERVE_ENV) $(VENV)/bin/marlinscribe serve
 
@@ -37,6 +37,9 @@ bench-http: $(VENV)/.dev-$(VARIANT)
 
 bench-prompts: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.prompts
+
+bench-quantize: $(VENV)/.dev-$(VARIANT)
+	$(RUN) -m bench.quantize --write
 
 bench-large: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.large
