@@ -1,38 +1,24 @@
-"""The quantizer's process: llm-compressor, one job, told in JSON lines (see child.py).
-
-Events go to a descriptor of their own (libraries print to standard output), one object a line:
-    {"event": "progress", "done", "total", "eta_seconds", "loss"}   in layers
-    {"event": "done", "figures": {…}}
-    {"event": "error", "kind", "message"}     kind: a key of quantizing.py's table
+"""The quantizer's process makes a checkpoint: one job, told as reporting.py has it (see child.py).
 
 It runs on its own overlay of packages, because llm-compressor and vLLM cannot share one.
 """
 
-import errno
-import json
-import os
 import resource
 import shutil
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
-from llmcompressor import oneshot
-from llmcompressor.modifiers.gptq import GPTQModifier
-from llmcompressor.modifiers.quantization import QuantizationModifier
-from pydantic import BaseModel, PrivateAttr
-from torch.utils.data import DataLoader
+from pydantic import BaseModel
 from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
+from app.checkpoints import emulation, methods, reporting
 from app.checkpoints.recipe import Recipe
-from app.checkpoints.samples import batch, samples
-from app.checkpoints.traceable import traceable
-from app.errors import NoCalibration
+from app.checkpoints.reporting import Reporter
+from app.checkpoints.samples import Sample, samples
+from app.errors import BadRecipe, NoCalibration
 
-_LAYERS = ["WhisperEncoderLayer", "WhisperDecoderLayer"]
 # Written anew with the weights; everything else of the source is carried over as it is.
 _REMADE = {"config.json", "model.safetensors.index.json"}
 
@@ -45,128 +31,52 @@ class Job(BaseModel):
     recipe: Recipe
 
 
-class Reporter:
-    """Writes events. Layers are the unit of progress: GPTQ's time goes there."""
-
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream = stream
-        self._started = time.monotonic()
-
-    def __call__(self, event: str, **facts: Any) -> None:
-        print(json.dumps({"event": event, **facts}), file=self._stream, flush=True)
-
-    def layer(self, done: int, total: int) -> None:
-        elapsed = time.monotonic() - self._started
-        eta = elapsed / done * (total - done) if done else None
-        self("progress", done=done, total=total, eta_seconds=eta)
-
-
-class ReportingGPTQ(GPTQModifier):
-    """GPTQ that reports each subgraph and keeps the names it quantized and gave up on."""
-
-    _report: Any = PrivateAttr(default=None)
-    _total: int = PrivateAttr(default=0)
-    _subgraphs: int = PrivateAttr(default=0)
-    _quantized: set[str] = PrivateAttr(default_factory=set)
-    _fell_back: list[str] = PrivateAttr(default_factory=list)
-
-    def reporting_to(self, report: Reporter, layers: int) -> "ReportingGPTQ":
-        self._report, self._total = report, layers
-        return self
-
-    def compress_module_list(self, module_list: Any) -> None:
-        self._quantized.update(self._module_names[module] for module in module_list)
-        super().compress_module_list(module_list)
-
-    def on_sequential_epoch_end(self, *args: Any, **kwargs: Any) -> None:
-        super().on_sequential_epoch_end(*args, **kwargs)
-        # The first subgraph is what precedes the first layer.
-        self._report.layer(self._subgraphs, self._total)
-        self._subgraphs += 1
-
-    def on_finalize(self, *args: Any, **kwargs: Any) -> bool:
-        self._fell_back = list(self._rtn_fallback_module_names)  # super() clears it
-        return bool(super().on_finalize(*args, **kwargs))
-
-
 def quantize(job: Job, report: Reporter) -> dict[str, Any]:
-    """Make the checkpoint in `job.out`; the figures for its manifest."""
+    """Make the checkpoint in `job.out`; the figures for its manifest. Raises StartupErrors."""
     started = time.monotonic()
     recipe = job.recipe
+    _check(recipe)
     model = WhisperForConditionalGeneration.from_pretrained(
         job.folder, dtype=getattr(torch, recipe.dtype)
     )
     model.eval()
-    fell_back: list[str] = []
-    if recipe.method == "gptq":
-        fell_back = _gptq(model, job, report)
-    else:
-        _rtn(model, recipe)
+    report.progress(0, model.config.encoder_layers + model.config.decoder_layers)
+    processor = WhisperProcessor.from_pretrained(job.folder)
+    outcome = methods.apply(model, recipe, _heard(job, model.dtype), processor, report)
     _add_key_biases(model)
-    model.save_pretrained(job.out, save_compressed=True)
-    _carry_over(job.folder, job.out)
+    _save(model, job)
     return {
         "seconds": round(time.monotonic() - started, 1),
         "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "rounded_to_nearest": fell_back,
+        "quantized": outcome.quantized,
+        "losses": outcome.losses,
+        "rounded_to_nearest": outcome.rounded,
     }
 
 
-def _gptq(model: Any, job: Job, report: Reporter) -> list[str]:
-    """Layer by layer, each calibrated on what the quantized layers before it give.
-
-    Returns the names of modules whose Hessian could not be inverted and which were rounded.
-    """
-    recipe = job.recipe
-    layers = model.config.encoder_layers + model.config.decoder_layers
-    report.layer(0, layers)
-    assert recipe.calibration is not None, "gptq without calibration"
-    heard = samples(job.folder, recipe.calibration, model.dtype)
-    modifier = ReportingGPTQ(
-        config_groups={"group_0": {"targets": ["Linear"], "weights": _weights(recipe)}},
-        ignore=["proj_out", "lm_head"],
-        dampening_frac=recipe.dampening,
-        actorder=None if recipe.act_order == "none" else recipe.act_order,
-    ).reporting_to(report, layers)
-    with traceable(model, batch(heard[:1])):
-        oneshot(
-            model=model,
-            processor=WhisperProcessor.from_pretrained(job.folder),
-            dataset=DataLoader(heard, batch_size=1, collate_fn=batch),
-            recipe=modifier,
-            pipeline="sequential",
-            sequential_targets=_LAYERS,
-            num_calibration_samples=len(heard),
+def _check(recipe: Recipe) -> None:
+    """Refuse what no weights can be. Raises BadRecipe."""
+    if recipe.emulate and "W8A8" in recipe.schemes.values():
+        raise BadRecipe(
+            "W8A8 rounds activations too, and weights cannot emulate that.",
+            "Serve W8A8 as it is, or emulate W8A16.",
         )
-    # A tracer that swallowed layers would calibrate them on unquantized inputs, or not at all.
-    assert modifier._subgraphs == layers + 1, f"{modifier._subgraphs} subgraphs for {layers} layers"
-    missed = set(_linears(model, recipe)) - modifier._quantized
-    assert not missed, f"never calibrated: {sorted(missed)[:5]}"
-    return modifier._fell_back
+    if recipe.schemes["embedding"] != "none" and not recipe.emulate:
+        raise BadRecipe(
+            "vLLM's Whisper serves no quantized embedding.", "Leave it alone, or set emulate."
+        )
 
 
-def _rtn(model: Any, recipe: Recipe) -> None:
-    modifier = QuantizationModifier(
-        config_groups={"group_0": {"targets": ["Linear"], "weights": _weights(recipe)}},
-        ignore=["proj_out", "lm_head"],
-    )
-    oneshot(model=model, recipe=modifier, pipeline="datafree")
-
-
-def _weights(recipe: Recipe) -> dict[str, Any]:
-    return {
-        "num_bits": 4,
-        "type": "int",
-        "symmetric": True,
-        "strategy": "group",
-        "group_size": recipe.group_size,
-    }
-
-
-def _linears(model: Any, recipe: Recipe) -> Iterator[str]:
-    for name, module in model.named_modules():
-        if isinstance(module, torch.nn.Linear) and name != "proj_out":
-            yield name
+def _heard(job: Job, dtype: torch.dtype) -> list[Sample]:
+    """What the method calibrates on. Raises NoCalibration."""
+    if job.recipe.method == "rtn":
+        return []
+    if job.recipe.calibration is None:
+        raise NoCalibration(
+            f"{job.recipe.method} needs recordings to calibrate on.",
+            "Name some, or choose rtn, which needs none.",
+        )
+    return samples(job.folder, job.recipe.calibration, dtype)
 
 
 def _add_key_biases(model: Any) -> None:
@@ -178,42 +88,28 @@ def _add_key_biases(model: Any) -> None:
             module.bias = torch.nn.Parameter(zeros, requires_grad=False)
 
 
-def _carry_over(source: Path, out: Path) -> None:
-    """The source's generation config, tokenizer and processor files. `save_pretrained` writes a
-    generation config of its own, without language ids, suppress lists and alignment heads."""
-    for path in source.iterdir():
+def _save(model: Any, job: Job) -> None:
+    """Write the checkpoint, and with it the source's generation config, tokenizer and processor
+    files: transformers writes a generation config of its own, without language ids, suppress lists
+    and alignment heads."""
+    if job.recipe.emulate:
+        emulation.dequantize(model)
+    model.save_pretrained(job.out)
+    # llm-compressor's account of it, in classes that are ours alone.
+    (job.out / "recipe.yaml").unlink(missing_ok=True)
+    for path in job.folder.iterdir():
         if path.suffix in (".json", ".txt") and path.name not in _REMADE:
-            shutil.copyfile(path, out / path.name)
-
-
-def _kind(error: BaseException) -> str:
-    text = f"{error}".lower()
-    if isinstance(error, NoCalibration):
-        return "no_calibration"
-    if getattr(error, "errno", None) == errno.ENOSPC or "no space left" in text:
-        return "disk_full"
-    memory = (
-        "out of memory",
-        "can't allocate memory",
-        "cannot allocate memory",
-        "bad_alloc",
-        "could not create a primitive",  # oneDNN, when it cannot allocate
-    )
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(m in text for m in memory):
-        return "out_of_memory"
-    return "failed"
+            shutil.copyfile(path, job.out / path.name)
 
 
 def main(events: int) -> int:
     """Do the job on standard input, reporting to the descriptor `events`; the exit status."""
-    report = Reporter(os.fdopen(events, "w"))
+    return reporting.run(events, _work)
+
+
+def _work(text: str, report: Reporter) -> dict[str, Any]:
     try:
-        figures = quantize(Job.model_validate_json(sys.stdin.read()), report)
-    except Exception as error:
-        message = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
-        report("error", kind=_kind(error), message=message, advice=getattr(error, "advice", ""))
-        if _kind(error) == "failed":
-            raise
-        return 1
-    report("done", figures=figures)
-    return 0
+        return quantize(Job.model_validate_json(text), report)
+    except BadRecipe as error:
+        report("error", kind="bad_recipe", message=error.message, advice=error.advice)
+        raise SystemExit(1) from error
