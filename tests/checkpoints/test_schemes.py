@@ -1,0 +1,94 @@
+"""What a device serves is known before hours are spent."""
+
+import pytest
+
+from app.checkpoints.recipe import Recipe
+from app.checkpoints.schemes import SERVED, refusal
+
+SCHEMES = ["W4A16", "W8A16", "W8A8", "W3A16", "W2A16"]
+WHISPER = {"d_model": 384, "encoder_ffn_dim": 1536, "decoder_ffn_dim": 1536}
+
+
+def shape(*widths):
+    return dict(zip(WHISPER, widths, strict=True))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_scheme_is_made_where_it_is_served(scheme, device):
+    served = {"cpu": {"W4A16", "W8A8"}, "cuda": {"W4A16", "W8A16", "W8A8"}}[device]
+    why = refusal(Recipe(scheme=scheme), WHISPER, device)
+    assert (why is None) == (scheme in served) == (scheme in SERVED[device])
+    if why:
+        assert f"no kernel for {scheme}" in why
+        assert "emulate" in why
+        assert all(name in why for name in served)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_components_scheme_counts_too(device):
+    recipe = Recipe(components={"encoder.mlp": "W2A16"})
+    assert "W2A16" in refusal(recipe, WHISPER, device)
+    assert refusal(Recipe(components={"encoder.mlp": "none"}), WHISPER, device) is None
+
+
+def test_the_general_scheme_does_not_count_where_nothing_has_it():
+    own = {
+        "encoder.attention": "W4A16",
+        "encoder.mlp": "W4A16",
+        "decoder.self_attention": "W4A16",
+        "decoder.cross_attention": "none",
+        "decoder.mlp": "W4A16",
+    }
+    assert refusal(Recipe(scheme="W2A16", components=own), WHISPER, "cpu") is None
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_no_device_serves_a_quantized_embedding(device):
+    assert "embedding" in refusal(Recipe(components={"embedding": "W4A16"}), WHISPER, device)
+
+
+@pytest.mark.parametrize(
+    ("widths", "group", "width"),
+    [((384, 1536, 1536), 128, None), ((320, 1280, 1280), 128, 320), ((320, 1280, 1280), 64, None),
+     ((384, 1000, 1536), 64, 1000), ((384, 1536, 1000), 64, 1000),
+     ((320, 1280, 1280), "channel", None)],
+)  # fmt: skip
+def test_groups_divide_every_width(widths, group, width):
+    why = refusal(Recipe(group_size=group), shape(*widths), "cuda")
+    assert (why is None) == (width is None)
+    if width:
+        assert f"groups of {group} do not divide a width of {width}" in why
+
+
+def test_groups_divide_also_where_the_weights_are_only_emulated():
+    recipe = Recipe(scheme="W3A16", emulate=True)
+    assert "do not divide" in refusal(recipe, shape(320, 1280, 1280), "cpu")
+
+
+@pytest.mark.xfail(
+    strict=True, reason="W8A8 scales by channel whatever the group size, and is refused for it"
+)
+def test_groups_do_not_matter_to_a_scheme_without_them():
+    recipe = Recipe(scheme="W8A8", group_size=128)
+    assert refusal(recipe, shape(320, 1280, 1280), "cpu") is None
+
+
+def test_the_cpus_kernel_takes_multiples_of_32():
+    recipe = Recipe(group_size="channel")
+    assert "multiples of 32" in refusal(recipe, shape(100, 400, 400), "cpu")
+    assert refusal(recipe, shape(100, 400, 400), "cuda") is None
+    assert refusal(Recipe(scheme="W8A8", group_size="channel"), shape(100, 400, 400), "cpu") is None
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("scheme", ["W4A16", "W8A16", "W3A16", "W2A16"])
+def test_what_is_emulated_needs_no_kernel(scheme, device):
+    recipe = Recipe(scheme=scheme, emulate=True, components={"embedding": "W8A16"})
+    assert refusal(recipe, WHISPER, device) is None
+
+
+def test_weights_cannot_emulate_rounded_activations():
+    assert "activations" in refusal(Recipe(scheme="W8A8", emulate=True), WHISPER, "cpu")
+    recipe = Recipe(emulate=True, components={"encoder.mlp": "W8A8"})
+    assert "activations" in refusal(recipe, WHISPER, "cpu")
