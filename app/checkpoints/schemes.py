@@ -7,7 +7,7 @@ compares the CPU's column with. The card's column is read, not run.
     W4A16         K % 32, N % 32                      any (Marlin pads)
     W8A16         no kernel                           any (Marlin pads)
     W8A8          any                                 any
-    W3A16, W2A16  no kernel                           no kernel
+    W3A16, W2A16  no kernel                           none but Humming's, an add-on
 """
 
 from typing import Any, Literal
