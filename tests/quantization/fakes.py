@@ -1,0 +1,109 @@
+"""Recordings, hearings and proofs that are made up."""
+
+import asyncio
+import json
+
+from app.asr.transcript import Finished
+from app.checkpoints.order import Thresholds
+from app.checkpoints.proof import LanguageProof, Proof, Sentence
+from app.checkpoints.scoring import Interval
+from tests.sound import encode, tone
+
+
+class Says:
+    """A transcriber that says `texts[language]`, or raises it; `asked` are the options."""
+
+    def __init__(self, **texts):
+        self.texts, self.asked, self.closed = texts, [], 0
+        self.gate = None
+
+    def languages(self):
+        return frozenset(self.texts)
+
+    async def transcribe(self, wave, options, on_token=lambda: None):
+        self.asked.append(options)
+        try:
+            if self.gate:
+                await self.gate.wait()
+            (language,) = options.languages
+            text = self.texts[language]
+            if isinstance(text, Exception):
+                raise text
+            yield Finished(language, wave.seconds, text, ())
+        finally:
+            self.closed += 1
+
+
+def recordings(folder, *rows):
+    """A manifest with (text, language) as its rows, each with a sound of its own."""
+    folder.mkdir(exist_ok=True)
+    lines = []
+    for number, (text, language) in enumerate(rows):
+        name = f"{number}.wav"
+        (folder / name).write_bytes(encode(tone(1, 300 + 10 * number)))
+        lines.append(json.dumps({"audio": name, "text": text, "language": language}))
+    (folder / "manifest.jsonl").write_text("\n".join(lines))
+    return str(folder)
+
+
+def interval(value):
+    return Interval(value, value, value)
+
+
+def proof(*clips, reasons=(), rates=None, **more):
+    """Of clips that were heard as they were said. `rates` are the candidate's, by language."""
+    languages = {}
+    for language in dict.fromkeys(clip.language for clip in clips):
+        metric = "cer" if language == "zh" else "wer"
+        rate = (rates or {}).get(language, 0.0)
+        languages[language] = LanguageProof(
+            recordings=sum(clip.language == language for clip in clips),
+            metric=metric,
+            source={metric: interval(rate)},
+            candidate={metric: interval(rate)},
+            recovery=interval(1.0),
+            increase=0.0,
+        )
+    sentences = [
+        Sentence(
+            audio=clip.name,
+            language=clip.language,
+            text=clip.text,
+            source=clip.text,
+            candidate=clip.text,
+            source_errors=0,
+            candidate_errors=0,
+            units=1,
+        )
+        for clip in clips
+    ]
+    figures = {
+        "nll_difference": {"value": 0.0, "low": 0.0, "high": 0.0},
+        "token_agreement": {"value": 1.0, "low": 1.0, "high": 1.0},
+    }
+    given = {
+        "languages": languages,
+        "comparison": {"overall": figures},
+        "weight_bytes": {"source": 2000, "candidate": 1000},
+        "weight_bytes_per_token": {"source": 200, "candidate": 100},
+        "rtfx": {"source": 10.0, "candidate": 20.0},
+        "kernels": {"source": {"torch": 4}, "candidate": {"marlin": 4}},
+        "run": {"proving_seconds": 1.0},
+        "thresholds": Thresholds(),
+        "reasons": list(reasons),
+        "emulated": False,
+        "sentences": sentences,
+    }
+    return Proof(**given | more)
+
+
+async def until(condition):
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def turns(number=50):
+    """Of the loop, in which whatever needs no more than that is done."""
+    for _ in range(number):
+        await asyncio.sleep(0)
