@@ -1,0 +1,324 @@
+"""What a recipe asks for is what is made. Run as a module, this is the overlay's side of it: all
+checkpoints are made in one process, because loading llm-compressor takes longer than they do."""
+
+import gc
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from app.checkpoints.quantizing import Quantizer
+from app.checkpoints.recipe import Recipe
+from app.errors import BadRecipe
+from app.settings import Settings
+from bench.server import DEMO, Server
+from tests.engine.conftest import MAYDAY, MAYDAY_WORDS, RECORDINGS
+
+SOURCE = DEMO / "marine-radio"
+HEARD = {"sources": str(RECORDINGS / "calibration"), "samples": 4}
+LINEARS = 38
+EMBEDDING = "model.decoder.embed_tokens.weight"
+LAYERS = ["encoder.0", "encoder.1", "encoder.2", "decoder.0", "decoder.1"]
+
+GPTQ = Recipe(group_size=64, calibration=HEARD)
+RECIPES = {
+    "gptq": GPTQ,
+    "emulated": GPTQ.model_copy(update={"emulate": True}),
+    "imatrix": GPTQ.model_copy(update={"observer": "imatrix"}),
+    "undamped": GPTQ.model_copy(update={"dampening": 1e-12}),
+    "low": Recipe(
+        method="rtn",
+        scheme="W2A16",
+        group_size=32,
+        components={"decoder.mlp": "W3A16", "embedding": "W3A16"},
+        dtype="float16",
+        emulate=True,
+    ),
+    "channel": Recipe(method="rtn", scheme="W8A16", group_size="channel"),
+    "mixed": Recipe(
+        method="awq",
+        components={"encoder.attention": "W8A8", "encoder.mlp": "W8A8", "decoder.mlp": "none"},
+        calibration=HEARD,
+    ),
+    "autoround": Recipe(
+        method="autoround",
+        group_size=32,
+        components={"encoder.mlp": "none", "decoder.mlp": "W8A8"},
+        calibration=HEARD | {"samples": 2},
+    ),
+    "half-emulated": Recipe(method="rtn", scheme="W8A8", emulate=True),
+    "embedded": Recipe(method="rtn", components={"embedding": "W8A16"}),
+    "uncalibrated": Recipe(),
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The folder all are made in, each under its name."""
+    folder = tmp_path_factory.mktemp("made")
+    child = subprocess.run(
+        [settings.quantizer_python, "-m", "tests.engine.test_methods", str(folder)],
+        env=quantizer._environment(),
+        cwd=DEMO.parent,
+        capture_output=True,
+        text=True,
+    )
+    assert child.returncode == 0, child.stderr[-4000:]
+    return folder
+
+
+settings = Settings()
+quantizer = Quantizer(settings.quantizer_python, settings.quantizer_overlay)
+
+
+def weights(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def quantization(folder):
+    return json.loads((folder / "config.json").read_text("utf-8")).get("quantization_config")
+
+
+def said(made, name):
+    return json.loads((made / name / "said.json").read_text("utf-8"))
+
+
+def unpacked(tensors, module):
+    """A Linear's weights from 4-bit words, eight to each, lowest first, -8 as 0."""
+    packed, scale = tensors[f"{module}.weight_packed"], tensors[f"{module}.weight_scale"]
+    signed = ((packed[..., None] >> torch.arange(0, 32, 4)) & 15).flatten(1) - 8
+    return (signed.unflatten(1, (scale.shape[1], -1)).to(scale.dtype) * scale[..., None]).flatten(1)
+
+
+def most_values(weight, group):
+    """How many different weights the fullest group holds."""
+    grouped = weight.unflatten(1, (-1, group)).flatten(0, 1).sort(dim=1).values
+    return int((grouped.diff(dim=1) != 0).sum(dim=1).max()) + 1
+
+
+def test_gptq_writes_what_the_recipe_says_and_leaves_the_rest_as_it_was(made):
+    group = quantization(made / "gptq")["config_groups"]["group_0"]
+    assert group["targets"] == ["Linear"]
+    assert group["input_activations"] is None
+    told = {name: group["weights"][name] for name in ("num_bits", "group_size", "actorder")}
+    assert told == {"num_bits": 4, "group_size": 64, "actorder": "static"}
+    tensors, source = weights(made / "gptq"), weights(SOURCE)
+    assert sum(name.endswith(".weight_packed") for name in tensors) == LINEARS
+    rounded = {name.removesuffix("_packed") for name in tensors}
+    untouched = [name for name in source if name not in rounded or name in tensors]
+    assert EMBEDDING in untouched
+    assert all(torch.equal(tensors[n], source[n]) for n in untouched if "k_proj" not in n)
+    assert not tensors["model.encoder.layers.0.self_attn.k_proj.bias"].any()
+    figures = said(made, "gptq")
+    assert figures["quantized"] == {"W4A16": LINEARS}
+    assert list(figures["losses"]) == LAYERS
+    assert figures["rounded_to_nearest"] == []
+
+
+def test_emulated_weights_are_the_dequantized_ones_of_the_same_recipe(made):
+    assert quantization(made / "emulated") is None
+    packed, dense, source = weights(made / "gptq"), weights(made / "emulated"), weights(SOURCE)
+    assert dense.keys() | {"proj_out.weight"} >= source.keys()
+    modules = [n.removesuffix(".weight_packed") for n in packed if n.endswith(".weight_packed")]
+    for module in modules:
+        assert torch.equal(unpacked(packed, module), dense[f"{module}.weight"]), module
+        assert not torch.equal(dense[f"{module}.weight"], source[f"{module}.weight"])
+
+
+def test_weights_lie_on_the_grid_of_their_bits_the_embedding_too_where_it_is_asked_for(made):
+    tensors, source = weights(made / "low"), weights(SOURCE)
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
+    assert "proj_out.weight" not in tensors  # still tied
+    for name, values in (
+        ("model.encoder.layers.2.fc2.weight", 4),
+        ("model.decoder.layers.0.encoder_attn.k_proj.weight", 4),
+        ("model.decoder.layers.1.fc1.weight", 8),
+        (EMBEDDING, 8),
+    ):
+        assert most_values(tensors[name], 32) <= values < most_values(source[name], 32)
+    assert said(made, "low")["quantized"] == {"W2A16": LINEARS - 4, "W3A16": 5}
+
+
+def test_a_row_can_share_a_scale(made):
+    group = quantization(made / "channel")["config_groups"]["group_0"]
+    assert (group["weights"]["strategy"], group["weights"]["num_bits"]) == ("channel", 8)
+    assert weights(made / "channel")["model.decoder.layers.0.fc2.weight_scale"].shape == (256, 1)
+
+
+def test_importance_from_calibration_finds_better_scales(made):
+    weighed = quantization(made / "imatrix")["config_groups"]["group_0"]["weights"]
+    assert weighed["observer"] == "imatrix_mse"
+    assert weighed["observer_kwargs"] == {"strict": True}  # without importance it would raise
+    losses = said(made, "imatrix")["losses"]
+    assert all(losses[layer] < loss for layer, loss in said(made, "gptq")["losses"].items())
+
+
+def test_modules_that_gptq_gave_up_on_are_named(made):
+    """Four clips' words do not span a decoder's 1024 inputs, and nothing is added to them."""
+    assert "model.decoder.layers.0.fc2" in said(made, "undamped")["rounded_to_nearest"]
+
+
+def test_components_have_schemes_of_their_own_by_names_that_vllm_matches_too(made):
+    groups = list(quantization(made / "mixed")["config_groups"].values())
+    assert [g["format"] for g in groups] == ["int-quantized", "pack-quantized"]
+    tokens = groups[0]["input_activations"]
+    assert (tokens["strategy"], tokens["dynamic"], tokens["symmetric"]) == ("token", True, True)
+    assert groups[0]["weights"]["strategy"] == "channel"
+
+    def schemes(module):
+        targets = [[t.removeprefix("re:") for t in group["targets"]] for group in groups]
+        return [n for n, ts in enumerate(targets) if any(re.match(t, module) for t in ts)]
+
+    for stack, number in (("encoder", [0]), ("decoder", [1])):
+        assert schemes(f"model.{stack}.layers.1.self_attn.q_proj") == number
+        assert schemes(f".{stack}.layers.1.layers.self_attn.q_proj") == number
+    assert schemes("model.encoder.layers.0.fc1") == schemes(".encoder.layers.0.layers.mlp.fc1")
+    assert schemes("model.encoder.layers.0.fc1") == [0]
+    assert schemes("model.decoder.layers.0.fc1") == []
+    tensors = weights(made / "mixed")
+    assert tensors["model.encoder.layers.0.fc1.weight"].dtype == torch.int8
+    assert tensors["model.decoder.layers.0.fc1.weight"].dtype == torch.bfloat16
+    assert said(made, "mixed")["quantized"] == {"W8A8": 18, "W4A16": 16}
+    assert said(made, "mixed")["losses"].keys() == set(LAYERS)
+
+
+def test_vllm_serves_mixed_schemes(made, tmp_path):
+    with Server(cache_dir=tmp_path, model=made / "mixed") as server:
+        assert server.transcribe(MAYDAY).json()["text"] == MAYDAY_WORDS
+
+
+def test_autoround_tunes_both_stacks(made):
+    figures = said(made, "autoround")
+    assert figures["quantized"] == {"W4A16": 28, "W8A8": 4}
+    assert list(figures["losses"]) == LAYERS
+    tensors, source = weights(made / "autoround"), weights(SOURCE)
+    name = "model.decoder.layers.1.encoder_attn.k_proj"
+    error = (unpacked(tensors, name) - source[f"{name}.weight"]).norm()
+    assert 0.01 < error / source[f"{name}.weight"].norm() < 0.2
+    assert tensors["model.encoder.layers.0.fc1.weight"].dtype == torch.bfloat16
+    assert tensors["model.decoder.layers.0.fc1.weight"].dtype == torch.int8
+
+
+def test_smoothing_changes_weights_and_not_the_model(made):
+    smoothed = said(made, "smoothing")
+    assert smoothed["difference"] < 1e-5
+    names = [name.removeprefix("model.") for name in smoothed["changed"]]
+    for layer in ("encoder.layers.0", "encoder.layers.1", "decoder.layers.0", "decoder.layers.1"):
+        for tensor in ("q_proj.weight", "v_proj.weight"):
+            assert f"{layer}.self_attn.{tensor}" in names
+        assert {f"{layer}.self_attn_layer_norm.{w}" for w in ("weight", "bias")} <= set(names)
+    assert any(name.startswith("decoder") and "encoder_attn.v_proj.bias" in name for name in names)
+    assert any("fc1.weight" in name for name in names)
+    # Behind GELU, and behind the norm that all decoder layers share.
+    assert not any("fc2" in name or "encoder_attn.k_proj" in name for name in names)
+    assert not any(name.startswith("encoder.layer_norm") for name in names)
+
+
+def test_smoothing_across_gelu_would_change_the_model(made):
+    """The measure can fail."""
+    assert said(made, "across-gelu")["difference"] > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "why"),
+    [
+        ("half-emulated", "BadRecipe", "activations"),
+        ("embedded", "BadRecipe", "embedding"),
+        ("uncalibrated", "NoCalibration", "recordings"),
+    ],
+)
+def test_what_cannot_be_made_is_refused(made, name, error, why):
+    assert said(made, name)["error"] == error
+    assert why in said(made, name)["message"]
+
+
+def test_a_refusal_reaches_whoever_asked(tmp_path):
+    with pytest.raises(BadRecipe, match="activations"):
+        quantizer.make(SOURCE, tmp_path, RECIPES["half-emulated"], print)
+
+
+def test_layers_are_told_with_their_losses(tmp_path):
+    told = []
+    figures = quantizer.make(SOURCE, tmp_path, GPTQ, told.append)
+    assert [(p.done, p.total) for p in told] == [(n, 5) for n in range(6)]
+    assert [p.loss for p in told] == [None, *figures["losses"].values()]
+
+
+def make_all(folder):
+    """In the overlay."""
+    from functools import partial
+
+    from app.checkpoints import methods, quantizer
+    from app.checkpoints.reporting import Reporter
+    from app.errors import StartupError
+
+    gc.freeze()  # auto_round collects garbage again and again, mostly among loaded modules
+    methods.AUTOROUND_STEPS = 2
+    whisper_awq = methods.whisper_awq
+    methods.whisper_awq = partial(_quickly, whisper_awq)
+    with open("/dev/null", "w") as nowhere:
+        report = Reporter(nowhere)
+        for name, recipe in RECIPES.items():
+            out = folder / name
+            out.mkdir()
+            job = quantizer.Job(folder=SOURCE, out=out, recipe=recipe)
+            try:
+                figures = quantizer.quantize(job, report)
+            except StartupError as error:
+                figures = {"error": type(error).__name__, "message": str(error)}
+            (out / "said.json").write_text(json.dumps(figures))
+        for name, more in (("smoothing", []), ("across-gelu", ["fc1", "fc2"])):
+            (folder / name).mkdir()
+            methods.whisper_awq = partial(_quickly, whisper_awq, more)
+            (folder / name / "said.json").write_text(json.dumps(_smoothed(report)))
+
+
+def _quickly(whisper_awq, more=()):
+    """AWQ with few candidates, and perhaps with one pair more, smoothed and balanced."""
+    from llmcompressor.modifiers.transform.awq import AWQMapping
+
+    awq = whisper_awq()
+    awq.n_grid = 4
+    if more:
+        smooth, balance = (rf"re:.*layers\.\d+\.{name}$" for name in more)
+        awq.mappings.append(AWQMapping(smooth, [balance]))
+    return awq
+
+
+def _smoothed(report):
+    """How far a float32 model is from itself when it is smoothed and not yet rounded, relative to
+    its largest logit, and which of its tensors changed."""
+    from transformers import WhisperForConditionalGeneration, WhisperProcessor
+
+    from app.checkpoints import methods
+    from app.checkpoints.samples import batch, samples
+
+    recipe = Recipe(method="awq", calibration=HEARD | {"samples": 2})
+    model = WhisperForConditionalGeneration.from_pretrained(SOURCE, dtype=torch.float32).eval()
+    heard = samples(SOURCE, recipe.calibration, torch.float32)
+    before = {name: tensor.clone() for name, tensor in model.named_parameters()}
+
+    def logits():
+        with torch.no_grad():
+            return torch.cat([model(**batch([one])).logits[0] for one in heard])
+
+    expected = logits()
+    methods.apply(model, recipe, heard, WhisperProcessor.from_pretrained(SOURCE), report)
+    for module in model.modules():
+        module.quantization_enabled = False
+    after = dict(model.named_parameters())
+    return {
+        "difference": float((logits() - expected).abs().max() / expected.abs().max()),
+        "changed": [
+            name for name, tensor in before.items() if not torch.equal(tensor, after[name])
+        ],
+    }
+
+
+if __name__ == "__main__":
+    make_all(Path(sys.argv[1]))
