@@ -49,10 +49,15 @@ class Sentence(BaseModel):
 
 
 class Proof(BaseModel):
-    """The whole of it. comparison: comparison.py's figures; bytes: of the weight files; per_token:
-    bytes of weights the decoder reads for one token; rtfx: of both where they were heard one after
-    the other, empty where the source was heard for an earlier candidate; run: what making and proving took; reasons:
-    why it is rejected, empty where it is proven."""
+    """The whole of it.
+
+    comparison: comparison.py's figures.
+    weight_bytes, weight_bytes_per_token: of the files, and of what the decoder reads for a token.
+    rtfx: of both where they were heard one after the other; empty where the source was heard for
+        an earlier candidate.
+    run: what making and proving took.
+    reasons: why it is rejected; empty where it is proven.
+    """
 
     languages: dict[str, LanguageProof]
     comparison: dict[str, Any]

@@ -6,6 +6,7 @@ It runs on its own overlay of packages, because llm-compressor and vLLM cannot s
 import resource
 import shutil
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from transformers import WhisperForConditionalGeneration, WhisperProcessor
 from app.checkpoints import emulation, methods, reporting
 from app.checkpoints.recipe import Recipe
 from app.checkpoints.reporting import Reporter
-from app.checkpoints.samples import Sample, samples
+from app.checkpoints.samples import Spoken, spoken
 from app.errors import BadRecipe, NoCalibration
 
 # Written anew with the weights; everything else of the source is carried over as it is.
@@ -42,7 +43,9 @@ def quantize(job: Job, report: Reporter) -> dict[str, Any]:
     model.eval()
     report.progress(0, model.config.encoder_layers + model.config.decoder_layers)
     processor = WhisperProcessor.from_pretrained(job.folder)
-    outcome = methods.apply(model, recipe, _heard(job, model.dtype), processor, report)
+    heard = _heard(job, model.dtype)
+    inputs = [one.inputs for one in heard]
+    outcome = methods.apply(model, recipe, inputs, processor, report)
     _add_key_biases(model)
     _save(model, job)
     return {
@@ -51,6 +54,7 @@ def quantize(job: Job, report: Reporter) -> dict[str, Any]:
         "quantized": outcome.quantized,
         "losses": outcome.losses,
         "rounded_to_nearest": outcome.rounded,
+        "calibration": _described(heard) if heard else None,
     }
 
 
@@ -67,7 +71,16 @@ def _check(recipe: Recipe) -> None:
         )
 
 
-def _heard(job: Job, dtype: torch.dtype) -> list[Sample]:
+def _described(heard: list[Spoken]) -> dict[str, Any]:
+    """What was calibrated on, for the record."""
+    return {
+        "recordings": len(heard),
+        "languages": dict(Counter(one.language for one in heard)),
+        "texts": [{"language": one.language, "text": one.text} for one in heard],
+    }
+
+
+def _heard(job: Job, dtype: torch.dtype) -> list[Spoken]:
     """What the method calibrates on. Raises NoCalibration."""
     if job.recipe.method == "rtn":
         return []
@@ -76,7 +89,7 @@ def _heard(job: Job, dtype: torch.dtype) -> list[Sample]:
             f"{job.recipe.method} needs recordings to calibrate on.",
             "Name some, or choose rtn, which needs none.",
         )
-    return samples(job.folder, job.recipe.calibration, dtype)
+    return spoken(job.folder, job.recipe.calibration, dtype)
 
 
 def _add_key_biases(model: Any) -> None:

@@ -30,6 +30,7 @@ class Spoken:
     """
 
     language: str
+    text: str
     inputs: Sample
     written: torch.Tensor
 
@@ -40,8 +41,8 @@ def samples(folder: Path, wanted: Recordings, dtype: torch.dtype) -> list[Sample
 
 
 def spoken(folder: Path, wanted: Recordings, dtype: torch.dtype) -> list[Spoken]:
-    """The clips as they will be in service: of each language every second with timestamps, every
-    other without. Raises NoCalibration."""
+    """The recordings as they will be in service: of each language every second with timestamps,
+    every other without. Raises NoCalibration."""
     tokens = SpecialTokens.load(folder)
     tokenizer = load_tokenizer(folder)
     extractor = WhisperFeatureExtractor.from_pretrained(folder)
@@ -62,7 +63,7 @@ def spoken(folder: Path, wanted: Recordings, dtype: torch.dtype) -> list[Spoken]
             "input_features": features.to(dtype),
             "decoder_input_ids": torch.tensor([*prompt, *written[:-1]]),
         }
-        made.append(Spoken(clip.language, inputs, torch.tensor(written)))
+        made.append(Spoken(clip.language, clip.text, inputs, torch.tensor(written)))
     return made
 
 
