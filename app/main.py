@@ -72,6 +72,7 @@ def create_app(
         context.quantization = quantization
         task = asyncio.create_task(_serve(context, host, quantization, on_failure))
         yield
+        quantization.stop()
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task

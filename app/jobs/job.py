@@ -29,8 +29,13 @@ class JobStatus(StrEnum):
 
 @dataclass
 class Job:
-    """A record. request: what was asked for; key: the same for the same request; facts: what the
-    work has found out so far; progress: {"done", "total", "eta_seconds"}; times in Unix seconds.
+    """A record.
+
+    request: what was asked for; key: the same for the same request.
+    facts: what the work has found out so far.
+    progress: {"done", "total", "eta_seconds"} of the stage.
+    committed: too far gone to be cancelled.
+    Times are in Unix seconds.
     """
 
     id: str
@@ -41,6 +46,7 @@ class Job:
     progress: dict[str, Any] | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     error: dict[str, str] | None = None
+    committed: bool = False
     created_at: int = field(default_factory=lambda: int(time.time()))
     started_at: int | None = None
     finished_at: int | None = None
@@ -62,6 +68,11 @@ class Teller:
     def __init__(self, job: Job, on_event: Callable[[Job, dict[str, Any]], None]) -> None:
         self._job = job
         self._on_event = on_event
+
+    def commit(self) -> None:
+        """From here on the work cannot be cancelled: half of what follows would be worse than all
+        or nothing of it."""
+        self._job.committed = True
 
     def stage(self, name: str) -> None:
         self._job.stage, self._job.progress = name, None

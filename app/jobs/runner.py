@@ -21,6 +21,7 @@ from app.jobs.records import Records
 
 log = logging.getLogger(__name__)
 
+_LAST_WAIT = 10  # seconds, for work to clean up when the process ends
 _RESUMABLE = (JobStatus.INTERRUPTED, JobStatus.CANCELLED, JobStatus.FAILED)
 
 
@@ -52,7 +53,7 @@ class Jobs:
                 await asyncio.wait({task})
             finally:
                 task.cancel()
-                await asyncio.wait({task})
+                await asyncio.wait({task}, timeout=_LAST_WAIT)
 
     def submit(self, request: dict[str, Any], key: str) -> tuple[Job, bool]:
         """The job for a request, and whether it is new. Raises JobsFull, RecordNotKept."""
@@ -91,6 +92,10 @@ class Jobs:
         job = self.get(job_id)
         if not job.status.active:
             raise JobConflict(f"The job is {job.status}; only one that is not over is cancelled.")
+        if job.committed:
+            raise JobConflict(f"The job is {job.stage}, which is not broken off.")
+        if job.id in self._cancelled:
+            return job  # it is cleaning up
         if job.id in self._tasks:
             self._cancelled.add(job.id)
             self._tasks[job.id].cancel()
@@ -145,7 +150,7 @@ class Jobs:
         for task in tasks:
             task.cancel()
         if tasks:
-            await asyncio.wait(tasks)
+            await asyncio.wait(tasks, timeout=_LAST_WAIT)
 
     def _with_status(self, status: JobStatus) -> list[Job]:
         return [job for job in self._jobs.values() if job.status is status]
@@ -155,6 +160,7 @@ class Jobs:
     ) -> asyncio.Task[Outcome]:
         """Start work as a job's; `otherwise` is what the job is where it fails."""
         job.status, job.error, job.finished_at = JobStatus.RUNNING, None, None
+        job.committed = False
         job.started_at = int(time.time())
         self._save(job)
         task = asyncio.create_task(work(job, Teller(job, self._on_event)))

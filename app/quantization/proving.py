@@ -111,7 +111,7 @@ class Prover:
         key = Memo.key(what="hearing", of=of, **by)
         if known := self._memo.get(key):
             return Hearing.model_validate(known), True
-        service = await self._loader.load(checkpoint, None, windows=_AT_ONCE)
+        service = await self._loader.load(checkpoint, None, windows=_AT_ONCE, patient=True)
         try:
             hearing = await hear(service.transcriber, clips, service.kernels, tell)
         finally:

@@ -79,6 +79,7 @@ class Quantization:
         )
         self._maker = Maker(settings)
         self._closing = False
+        self._exchanging = False  # at somebody's word
         self.jobs = Jobs(settings.cache_dir / "jobs", self._work, most_waiting=settings.max_jobs)
 
     async def submit(self, order: Order) -> tuple[Job, bool]:
@@ -103,12 +104,19 @@ class Quantization:
         becomes of it shows in the job. Raises UnknownJob, JobConflict, BadField."""
         self._check_promotable(self.jobs.get(job_id))
         clips = await in_daemon_thread(self._intake.canaries, own) if own else None
-        self._check_free()
+        self._take_turn()
 
         async def work(job: Job, tell: Teller) -> Outcome:
-            return await self._promote(job, tell, clips)
+            try:
+                return await self._promote(job, tell, clips)
+            finally:
+                self._exchanging = False
 
-        return self.jobs.start_beside(job_id, work)
+        try:
+            return self.jobs.start_beside(job_id, work)
+        except BaseException:
+            self._exchanging = False
+            raise
 
     async def roll_back(self) -> dict[str, Any]:
         """Serve what was served before the last promotion; what that is. Raises JobConflict where
@@ -118,14 +126,19 @@ class Quantization:
             raise JobConflict(
                 "Nothing was promoted that could be rolled back.", code="no_promotion"
             )
-        self._check_free()
-        checkpoint = await in_daemon_thread(self._of, self._promotions.before, _quietly)
-        await self._host.exchange(checkpoint, _unchecked)
+        self._take_turn()
+        try:
+            before = self._promotions.before
+            checkpoint = await in_daemon_thread(self._of, before, _quietly)
+            await self._host.exchange(checkpoint, _unchecked)
+        finally:
+            self._exchanging = False
         try:
             self._promotions.pop()
         except OSError as error:
             log.error("a restart will serve %s again: %s", promoted.fingerprint, error)
-        self._demote(promoted)
+        self._record(promoted, JobStatus.PROVEN)
+        self._record(before, JobStatus.PROMOTED)
         return {"fingerprint": checkpoint.fingerprint, "scheme": checkpoint.scheme}
 
     def checkpoint(self, enter: Callable[..., None]) -> Checkpoint:
@@ -133,19 +146,22 @@ class Quantization:
         `enter` hears of the stages. Blocking. Raises StartupError."""
         return self._of(self._promotions.current, enter)
 
-    async def close(self) -> None:
-        """Interrupt what runs."""
+    def stop(self) -> None:
+        """Before what runs is cancelled, because the process ends: nothing is made to serve again."""
         self._closing = True
         self._maker.stop()
+
+    async def close(self) -> None:
+        """Interrupt what runs beside the queue."""
         await self.jobs.close()
 
     # What a job does
 
     async def _work(self, job: Job, tell: Teller) -> Outcome:
         order = Order.model_validate(job.request)
-        if self._makes_room:
-            await self._host.make_room("a checkpoint is being made and proven")
         try:
+            if self._makes_room:
+                await self._host.make_room("a checkpoint is being made and proven")
             _, proof = await make_and_prove(order, self._loader, tell)
             assert proof is not None, "an order is completed with recordings to prove by"
             await in_daemon_thread(self._keep, job, order, proof)
@@ -159,7 +175,7 @@ class Quantization:
             except MarlinscribeError as error:
                 return Outcome(JobStatus.PROVEN, error=error)
         finally:
-            if self._startup.status.stage is Stage.MAINTENANCE and not self._closing:
+            if self._makes_room and not self._closing:
                 await self._host.reopen()
 
     def _keep(self, job: Job, order: Order, proof: Proof) -> None:
@@ -171,6 +187,7 @@ class Quantization:
 
     async def _promote(self, job: Job, tell: Teller, own: list[Clip] | None) -> Outcome:
         """Raises StartupError, with what served before serving again."""
+        tell.commit()
         tell.stage("promoting")
         fingerprint, proof = job.facts["checkpoint"]["fingerprint"], job.facts["proof"]
         promotion = Promotion(fingerprint, job.id, int(time.time()), proof)
@@ -188,15 +205,16 @@ class Quantization:
                 self._promotions.push(promotion)
 
         await self._host.exchange(checkpoint, check)
-        if previous:
-            self._demote(previous)
+        if previous and previous.job != job.id:
+            self._record(previous, JobStatus.PROVEN)
         return Outcome(JobStatus.PROMOTED, {"promoted_at": promotion.since})
 
-    def _demote(self, promotion: Promotion) -> None:
-        """Its job is proven again, if there still is one."""
+    def _record(self, promotion: Promotion | None, status: JobStatus) -> None:
+        """What became of a promotion, in its job, if there still is one."""
+        when = "promoted_at" if status is JobStatus.PROMOTED else "demoted_at"
         for job in self.jobs.all():
-            if job.id == promotion.job and job.status is JobStatus.PROMOTED:
-                self.jobs.amend(job, JobStatus.PROVEN, demoted_at=int(time.time()))
+            if promotion and job.id == promotion.job and not job.status.active:
+                self.jobs.amend(job, status, **{when: int(time.time())})
 
     def _of(self, promotion: Promotion | None, enter: Callable[..., None]) -> Checkpoint:
         """What a promotion stands for; what the settings ask for where there is none, or where
@@ -227,13 +245,15 @@ class Quantization:
         if order.recipe.emulate:
             raise JobConflict("It is emulated: nothing serves it.", code="emulated")
 
-    def _check_free(self) -> None:
-        if self._host.busy:
+    def _take_turn(self) -> None:
+        """One exchange at a time, and only of what serves. Raises JobConflict."""
+        if self._exchanging or self._host.busy:
             raise JobConflict("Another checkpoint is being exchanged.", code="exchange_under_way")
         if self._startup.status.stage is not Stage.READY:
             raise JobConflict(
                 f"The service is not ready ({self._startup.status.stage}).", code="not_ready"
             )
+        self._exchanging = True
 
 
 def _quietly(*_: Any, **__: Any) -> None:

@@ -81,11 +81,14 @@ class Host:
             self._context.startup.enter(Stage.MAINTENANCE, why)
 
     async def reopen(self) -> None:
-        """Serve again what served before `make_room`. Raises EngineFailed."""
+        """Serve again, if nothing does: what served before `make_room`, however far that came.
+        Raises EngineFailed."""
         async with self._lock:
             assert self._service is not None
-            self._tell("loading again")
-            self._publish(await self._reload(self._service))
+            if self._context.startup.status.stage is not Stage.READY:
+                self._tell("serving again")
+                alive = self._alive()
+                self._publish(self._service if alive else await self._reload(self._service))
 
     async def watch(self) -> None:
         """Raise EngineFailed when the engine dies while it should serve, and when neither a new

@@ -64,11 +64,13 @@ class Loader:
         metrics: Metrics | None,
         *,
         windows: int | None = None,
+        patient: bool = False,
         on_loaded: Callable[[], None] = lambda: None,
     ) -> Service:
         """Start an engine and warm it up. Without `metrics` it is not observed: vLLM keeps one
         engine's metrics in a process, which are the serving one's. `on_loaded` is called before
-        the warm-up. Raises EngineFailed, EngineDied; nothing of it is left then."""
+        the warm-up. Where it is cancelled, the `patient` leave no engine behind that is still
+        starting. Raises EngineFailed, EngineDied; nothing of it is left then."""
         tokens = SpecialTokens.load(checkpoint.folder)
         plan = plan_engine(
             Geometry.of(checkpoint.folder),
@@ -76,7 +78,7 @@ class Loader:
             windows=windows or self.settings.max_windows,
             kv_bytes=self.settings.kv_cache_bytes,
         )
-        engine = await _started(self._start, checkpoint, tokens, plan, metrics)
+        engine = await _started(self._start, checkpoint, tokens, plan, metrics, patient=patient)
         try:
             on_loaded()
             await _warm(engine, (tokens.start,))
@@ -113,14 +115,18 @@ class Loader:
         )
 
 
-async def _started(start: Callable[..., "VllmEngine"], *arguments: Any) -> "VllmEngine":
-    """The engine. Starting cannot be broken off: one that nobody waits for any more is ended as
-    soon as it is there."""
+async def _started(
+    start: Callable[..., "VllmEngine"], *arguments: Any, patient: bool
+) -> "VllmEngine":
+    """The engine. Starting cannot be broken off: one that nobody wants any more is ended as soon as
+    it is there, and the `patient` wait for that."""
     starting = asyncio.ensure_future(in_daemon_thread(start, *arguments))
     try:
         return await asyncio.shield(starting)
     except asyncio.CancelledError:
         starting.add_done_callback(_end)
+        if patient:
+            await asyncio.wait({starting})
         raise
 
 
