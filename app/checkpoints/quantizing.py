@@ -63,9 +63,11 @@ OnProgress = Callable[[Progress], None]
 
 
 class Quantizer:
-    """The quantizer's interpreter and overlay; runs one job at a time, in a child process."""
+    """The quantizer's interpreter and overlay; runs one job at a time, in a child process that
+    gives way to others by its `niceness`."""
 
-    def __init__(self, python: str, overlay: Path | None) -> None:
+    def __init__(self, python: str, overlay: Path | None, niceness: int = 0) -> None:
+        self._niceness = niceness
         self._python = python
         self._overlay = overlay
         self._child: subprocess.Popen[str] | None = None
@@ -130,6 +132,7 @@ class Quantizer:
                     str(child_events),
                     str(os.getpid()),
                     work,
+                    str(self._niceness),
                 ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -55,10 +55,11 @@ class Checkpoint:
 class Maker:
     """The store and the quantizer that fills it. Blocking; one at a time."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, niceness: int = 0) -> None:
         self._cache = settings.cache_dir
         self.store = Store(settings.cache_dir)
-        self.quantizer = Quantizer(settings.quantizer_python, settings.quantizer_overlay)
+        python, overlay = settings.quantizer_python, settings.quantizer_overlay
+        self.quantizer = Quantizer(python, overlay, niceness)
 
     def stop(self) -> None:
         """End the quantizer, if one runs, from another thread."""

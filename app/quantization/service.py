@@ -25,14 +25,17 @@ from app.startup import Stage, Startup
 
 log = logging.getLogger(__name__)
 
+_NICENESS = 10  # of a quantizer beside an engine that serves
+
 
 async def make_and_prove(
-    order: Order, loader: Loader, tell: Teller
+    order: Order, loader: Loader, tell: Teller, niceness: int = 0
 ) -> tuple[Checkpoint, Proof | None]:
     """What an order asks for, promotion aside; there is a proof where it has recordings for one.
-    The order is complete, as Intake leaves it. Raises StartupError, EngineDied."""
+    The order is complete, as Intake leaves it; `niceness` is the quantizer's. Raises StartupError,
+    EngineDied."""
     assert order.model is not None
-    maker = Maker(loader.settings)
+    maker = Maker(loader.settings, niceness)
     tell.stage("resolving")
     source = await in_daemon_thread(resolve, order.model)
     check_recipe(order.recipe, source, loader.device)
@@ -147,7 +150,7 @@ class Quantization:
         return self._of(self._promotions.current, enter)
 
     def stop(self) -> None:
-        """Before what runs is cancelled, because the process ends: nothing is made to serve again."""
+        """The process ends, and what runs is cancelled next: nothing is to serve again."""
         self._closing = True
         self._maker.stop()
 
@@ -162,7 +165,8 @@ class Quantization:
         try:
             if self._makes_room:
                 await self._host.make_room("a checkpoint is being made and proven")
-            _, proof = await make_and_prove(order, self._loader, tell)
+            niceness = 0 if self._makes_room else _NICENESS
+            _, proof = await make_and_prove(order, self._loader, tell, niceness)
             assert proof is not None, "an order is completed with recordings to prove by"
             await in_daemon_thread(self._keep, job, order, proof)
             tell.facts(proof=proof.summary())

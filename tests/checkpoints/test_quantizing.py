@@ -128,7 +128,7 @@ def test_the_child_dies_with_its_server_even_before_it_has_loaded_anything(tmp_p
     start = (
         "import subprocess, sys, os, time\n"
         "child = subprocess.Popen([sys.executable, '-m', 'app.checkpoints.child', '1',"
-        " str(os.getpid()), 'quantizer'], stdin=subprocess.PIPE)\n"
+        " str(os.getpid()), 'quantizer', '0'], stdin=subprocess.PIPE)\n"
         "print(child.pid, flush=True)\n"
         "time.sleep(60)"
     )
