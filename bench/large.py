@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.asr.plan import weight_bytes
-from app.checkpoints.quantizing import Quantizer
+from app.checkpoints.quantizing import Progress, Quantizer
 from app.checkpoints.source import resolve
 from app.quantization.making import recipe_for
 from app.settings import Settings
@@ -135,7 +135,8 @@ def _sizes(source: Path, after: int) -> str:
 
 @dataclass(frozen=True)
 class Gptq:
-    """One GPTQ run. Seconds: all of it, preparing the clips, and each layer in order."""
+    """One GPTQ run. Seconds: all of it; preparing the clips, with the first layer; and each further
+    layer in order."""
 
     seconds: float
     preparing: float
@@ -147,10 +148,15 @@ class Gptq:
     def encoders(self) -> list[float]:
         """An encoder layer's seconds, for each but the first: a layer's time holds the propagation
         through the one before it, and the first has none of its kind. So with decoders."""
-        return self.layers[1 : len(self.layers) // 2]
+        return self.layers[: self.depth - 1]
 
     def decoders(self) -> list[float]:
-        return self.layers[len(self.layers) // 2 + 1 :]
+        return self.layers[self.depth :]
+
+    @property
+    def depth(self) -> int:
+        """Of each stack."""
+        return (len(self.layers) + 1) // 2
 
 
 def run_gptq(source: Path, out: Path, clips: int) -> Gptq:
@@ -160,10 +166,10 @@ def run_gptq(source: Path, out: Path, clips: int) -> Gptq:
     settings = Settings(calibration=calibration, calibration_samples=clips)
     marks: list[float] = []
 
-    def on_layer(done: int, total: int, _: float | None) -> None:
+    def on_layer(layer: Progress) -> None:
         marks.append(time.monotonic())
-        took = f"{marks[-1] - marks[-2]:.1f} s" if done else ""
-        console.log(f"{source.name}, {clips} clips: layer {done} of {total} {took}")
+        took = f"{marks[-1] - marks[-2]:.1f} s" if layer.done else ""
+        console.log(f"{source.name}, {clips} clips: layer {layer.done} of {layer.total} {took}")
 
     started = time.monotonic()
     quantizer = Quantizer(settings.quantizer_python, settings.quantizer_overlay)
@@ -171,7 +177,7 @@ def run_gptq(source: Path, out: Path, clips: int) -> Gptq:
     with peak_memory(os.getpid(), itself=False) as peak:
         figures = quantizer.make(source, out, recipe, on_layer)
     seconds = time.monotonic() - started
-    # The marks: begun, clips prepared, then each layer done.
+    # The marks: begun, then each layer done.
     preparing, *layers = [b - a for a, b in itertools.pairwise(marks)]
     size = weight_bytes(out)
     shutil.rmtree(out)
@@ -186,7 +192,7 @@ def gptq(source: Path, work: Path) -> Rows:
         (f"GPTQ, {CLIPS} clips: bytes before, after", _sizes(source, full.bytes)),
         ("GPTQ: the child's own peak RSS", f"{full.figures['peak_rss_bytes'] / GB:.2f} GB"),
         ("GPTQ: the child's peak, watched", str(full.peak)),
-        ("GPTQ: preparing clips, tracing", f"{full.preparing:.1f} s"),
+        ("GPTQ: preparing clips, tracing, first layer", f"{full.preparing:.1f} s"),
         ("GPTQ: encoder layer", _spread(full.encoders())),
         ("GPTQ: decoder layer", _spread(full.decoders())),
         ("GPTQ: total; without imports", f"{full.seconds:.0f} s; {full.figures['seconds']:.0f} s"),
@@ -220,10 +226,10 @@ def _extrapolated(full: Gptq, few: Gptq, more: Gptq) -> Rows:
     encoder = a_clip(min(few.encoders()), min(more.encoders()))
     decoder = a_clip(min(few.decoders()), min(more.decoders()))
     preparing, held = a_clip(few.preparing, more.preparing), a_clip(few.peak.held, more.peak.held)
-    depth, added = len(full.layers) // 2, WANTED_CLIPS - CLIPS
+    depth, added = full.depth, WANTED_CLIPS - CLIPS
     undisturbed = full.seconds - sum(full.layers)
-    undisturbed += depth * (min(full.encoders()) + min(full.decoders()))
-    total = undisturbed + added * (depth * (encoder + decoder) + preparing)
+    undisturbed += (depth - 1) * min(full.encoders()) + depth * min(full.decoders())
+    total = undisturbed + added * ((depth - 1) * encoder + depth * decoder + preparing)
     peak = full.peak.held + added * held
     how = (
         f"{SHORT_LAYERS}+{SHORT_LAYERS} layers as wide as these, at {CLIPS} and {MORE_CLIPS} "
@@ -233,7 +239,10 @@ def _extrapolated(full: Gptq, few: Gptq, more: Gptq) -> Rows:
     )
     return [
         ("a clip more: encoder, decoder layer", f"{encoder:.2f} s, {decoder:.2f} s"),
-        ("a clip more: preparing; memory", f"{preparing:.2f} s; {held / 1e6:.1f} MB"),
+        (
+            "a clip more: preparing and first layer; memory",
+            f"{preparing:.2f} s; {held / 1e6:.1f} MB",
+        ),
         (f"undisturbed total, {CLIPS} clips", f"{undisturbed:.0f} s"),
         (f"EXTRAPOLATED total, {WANTED_CLIPS} clips", f"{total:.0f} s ({total / 3600:.1f} h)"),
         (f"EXTRAPOLATED peak without file pages, {WANTED_CLIPS} clips", f"{peak / GB:.2f} GB"),
