@@ -39,7 +39,7 @@ class FakeLoader:
         self.loading = asyncio.Event()
         self.make = lambda checkpoint: FakeTranscriber()
 
-    async def load(self, checkpoint, metrics, *, windows=None, on_loaded=lambda: None):
+    async def load(self, checkpoint, metrics, *, windows=None, on_loaded=lambda: None, **_):
         self.loading.set()
         if self.gate:
             await self.gate.wait()

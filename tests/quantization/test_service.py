@@ -80,7 +80,7 @@ class House:
         (folder,) = (self.cache / "checkpoints").glob(f"{name}-*")
         return Store(self.cache).find(folder.name.rsplit("-", 1)[1])
 
-    async def _make_and_prove(self, order, loader, tell):
+    async def _make_and_prove(self, order, loader, tell, niceness=0):
         tell.stage("quantizing")
         if self.gate:
             await self.gate.wait()
@@ -399,7 +399,7 @@ async def test_rolling_back_goes_step_by_step_to_what_the_settings_ask_for(house
         first, second = await house.promoted("a"), await house.promoted("b")
         served = await house.quantization.roll_back()
         assert served["fingerprint"] == first.facts["checkpoint"]["fingerprint"]
-        assert (house.serving, second.status) == ("a", "proven")
+        assert (house.serving, first.status, second.status) == ("a", "promoted", "proven")
         served = await house.quantization.roll_back()
         assert served == {"fingerprint": None, "scheme": "unquantized"}
         assert (house.serving, first.status) == ("asked", "proven")
@@ -458,6 +458,18 @@ async def test_where_the_checkpoint_before_is_gone_the_settings_is_served(house)
         assert house.serving == "asked"
 
 
+@pytest.mark.xfail(
+    strict=True, reason="the job before is called promoted although its checkpoint is not served"
+)
+async def test_a_checkpoint_that_is_gone_is_not_called_promoted(house):
+    await house.open()
+    async with house.working():
+        first, _ = await house.promoted("a"), await house.promoted("b")
+        shutil.rmtree(house.entry("a").folder)
+        await house.quantization.roll_back()
+        assert (house.serving, first.status) == ("asked", "proven")
+
+
 async def test_a_restart_whose_promoted_checkpoint_is_gone_serves_the_settings(house):
     await house.open()
     async with house.working():
@@ -468,11 +480,6 @@ async def test_a_restart_whose_promoted_checkpoint_is_gone_serves_the_settings(h
     assert house.serving == "asked"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="looked at before an await and not again: each of two requests at once goes back to the "
-    "same checkpoint, and each takes a promotion off the stack",
-)
 async def test_of_two_rollbacks_at_once_one_is_refused_or_goes_a_step_further(house):
     await house.open()
     async with house.working():
@@ -487,11 +494,6 @@ async def test_of_two_rollbacks_at_once_one_is_refused_or_goes_a_step_further(ho
     assert house.serving == served
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="until an exchange has begun (its checkpoint is hashed first) another is let in, with "
-    "its 'previous' from before the first: both jobs stay promoted",
-)
 async def test_of_two_promotions_at_once_one_job_is_promoted_at_the_end(house):
     await house.open()
     async with house.working():
@@ -504,6 +506,58 @@ async def test_of_two_promotions_at_once_one_job_is_promoted_at_the_end(house):
         names = {first.id: "a", second.id: "b"}
         promoted = [names[job.id] for job in (first, second) if job.status == "promoted"]
         assert promoted == [house.serving]
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="what promotes itself takes no turn: it waits for the exchange under way with the "
+    "'previous' from before it, and both jobs stay promoted",
+)
+async def test_what_promotes_itself_meanwhile_leaves_one_job_promoted_at_the_end(
+    house, monkeypatch
+):
+    await house.open()
+    async with house.working():
+        first = await house.proven("a")
+        house.loader.gate = asyncio.Event()
+        house.loader.loading.clear()
+        await house.quantization.promote(first.id, None)
+        await house.loader.loading.wait()
+        entered, exchange = [], house.host.exchange
+
+        def entering(checkpoint, check):
+            entered.append(checkpoint)
+            return exchange(checkpoint, check)
+
+        monkeypatch.setattr(house.host, "exchange", entering)
+        house.make("b")
+        second = house.submit(house.order("b", promote="auto"))
+        for _ in range(100):  # it may be refused, or wait for its turn before it comes so far
+            if entered or not second.status.active:
+                break
+            await asyncio.sleep(0.005)
+        house.loader.gate.set()
+        await over(first, second)
+        await house.settled()
+        jobs = {"a": first, "b": second}
+        promoted = [name for name, job in jobs.items() if job.status == "promoted"]
+        assert promoted == [house.serving]
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="the turn is given back by the work, which never begins: no exchange is let in any more",
+)
+async def test_a_promotion_cancelled_before_its_first_step_keeps_nobody_out(house):
+    await house.open()
+    async with house.working():
+        job = await house.proven("a")
+        await house.quantization.promote(job.id, None)
+        house.jobs.cancel(job.id)
+        await over(job)
+        await house.quantization.promote(job.id, None)
+        await over(job)
+        assert house.serving == "a"
 
 
 @pytest.mark.xfail(
@@ -548,11 +602,6 @@ async def test_a_job_cancelled_while_it_is_made_leaves_what_serves(house):
         assert (job.status, house.serving) == ("cancelled", "asked")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="exchange() does not clean up after a cancellation: DELETE of a job that is being "
-    "promoted leaves nothing serving, and the stage at 'exchanging' for ever",
-)
 @pytest.mark.parametrize("when", ["draining", "loading", "hearing"])
 async def test_a_promotion_that_is_cancelled_leaves_one_of_both_serving(house, when):
     await house.open()
@@ -638,11 +687,6 @@ async def test_where_it_cannot_be_promoted_what_made_room_serves_again(maintaine
         assert (job.status, maintained.serving) == ("proven", "asked")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="room is made outside the try that gives it back: a job cancelled while requests drain "
-    "leaves the stage at 'exchanging' for ever",
-)
 async def test_a_job_cancelled_while_room_is_made_gives_it_back(maintained):
     house = maintained
     await house.open()
@@ -657,12 +701,20 @@ async def test_a_job_cancelled_while_room_is_made_gives_it_back(maintained):
         assert house.serving == "asked"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a cancellation, a first or a second one, breaks off reopen(): the engine is not loaded "
-    "again and the stage stays at 'exchanging' for ever",
+@pytest.mark.parametrize(
+    "times",
+    [
+        pytest.param(
+            "once",
+            marks=pytest.mark.xfail(
+                strict=True,
+                reason="a job that is over but for reopen() may still be cancelled, which breaks "
+                "it off: the engine is not loaded again, the stage stays at 'exchanging' for ever",
+            ),
+        ),
+        "twice",
+    ],
 )
-@pytest.mark.parametrize("times", ["once", "twice"])
 async def test_a_job_cancelled_while_room_is_given_back_gives_it_back(maintained, times):
     house = maintained
     await house.open()
@@ -688,11 +740,6 @@ async def test_a_job_cancelled_while_room_is_given_back_gives_it_back(maintained
 # The end of the process
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the lifespan cancels the job before close() says that this is the end: the engine is "
-    "loaded again, for seconds or minutes, to be stopped at once",
-)
 async def test_a_shutdown_in_maintenance_does_not_load_the_engine_again(maintained, monkeypatch):
     house, loaders = maintained, []
 
