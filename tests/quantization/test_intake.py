@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zlib
 
 import pytest
 
@@ -10,6 +11,7 @@ from app.checkpoints.recipe import Recordings
 from app.errors import BadField
 from app.quantization.intake import Intake
 from app.settings import DEMO, Settings
+from tests.sound import encode, tone
 
 VERSIONS = {"llmcompressor": "1"}
 RTN = {"recipe": {"method": "rtn"}}
@@ -60,12 +62,17 @@ def refused(ask):
     return refused
 
 
+def sound(name):
+    """A recording that is another for another name."""
+    return encode(tone(1, 200 + zlib.crc32(name.encode()) % 2000))
+
+
 def recordings(folder, *rows, name="manifest.jsonl"):
     """A manifest with (text, language) as its rows, and a recording for each."""
     folder.mkdir(exist_ok=True)
     full = []
     for number, (text, language) in enumerate(rows):
-        (folder / f"{number}.wav").write_bytes(f"{folder} {number}".encode())
+        (folder / f"{number}.wav").write_bytes(sound(f"{folder} {number}"))
         full.append({"audio": f"{number}.wav", "text": text, "language": language})
     return manifest(folder, *full, name=name)
 
@@ -183,7 +190,7 @@ def test_what_is_said_and_what_is_left_out_to_the_same_effect_have_the_same_key(
 def test_the_key_changes_with_a_recordings_bytes_and_with_its_words(ask, proof, root):
     order = RTN | {"proof": {"sources": proof}}
     keys = [ask(order)[1]]
-    (root / "proof" / "0.wav").write_bytes(b"other")
+    (root / "proof" / "0.wav").write_bytes(sound("other"))
     keys.append(ask(order)[1])
     recordings(root / "proof", ("mayday mayday", "en"), ("求救", "zh"))
     keys.append(ask(order)[1])
@@ -200,7 +207,7 @@ def test_the_key_changes_with_the_sources_bytes_and_the_calibrations(ask, proof,
     keys = [ask(order)[1]]
     (model / "model.safetensors").write_bytes(b"other")
     keys.append(ask(order)[1])
-    (root / "learned" / "0.wav").write_bytes(b"other")
+    (root / "learned" / "0.wav").write_bytes(sound("other"))
     keys.append(ask(order)[1])
     assert len(set(keys)) == 3
 
@@ -450,6 +457,17 @@ def test_one_folder_may_be_both_where_its_parts_are_apart(ask, root, proof):
     })  # fmt: skip
 
 
+@pytest.mark.xfail(
+    strict=True,
+    reason="the proof's recordings are not looked into before the checkpoint is made, hours later",
+)
+@pytest.mark.parametrize("fault", ["long", "no sound"])
+def test_a_proof_that_cannot_be_heard_is_refused_at_once(refused, root, proof, fault):
+    bad = encode(tone(31), rate=8_000) if fault == "long" else b"none"
+    (root / "proof" / "1.wav").write_bytes(bad)
+    refused("proof", RTN | {"proof": {"sources": proof}}, r"1\.wav")
+
+
 def test_there_is_no_limit_for_a_language_that_is_not_there(ask, refused, proof):
     order = RTN | {"proof": {"sources": proof}}
     refused("thresholds", order | {"thresholds": {"languages": {"de": {}}}}, "limit for de")
@@ -502,5 +520,7 @@ def test_more_canaries_than_there_are_are_refused(settings, proof):
 @pytest.mark.parametrize("fault", ["sound", "language"])
 def test_canaries_that_cannot_be_heard_are_refused_at_once(settings, root, fault):
     wanted = recordings(root / "x", ("nuqneH", "klingon" if fault == "language" else "en"))
+    if fault == "sound":
+        (root / "x" / "0.wav").write_bytes(b"none")
     with pytest.raises(BadField):
         Intake(Settings(**settings), "cpu").canaries(Recordings(sources=wanted))
