@@ -1,6 +1,7 @@
 """The story of a job: made and proven by script, promoted and rolled back for real."""
 
 import asyncio
+import json
 import shutil
 from contextlib import asynccontextmanager, suppress
 
@@ -760,6 +761,23 @@ async def test_a_shutdown_in_maintenance_does_not_load_the_engine_again(maintain
         assert context.status().stage is Stage.MAINTENANCE
     assert job.status == "interrupted"
     assert len(loaders[0].loaded) == 1
+
+
+@pytest.mark.xfail(
+    strict=True, reason="nothing tells a job that its promotion was recorded before the kill"
+)
+async def test_a_kill_right_after_a_promotion_was_recorded_leaves_it_promoted(house):
+    await house.open()
+    async with house.working():
+        job = await house.promoted("a")
+    path = house.cache / "jobs" / f"{job.id}.json"
+    killed = json.loads(path.read_text()) | {"status": "running"}
+    if "otherwise" in killed:
+        killed["otherwise"] = "proven"
+    path.write_text(json.dumps(killed))
+    house.start()
+    await house.open()
+    assert (house.serving, house.jobs.get(job.id).status) == ("a", "promoted")
 
 
 async def test_what_was_interrupted_goes_on_when_it_is_resumed(house):
