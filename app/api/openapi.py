@@ -34,6 +34,9 @@ class ErrorBody(TypedDict):
 
 
 _REF = "#/components/schemas/{model}"
+_KEYS: list[dict[str, list[str]]] = [
+    {"key": []}
+]  # the clients'; an admin's are asked for whatever the settings say
 _BODY_PARTS: dict[str, Any] = {}
 
 _EVENTS = TypeAdapter(
@@ -132,7 +135,7 @@ def _without_null(field: dict[str, Any]) -> dict[str, Any]:
 
 def install(app: FastAPI, *, keys: bool) -> None:
     """Have the app describe itself: without FastAPI's 422, which the envelope's 400 replaces, and
-    with `keys` only where they are asked for."""
+    with clients' `keys` only where they are asked for."""
 
     def describe() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -144,11 +147,11 @@ def install(app: FastAPI, *, keys: bool) -> None:
             for path in schema["paths"].values():
                 for operation in path.values():
                     operation["responses"].pop("422", None)
-                    if not keys:
-                        operation.pop("security", None)
+                    if not keys and operation.get("security") == _KEYS:
+                        operation.pop("security")
                         operation["responses"].pop("401", None)
             if not keys:
-                schema["components"].pop("securitySchemes", None)
+                schema["components"]["securitySchemes"].pop("key")
             for name in ("HTTPValidationError", "ValidationError"):
                 schema.get("components", {}).get("schemas", {}).pop(name, None)
             app.openapi_schema = schema

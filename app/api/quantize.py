@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.requests import ClientDisconnect
 from typing_extensions import TypedDict
 
 from app.api.context import Ctx, Quantizing
@@ -203,11 +204,12 @@ def _told(job: Job) -> JobBody:
         status=job.status,
         stage=job.stage,
         progress=job.progress,  # type: ignore[typeddict-item]  # the record's plain dict
-        source=asked["model"],
-        recipe=asked["recipe"],
-        proof_set=asked["proof"],
-        thresholds=asked["thresholds"],
-        promote=asked["promote"],
+        # A record of another version may lack some.
+        source=asked.get("model", ""),
+        recipe=asked.get("recipe", {}),
+        proof_set=asked.get("proof", {}),
+        thresholds=asked.get("thresholds", {}),
+        promote=asked.get("promote", "never"),
         checkpoint=facts.get("checkpoint"),
         proof=facts.get("proof"),
         error=job.error,
@@ -229,15 +231,18 @@ async def _events(happening: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[E
 async def _body(request: Request, kind: type[T], empty: T | None = None) -> T:
     """The request's JSON, read after the key was checked. Raises BadBody, BadField."""
     read = bytearray()
-    async for chunk in request.stream():
-        read += chunk
-        if len(read) > _LONGEST_BODY:
-            raise BadBody(f"The body is longer than {_LONGEST_BODY} bytes.")
+    try:
+        async for chunk in request.stream():
+            read += chunk
+            if len(read) > _LONGEST_BODY:
+                raise BadBody(f"The body is longer than {_LONGEST_BODY} bytes.")
+    except ClientDisconnect as error:  # nobody is there to read it
+        raise BadBody("The body ended too soon.") from error
     if not read and empty is not None:
         return empty
     try:
         content = json.loads(read)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadBody(f"The body is not JSON: {error}.") from error
     try:
         return kind.model_validate(content)

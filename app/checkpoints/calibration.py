@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -59,12 +60,16 @@ class Clip:
 
 
 def digest(wanted: Recordings) -> str:
-    """What `read` gives, as a hash; a hub source is known by its name. Raises NoCalibration."""
-    hub = [one for one in wanted.sources if not _path(one).exists()]
-    if hub:
-        return wanted.model_dump_json()
+    """What `read` gives, as a hash; a hub's set counts by its name, and what lies here beside one
+    in full. Raises NoCalibration."""
     mark = hashlib.sha256()
-    for clip in read(wanted):
+    local = [one for one in wanted.sources if _path(one).exists()]
+    if len(local) < len(wanted.sources):
+        mark.update(wanted.model_dump_json().encode())
+        clips = _in_turn([_clips(one, None) for one in local])
+    else:
+        clips = iter(read(wanted))
+    for clip in clips:
         mark.update(repr((clip.text, clip.language, clip.timed)).encode())
         mark.update(clip.content())
     return mark.hexdigest()
@@ -76,7 +81,8 @@ def _path(one: RecordingSet) -> Path:
 
 def read(wanted: Recordings) -> list[Clip]:
     """As many clips as are wanted, or all there are where that is less. Raises NoCalibration."""
-    clips = _in_turn([_clips(one) for one in wanted.sources])
+    bound = _MOST_LOOKED_AT * wanted.samples if wanted.mix and wanted.samples else None
+    clips = _in_turn([_clips(one, bound) for one in wanted.sources])
     mixed = bool(wanted.mix)
     chosen = _mixed(clips, _quotas(wanted)) if mixed else list(islice(clips, wanted.samples))
     if not chosen:
@@ -100,7 +106,9 @@ def _quotas(wanted: Recordings) -> dict[str, int]:
     """Clips of each language. What rounding leaves over goes to the largest remainders."""
     assert wanted.samples is not None, "a mix is of a number"
     whole = sum(wanted.mix.values())
-    exact = {_language(name): wanted.samples * part / whole for name, part in wanted.mix.items()}
+    exact: defaultdict[str, float] = defaultdict(float)
+    for name, part in wanted.mix.items():
+        exact[_language(name)] += wanted.samples * part / whole
     quotas = {name: int(share) for name, share in exact.items()}
     by_remainder = sorted(exact, key=lambda name: quotas[name] - exact[name])
     for name in by_remainder[: wanted.samples - sum(quotas.values())]:
@@ -112,7 +120,7 @@ def _mixed(clips: Iterator[Clip], quotas: dict[str, int]) -> list[Clip]:
     """The first clips of each language, up to its quota. Raises NoCalibration where one is not
     met: a mix that quietly became another would be a lie in the record."""
     left, chosen = dict(quotas), []
-    for clip in islice(clips, _MOST_LOOKED_AT * sum(quotas.values())):
+    for clip in clips:
         if left.get(clip.language, 0):
             left[clip.language] -= 1
             chosen.append(clip)
@@ -122,12 +130,13 @@ def _mixed(clips: Iterator[Clip], quotas: dict[str, int]) -> list[Clip]:
     raise NoCalibration(f"The mix lacks recordings: {missing}.", "Ask for fewer, or add some.")
 
 
-def _clips(one: RecordingSet) -> Iterator[Clip]:
+def _clips(one: RecordingSet, bound: int | None) -> Iterator[Clip]:
+    """`bound` is of a stream, which has no end."""
     path = _path(one)
     if path.exists():
         return recordings(path, one.language)
     if ":" in one.source:
-        return _hub(one)
+        return islice(_hub(one), bound)
     raise NoCalibration(f"There is no calibration source {one.source}.", _ADVICE)
 
 
@@ -151,10 +160,13 @@ def _manifest(path: Path, language: str) -> Iterator[Clip]:
         name, text = fields.get("audio") or fields.get("file_name"), fields.get("text")
         if not isinstance(name, str) or not isinstance(text, str) or not name or not text:
             raise NoCalibration(f"{path}, row {number}: no audio or no text.", _ADVICE)
+        named = fields.get("language") or language
+        if not isinstance(named, str):
+            raise NoCalibration(f"{path}, row {number}: the language is no text.", _ADVICE)
         audio = path.parent / name
         if not audio.is_file():
             raise NoCalibration(f"{path}, row {number}: there is no {audio}.", _ADVICE)
-        yield Clip(audio, text, _language(fields.get("language") or language), _timed(fields))
+        yield Clip(audio, text, _language(named), _timed(fields))
 
 
 def _timed(fields: dict[str, Any]) -> tuple[tuple[float, float, str], ...]:
@@ -178,7 +190,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
                 yield from csv.DictReader(file)
             else:
                 yield from (json.loads(line) for line in file if line.strip())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error, RecursionError) as error:
         raise NoCalibration(f"{path} cannot be read: {error}.", _ADVICE) from error
 
 
@@ -186,14 +198,23 @@ def _folder(path: Path, language: str) -> Iterator[Clip]:
     """Recordings with their words in a .txt of the same name."""
     for audio in sorted(p for p in path.rglob("*") if p.suffix.lower() in _AUDIO):
         words = audio.with_suffix(".txt")
-        if words.exists():
-            yield Clip(audio, words.read_text("utf-8").strip(), _language(language))
+        try:
+            text = words.read_text("utf-8").strip() if words.exists() else ""
+        except (OSError, ValueError) as error:
+            raise NoCalibration(f"{words} cannot be read: {error}.", _ADVICE) from error
+        if text:
+            yield Clip(audio, text, _language(language))
 
 
 def _hub(one: RecordingSet) -> Iterator[Clip]:
     """A streamed Hugging Face dataset, "id:config:split"; only what is taken is downloaded."""
-    from datasets import Audio, load_dataset  # of the quantizer's overlay
-
+    try:
+        from datasets import Audio, load_dataset
+    except ImportError as error:
+        raise NoCalibration(
+            f"{one.source} is a hub's set, which only the quantizer reads.",
+            "Name a folder or a manifest here.",
+        ) from error
     name, config, split = [*one.source.split(":"), "", ""][:3]
     try:
         rows = load_dataset(name, config or None, split=split or "train", streaming=True)

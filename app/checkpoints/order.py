@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from app.asr.languages import code_of
 from app.checkpoints.recipe import Recipe, Recordings
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Promote = Literal["auto", "manual", "never"]
 
 
@@ -28,7 +30,7 @@ class Limits(_Plain):
     min_recovery: Share | None = 0.9
     min_recovery_low: Share | None = None
     max_increase: Share | None = None
-    max_error_rate: Annotated[float, Field(ge=0)] | None = None
+    max_error_rate: Bound | None = None
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -41,6 +43,11 @@ class Limits(_Plain):
         return self
 
 
+def _by_code(limits: Mapping[str, Limits]) -> Mapping[str, Limits]:
+    """By ISO code, where languages are named as people name them: zh-TW, Chinese."""
+    return {code_of(name) or name: one for name, one in limits.items()}
+
+
 class Thresholds(Limits):
     """When a candidate is proven: every limit holds, for every language of the proof set.
 
@@ -49,8 +56,8 @@ class Thresholds(Limits):
     min_token_agreement: share of tokens that source and candidate both think likeliest.
     """
 
-    languages: Mapping[str, Limits] = {}
-    max_nll_increase: Annotated[float, Field(ge=0)] | None = None
+    languages: Annotated[Mapping[str, Limits], AfterValidator(_by_code)] = {}
+    max_nll_increase: Bound | None = None
     min_token_agreement: Share | None = None
 
     def of(self, language: str) -> Limits:

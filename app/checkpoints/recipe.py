@@ -20,6 +20,9 @@ Component = Literal[
 ]
 
 
+_MOST_SAMPLES = 1_000_000
+
+
 class _Plain(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,6 +39,9 @@ class RecordingSet(_Plain):
     language: str = "en"
 
 
+_Given = str | RecordingSet | list[str | RecordingSet]
+
+
 def _as_sets(given: Any) -> Any:
     """One set or several, each perhaps as a string."""
     several = given if isinstance(given, list | tuple) else [given]
@@ -49,9 +55,13 @@ class Recordings(_Plain):
     mix: languages to their share, such as {"en": 1, "zh": 3}; others are left out.
     """
 
-    sources: Annotated[tuple[RecordingSet, ...], BeforeValidator(_as_sets), Field(min_length=1)]
-    samples: int | None = Field(256, ge=1)
-    mix: Mapping[str, Annotated[float, Field(gt=0)]] = {}
+    sources: Annotated[
+        tuple[RecordingSet, ...],
+        BeforeValidator(_as_sets, json_schema_input_type=_Given),
+        Field(min_length=1),
+    ]
+    samples: int | None = Field(256, ge=1, le=_MOST_SAMPLES)
+    mix: Mapping[str, Annotated[float, Field(gt=0, le=_MOST_SAMPLES)]] = {}
 
     @model_validator(mode="after")
     def _mix_of_a_number(self) -> Self:

@@ -31,9 +31,10 @@ def refusal(recipe: Recipe, config: dict[str, Any], device: Device) -> str | Non
 
 
 def _unfit_groups(recipe: Recipe, config: dict[str, Any]) -> str | None:
-    if recipe.group_size == "channel":
+    grouped = set(recipe.schemes.values()) - {"none", "W8A8"}
+    if recipe.group_size == "channel" or not grouped:
         return None
-    for width in _widths(config):
+    for width in widths(config):
         if width % recipe.group_size:
             return f"groups of {recipe.group_size} do not divide a width of {width}"
     return None
@@ -57,12 +58,12 @@ def _unserved(recipe: Recipe, config: dict[str, Any], device: Device) -> str | N
             "emulate can prove it"
         )
     if device == "cpu" and "W4A16" in wanted:
-        for width in _widths(config):
+        for width in widths(config):
             if width % _CPU_TILE:
                 return f"the CPU's kernel takes widths in multiples of {_CPU_TILE}, not {width}"
     return None
 
 
-def _widths(config: dict[str, Any]) -> list[int]:
+def widths(config: dict[str, Any]) -> list[int]:
     """Of every Linear's input and output."""
     return [config["d_model"], config["encoder_ffn_dim"], config["decoder_ffn_dim"]]

@@ -90,6 +90,10 @@ class Store:
             }
             return self._make(folder, facts, make)
 
+    def has(self, mark: str) -> bool:
+        """Whether there is an entry with this fingerprint, whole or not."""
+        return any(self._root.glob(f"*-{mark}"))
+
     def find(self, mark: str) -> Entry | None:
         """The entry with this fingerprint, if it is there and whole. Blocking: it is hashed."""
         folder = next(self._root.glob(f"*-{mark}"), None)

@@ -35,6 +35,7 @@ class Job:
     facts: what the work has found out so far.
     progress: {"done", "total", "eta_seconds"} of the stage.
     committed: too far gone to be cancelled.
+    otherwise: what it is where the work that runs comes to nothing; None is what the end says.
     Times are in Unix seconds.
     """
 
@@ -47,6 +48,7 @@ class Job:
     facts: dict[str, Any] = field(default_factory=dict)
     error: dict[str, str] | None = None
     committed: bool = False
+    otherwise: JobStatus | None = None
     created_at: int = field(default_factory=lambda: int(time.time()))
     started_at: int | None = None
     finished_at: int | None = None

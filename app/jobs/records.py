@@ -1,14 +1,18 @@
 """Jobs on the disk."""
 
-import json
 import logging
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from app.files import write_json
 from app.jobs.job import Job, JobStatus
 
 log = logging.getLogger(__name__)
+
+_RECORD = TypeAdapter(Job)
 
 
 class Records:
@@ -22,16 +26,16 @@ class Records:
 
     def load(self) -> dict[str, Job]:
         """The oldest first. A record that cannot be read is left where it is, and told of."""
-        jobs = []
-        for path in self._folder.glob("*.json"):
+        jobs = {}
+        for path in sorted(self._folder.glob("*.json")):  # ids are in order of time
             try:
-                record = json.loads(path.read_text("utf-8"))
-                job = Job(**record | {"status": JobStatus(record["status"])})
-            except (OSError, ValueError, TypeError, LookupError) as error:
+                job = _RECORD.validate_json(path.read_bytes())
+            except (OSError, ValueError) as error:
                 log.warning("the record %s cannot be read: %s", path, error)
                 continue
             if job.status is JobStatus.RUNNING:
-                job.status = JobStatus.INTERRUPTED
-                self.save(job)
-            jobs.append(job)
-        return {job.id: job for job in sorted(jobs, key=lambda job: (job.created_at, job.id))}
+                job.status = job.otherwise or JobStatus.INTERRUPTED
+                with suppress(OSError):  # it will be found so again
+                    self.save(job)
+            jobs[job.id] = job
+        return jobs

@@ -57,11 +57,9 @@ class Jobs:
 
     def submit(self, request: dict[str, Any], key: str) -> tuple[Job, bool]:
         """The job for a request, and whether it is new. Raises JobsFull, RecordNotKept."""
-        for job in self._jobs.values():
-            if job.key == key and job.status.stands:
-                return job, False
-        if len(self._with_status(JobStatus.QUEUED)) >= self._most_waiting:
-            raise JobsFull(f"{self._most_waiting} jobs are waiting, as many as may.")
+        if standing := self._standing(key):
+            return standing, False
+        self._check_room()
         # In order of time, so that a listing of the folder is.
         job = Job(f"qjob_{time.time_ns():016x}{secrets.token_hex(3)}", request, key)
         try:
@@ -104,13 +102,16 @@ class Jobs:
         return job
 
     def resume(self, job_id: str) -> Job:
-        """Queue it again; what it has made already is found and not made twice. Raises as
-        `cancel`."""
+        """Queue it again; what it has made already is found and not made twice. Raises UnknownJob,
+        JobsFull, and JobConflict where there is nothing to resume."""
         job = self.get(job_id)
         if job.status not in _RESUMABLE:
             raise JobConflict(f"The job is {job.status}; there is nothing to resume.")
+        if standing := self._standing(job.key):
+            raise JobConflict(f"{standing.id} has taken its place.")
+        self._check_room()
         job.error = job.finished_at = job.progress = None
-        job.status, job.stage = JobStatus.QUEUED, ""
+        job.status, job.stage, job.committed = JobStatus.QUEUED, "", False
         self._logs.pop(job.id, None)
         self._save(job)
         self._wake.set()
@@ -136,13 +137,13 @@ class Jobs:
         event is its status. Raises UnknownJob."""
         job = self.get(job_id)
         told, log_ = 0, self._log(job)
-        while told < len(log_.events) or job.status.active:
+        while told < len(log_.events) or (job.status.active and not log_.end):
             if told == len(log_.events):
                 await log_.more()
             else:
                 yield log_.events[told]
                 told += 1
-        yield {"type": "status", "status": job.status, "error": job.error, "at": job.finished_at}
+        yield log_.end or _end(job)
 
     async def close(self) -> None:
         """Interrupt what runs beside the queue."""
@@ -152,6 +153,14 @@ class Jobs:
         if tasks:
             await asyncio.wait(tasks, timeout=_LAST_WAIT)
 
+    def _standing(self, key: str) -> Job | None:
+        jobs = self._jobs.values()
+        return next((job for job in jobs if job.key == key and job.status.stands), None)
+
+    def _check_room(self) -> None:
+        if len(self._with_status(JobStatus.QUEUED)) >= self._most_waiting:
+            raise JobsFull(f"{self._most_waiting} jobs are waiting, as many as may.")
+
     def _with_status(self, status: JobStatus) -> list[Job]:
         return [job for job in self._jobs.values() if job.status is status]
 
@@ -160,25 +169,26 @@ class Jobs:
     ) -> asyncio.Task[Outcome]:
         """Start work as a job's; `otherwise` is what the job is where it fails."""
         job.status, job.error, job.finished_at = JobStatus.RUNNING, None, None
-        job.committed = False
+        job.committed, job.otherwise = False, otherwise
         job.started_at = int(time.time())
         self._save(job)
         task = asyncio.create_task(work(job, Teller(job, self._on_event)))
         self._tasks[job.id] = task
+        self._log(job).end = None
         # Not around an await: a task cancelled before its first step never gets to one.
-        task.add_done_callback(lambda task: self._ended(job, task, otherwise))
+        task.add_done_callback(lambda task: self._ended(job, task))
         return task
 
-    def _ended(self, job: Job, task: asyncio.Task[Outcome], otherwise: JobStatus | None) -> None:
+    def _ended(self, job: Job, task: asyncio.Task[Outcome]) -> None:
         del self._tasks[job.id]
         asked_for = job.id in self._cancelled
         self._cancelled.discard(job.id)
         if task.cancelled():
             status = JobStatus.CANCELLED if asked_for else JobStatus.INTERRUPTED
-            self._finish(job, otherwise or status)
+            self._finish(job, job.otherwise or status)
         elif error := task.exception():
             job.error = _told(error)
-            self._finish(job, otherwise or JobStatus.FAILED)
+            self._finish(job, job.otherwise or JobStatus.FAILED)
         else:
             outcome = task.result()
             job.facts |= outcome.facts
@@ -188,7 +198,7 @@ class Jobs:
     def _finish(self, job: Job, status: JobStatus) -> None:
         job.status, job.finished_at = status, int(time.time())
         self._save(job)
-        self._log(job).wake()
+        self._log(job).close(_end(job))
         log.info("job %s: %s", job.id, status)
 
     def _save(self, job: Job) -> None:
@@ -207,6 +217,10 @@ class Jobs:
         return self._logs.setdefault(job.id, _Log())
 
 
+def _end(job: Job) -> dict[str, Any]:
+    return {"type": "status", "status": job.status, "error": job.error, "at": job.finished_at}
+
+
 def _told(error: BaseException) -> dict[str, str]:
     """An error as the record has it."""
     if not isinstance(error, MarlinscribeError):
@@ -221,13 +235,18 @@ class _Log:
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
+        self.end: dict[str, Any] | None = None
         self._news = asyncio.Event()
 
     def add(self, event: dict[str, Any]) -> None:
         self.events.append(event)
-        self.wake()
+        self._wake()
 
-    def wake(self) -> None:
+    def close(self, end: dict[str, Any]) -> None:
+        self.end = end
+        self._wake()
+
+    def _wake(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
 

@@ -31,7 +31,8 @@ class Promotion:
 class Promotions:
     def __init__(self, settings: Settings) -> None:
         self._path = settings.cache_dir / "serving.json"
-        asked = {"model", "quantization", "group_size", "calibration", "calibration_samples"}
+        asked = {"model", "quantization", "group_size", "calibration", "calibration_samples",
+                 "calibration_language"}  # fmt: skip
         self._asked = settings.model_dump(mode="json", include=asked)
         self._stack = self._load()
 

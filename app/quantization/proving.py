@@ -3,10 +3,12 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from importlib.metadata import distributions
 from typing import Any
+
+from pydantic import ValidationError
 
 from app.asr.plan import weight_bytes
 from app.asr.transcript import Finished, Options, Transcriber
@@ -84,8 +86,9 @@ class Prover:
         tell: Teller,
     ) -> dict[str, Any]:
         key = Memo.key(what="comparison", **marks)
-        if known := self._memo.get(key):
-            return dict(known)
+        known = self._memo.get(key)
+        if isinstance(known, dict) and "overall" in known:
+            return known
         tell.stage("comparing")
         figures = await stoppably(
             self._maker.stop,
@@ -109,8 +112,8 @@ class Prover:
         """What a checkpoint, known by `of`, is heard to say; and whether it was remembered."""
         by = {name: marks[name] for name in ("recordings", "versions")}
         key = Memo.key(what="hearing", of=of, **by)
-        if known := self._memo.get(key):
-            return Hearing.model_validate(known), True
+        with suppress(ValidationError):  # of another version, or none there
+            return Hearing.model_validate(self._memo.get(key)), True
         service = await self._loader.load(checkpoint, None, windows=_AT_ONCE, patient=True)
         try:
             hearing = await hear(service.transcriber, clips, service.kernels, tell)

@@ -10,18 +10,19 @@ from app.checkpoints.order import Order
 from app.checkpoints.proof import Proof
 from app.checkpoints.recipe import Recordings
 from app.checkpoints.source import resolve
-from app.errors import CacheUnusable, JobConflict, MarlinscribeError
+from app.errors import JobConflict, MarlinscribeError
 from app.files import write_json
 from app.jobs import Job, Jobs, JobStatus, Outcome, Teller
 from app.process import in_daemon_thread, stoppably
 from app.quantization import canaries
 from app.quantization.intake import Intake
-from app.quantization.making import Checkpoint, Maker, cache_faults, check_recipe, checkpoint_of
-from app.quantization.promotions import Promotion, Promotions
+from app.quantization.making import Checkpoint, Maker, cache_faults, check_recipe
+from app.quantization.promoting import CheckpointGone, Promoter
+from app.quantization.promotions import Promotion
 from app.quantization.proving import Prover, from_thread
 from app.serving.hosting import Host
-from app.serving.loading import Loader, Service
-from app.startup import Stage, Startup
+from app.serving.loading import Loader
+from app.startup import Startup
 
 log = logging.getLogger(__name__)
 
@@ -72,18 +73,17 @@ class Quantization:
         settings = loader.settings
         self._loader = loader
         self._host = host
-        self._startup = startup
         self._intake = Intake(settings, loader.device)
-        self._promotions = Promotions(settings)
         self._reports = settings.cache_dir / "reports"
         self._canaries = settings.cache_dir / "canaries"
         self._makes_room = settings.while_quantizing == "maintenance" or (
             settings.while_quantizing == "auto" and loader.device == "cuda"
         )
         self._maker = Maker(settings)
+        self._promoter = Promoter(loader, host, startup, self._maker)
         self._closing = False
-        self._exchanging = False  # at somebody's word
         self.jobs = Jobs(settings.cache_dir / "jobs", self._work, most_waiting=settings.max_jobs)
+        self._settle()
 
     async def submit(self, order: Order) -> tuple[Job, bool]:
         """The job for an order, and whether it is new. Raises BadField, JobsFull."""
@@ -92,6 +92,7 @@ class Quantization:
             return self._intake.completed(order, self._maker.quantizer.versions())
 
         whole, key = await in_daemon_thread(completed)
+        self._look_for_checkpoints(key)
         return self.jobs.submit(whole.as_json(), key)
 
     async def report(self, job: Job) -> Proof:
@@ -105,49 +106,27 @@ class Quantization:
     async def promote(self, job_id: str, own: Recordings | None) -> Job:
         """Begin to serve a proven checkpoint; `own` are canaries in place of the proof's. What
         becomes of it shows in the job. Raises UnknownJob, JobConflict, BadField."""
-        self._check_promotable(self.jobs.get(job_id))
+        _check_promotable(self.jobs.get(job_id))
         clips = await in_daemon_thread(self._intake.canaries, own) if own else None
-        self._take_turn()
+        self._promoter.check_free()
 
         async def work(job: Job, tell: Teller) -> Outcome:
-            try:
-                return await self._promote(job, tell, clips)
-            finally:
-                self._exchanging = False
+            return await self._promote(job, tell, clips)
 
-        try:
-            return self.jobs.start_beside(job_id, work)
-        except BaseException:
-            self._exchanging = False
-            raise
+        return self.jobs.start_beside(job_id, work)
 
     async def roll_back(self) -> dict[str, Any]:
         """Serve what was served before the last promotion; what that is. Raises JobConflict where
         nothing was promoted, StartupError."""
-        promoted = self._promotions.current
-        if promoted is None:
-            raise JobConflict(
-                "Nothing was promoted that could be rolled back.", code="no_promotion"
-            )
-        self._take_turn()
-        try:
-            before = self._promotions.before
-            checkpoint = await in_daemon_thread(self._of, before, _quietly)
-            await self._host.exchange(checkpoint, _unchecked)
-        finally:
-            self._exchanging = False
-        try:
-            self._promotions.pop()
-        except OSError as error:
-            log.error("a restart will serve %s again: %s", promoted.fingerprint, error)
-        self._record(promoted, JobStatus.PROVEN)
-        self._record(before, JobStatus.PROMOTED)
-        return {"fingerprint": checkpoint.fingerprint, "scheme": checkpoint.scheme}
+        rolled = await self._promoter.roll_back()
+        self._record(rolled.demoted, JobStatus.PROVEN)
+        self._record(rolled.restored, JobStatus.PROMOTED)
+        return {"fingerprint": rolled.checkpoint.fingerprint, "scheme": rolled.checkpoint.scheme}
 
     def checkpoint(self, enter: Callable[..., None]) -> Checkpoint:
-        """What is to be served from the start: the last promoted, or what the settings ask for.
-        `enter` hears of the stages. Blocking. Raises StartupError."""
-        return self._of(self._promotions.current, enter)
+        """What is to be served from the start. `enter` hears of the stages. Blocking. Raises
+        StartupError."""
+        return self._promoter.checkpoint(enter)
 
     def stop(self) -> None:
         """The process ends, and what runs is cancelled next: nothing is to serve again."""
@@ -180,6 +159,7 @@ class Quantization:
                 return Outcome(JobStatus.PROVEN, error=error)
         finally:
             if self._makes_room and not self._closing:
+                tell.commit()
                 await self._host.reopen()
 
     def _keep(self, job: Job, order: Order, proof: Proof) -> None:
@@ -195,23 +175,37 @@ class Quantization:
         tell.stage("promoting")
         fingerprint, proof = job.facts["checkpoint"]["fingerprint"], job.facts["proof"]
         promotion = Promotion(fingerprint, job.id, int(time.time()), proof)
-        checkpoint = await in_daemon_thread(self._found, promotion)
-        if checkpoint is None:
-            raise CacheUnusable(f"The checkpoint {fingerprint} is gone.", "Make it again.")
-        kept = self._canaries / job.id
-        flock = canaries.given(own, proof) if own else await in_daemon_thread(canaries.kept, kept)
-        previous = self._promotions.current
-
-        async def check(service: Service) -> None:
-            await canaries.check(service, flock)
-            # Before a client is let in: what is served and what a restart serves are one.
-            with cache_faults(self._loader.settings.cache_dir):
-                self._promotions.push(promotion)
-
-        await self._host.exchange(checkpoint, check)
+        flock = await in_daemon_thread(self._flock, job, own)
+        try:
+            previous = await self._promoter.promote(promotion, flock)
+        except CheckpointGone as error:  # it stands for nothing any more, and may be made again
+            return Outcome(JobStatus.FAILED, error=error)
         if previous and previous.job != job.id:
             self._record(previous, JobStatus.PROVEN)
         return Outcome(JobStatus.PROMOTED, {"promoted_at": promotion.since})
+
+    def _flock(self, job: Job, own: list[Clip] | None) -> list[canaries.Canary]:
+        if own:
+            return canaries.given(own, job.facts["proof"])
+        with cache_faults(self._loader.settings.cache_dir):
+            return canaries.kept(self._canaries / job.id)
+
+    def _look_for_checkpoints(self, key: str) -> None:
+        """A job whose checkpoint is gone stands for nothing any more: it is to be made again."""
+        for job in self.jobs.all():
+            made = job.facts.get("checkpoint")
+            gone = made and not self._maker.store.has(made["fingerprint"])
+            if job.key == key and gone and job.status.stands and not job.status.active:
+                self.jobs.amend(job, JobStatus.FAILED)
+
+    def _settle(self) -> None:
+        """Have the jobs say what serves: promotions may be forgotten with the settings they were
+        made under, and one may have been recorded just before a kill."""
+        current = self._promoter.current
+        for job in self.jobs.all():
+            serves = current is not None and current.job == job.id
+            if serves != (job.status is JobStatus.PROMOTED) and not job.status.active:
+                self.jobs.amend(job, JobStatus.PROMOTED if serves else JobStatus.PROVEN)
 
     def _record(self, promotion: Promotion | None, status: JobStatus) -> None:
         """What became of a promotion, in its job, if there still is one."""
@@ -220,49 +214,13 @@ class Quantization:
             if promotion and job.id == promotion.job and not job.status.active:
                 self.jobs.amend(job, status, **{when: int(time.time())})
 
-    def _of(self, promotion: Promotion | None, enter: Callable[..., None]) -> Checkpoint:
-        """What a promotion stands for; what the settings ask for where there is none, or where
-        its checkpoint is gone."""
-        found = self._found(promotion) if promotion else None
-        if found:
-            return found
-        if promotion:
-            log.error("the promoted checkpoint %s is gone", promotion.fingerprint)
-        loader = self._loader
-        return checkpoint_of(loader.settings, loader.device, self._maker, enter)
 
-    def _found(self, promotion: Promotion) -> Checkpoint | None:
-        entry = self._maker.store.find(promotion.fingerprint)
-        since = {"promoted_at": promotion.since}
-        return (
-            Checkpoint.of(entry, job=promotion.job, proof=promotion.proof, **since)
-            if entry
-            else None
-        )
-
-    def _check_promotable(self, job: Job) -> None:
-        if job.status is not JobStatus.PROVEN:
-            raise JobConflict(f"The job is {job.status}; only what is proven is promoted.")
-        order = Order.model_validate(job.request)
-        if order.promote == "never":
-            raise JobConflict("The order said never to promote it.", code="never_promoted")
-        if order.recipe.emulate:
-            raise JobConflict("It is emulated: nothing serves it.", code="emulated")
-
-    def _take_turn(self) -> None:
-        """One exchange at a time, and only of what serves. Raises JobConflict."""
-        if self._exchanging or self._host.busy:
-            raise JobConflict("Another checkpoint is being exchanged.", code="exchange_under_way")
-        if self._startup.status.stage is not Stage.READY:
-            raise JobConflict(
-                f"The service is not ready ({self._startup.status.stage}).", code="not_ready"
-            )
-        self._exchanging = True
-
-
-def _quietly(*_: Any, **__: Any) -> None:
-    """The service is ready meanwhile, so its stages are not told."""
-
-
-async def _unchecked(_: Service) -> None:
-    """What served before is not proven again."""
+def _check_promotable(job: Job) -> None:
+    """Raises JobConflict."""
+    if job.status is not JobStatus.PROVEN:
+        raise JobConflict(f"The job is {job.status}; only what is proven is promoted.")
+    order = Order.model_validate(job.request)
+    if order.promote == "never":
+        raise JobConflict("The order said never to promote it.", code="never_promoted")
+    if order.recipe.emulate:
+        raise JobConflict("It is emulated: nothing serves it.", code="emulated")

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from app.api.context import Context, Served
-from app.errors import EngineFailed, MarlinscribeError
+from app.errors import EngineFailed
 from app.process import in_daemon_thread
 from app.quantization.making import Checkpoint
 from app.serving.loading import Loader, Service
@@ -52,8 +52,8 @@ class Host:
     async def exchange(self, checkpoint: Checkpoint, check: Check) -> None:
         """Serve another checkpoint, if it stands the check; else what served before.
 
-        Raises what the new one failed with, after the old one serves again; EngineFailed where
-        that cannot be started any more.
+        Raises what the new one failed with, whatever it is, after the old one serves again;
+        EngineFailed where that cannot be started any more.
         """
         async with self._lock:
             before = self._service
@@ -65,9 +65,9 @@ class Host:
                 try:
                     await check(service)
                 except BaseException:
-                    await in_daemon_thread(service.engine.stop)
+                    await _ended(service)
                     raise
-            except MarlinscribeError as error:
+            except Exception as error:
                 log.error("%s is not served: %s", checkpoint.folder.name, error)
                 self._tell(f"going back to {before.checkpoint.folder.name}")
                 self._publish(await self._reload(before))
@@ -115,7 +115,7 @@ class Host:
         if not await self._context.emptied(self._context.settings.drain_seconds):
             log.warning("%d requests did not finish in time", self._context.under_way)
         self._context.served = None
-        await in_daemon_thread(self._service.engine.stop)
+        await _ended(self._service)
 
     async def _load(self, checkpoint: Checkpoint, on_loaded: Callable[[], None]) -> Service:
         return await self._loader.load(checkpoint, self._context.metrics, on_loaded=on_loaded)
@@ -123,7 +123,7 @@ class Host:
     async def _reload(self, service: Service) -> Service:
         try:
             return await self._load(service.checkpoint, lambda: None)
-        except MarlinscribeError as error:
+        except Exception as error:
             self._lost = EngineFailed(
                 f"What served before could not be started again: {error}",
                 "Start the service again.",
@@ -151,3 +151,11 @@ class Host:
 
     def _tell(self, detail: str, **progress: Any) -> None:
         self._context.startup.enter(Stage.EXCHANGING, detail, **progress)
+
+
+async def _ended(service: Service) -> None:
+    """Its processes are gone, or have been told to go: what remains is not worth stopping for."""
+    try:
+        await in_daemon_thread(service.engine.stop)
+    except Exception:
+        log.exception("the engine did not end cleanly")
