@@ -253,7 +253,6 @@ def test_before_the_service_is_up_it_is_503(client, context):
     envelope(client.get("/quantize", headers={"authorization": "Bearer no"}), 401)
 
 
-@pytest.mark.xfail(strict=True, reason="json nested too deep is a RecursionError, so 500")
 def test_json_nested_too_deep_is_400(client):
     envelope(client.post("/quantize", content=b"[" * 100_000), 400, "invalid_body")
 
@@ -319,11 +318,6 @@ def test_a_job_that_is_not_there_is_404(client, name):
                 envelope(answer, 404, "job_not_found", "id")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a record that can be read and not be told (of another version: a request without its "
-    "fields) makes 500 of the whole list",
-)
 def test_a_record_of_another_version_does_not_hide_the_others(client, context, tmp_path):
     name = client.post("/quantize", json={}).json()["id"]
     path = tmp_path / "jobs" / f"{name}.json"
@@ -510,11 +504,6 @@ def test_another_is_asked_for_a_password(client, done, headers):
     assert "chief" not in answer.text
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="FastAPI's HTTPBasic answers what it cannot decode itself, in spite of auto_error: "
-    "another code, another realm, and no word of closed routes",
-)
 @pytest.mark.parametrize("given", ["Basic !!!", "Basic " + base64.b64encode(b"nocolon").decode()])
 def test_a_password_that_cannot_be_read_is_answered_as_a_wrong_one(client, done, given):
     answer = client.get(f"/quantize/{done()['id']}/report", headers={"authorization": given})
@@ -522,7 +511,6 @@ def test_a_password_that_cannot_be_read_is_answered_as_a_wrong_one(client, done,
     assert answer.headers["www-authenticate"] == 'Basic realm="marlinscribe"'
 
 
-@pytest.mark.xfail(strict=True, reason="FastAPI's HTTPBasic decodes ASCII alone")
 @pytest.mark.parametrize("settings", [{"admin_key": "船長"}])
 def test_a_password_may_be_any_text(client, quantizing):
     """No job need be there: 404 is of somebody who may ask."""
@@ -600,10 +588,6 @@ def sent(url, path, *headers, content=b""):
         return connection.recv(10_000)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="starlette's ClientDisconnect is not caught: logged as a defect, answered 500",
-)
 def test_a_client_that_leaves_while_it_orders_is_no_defect(context, quantizing, caplog):
     app = build_app(context)
     told = []
@@ -695,9 +679,6 @@ def test_an_order_is_as_described(described):
             valid(described, schema, body)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="sources are described as a list of objects; strings are accepted and meant"
-)
 @pytest.mark.parametrize("sources", ["here", ["here"], {"source": "here"}])
 def test_sources_in_short_are_as_described(described, sources):
     content = described["paths"]["/quantize"]["post"]["requestBody"]["content"]
@@ -738,11 +719,6 @@ def test_errors_are_as_described(client, described, done):
         valid(described, schema, answer.json())
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="keys are described where api_keys are set: with an admin key alone, admin routes are "
-    "described as open, and without their 401",
-)
 @pytest.mark.parametrize("settings", [{"admin_key": "chief"}])
 def test_the_admin_key_is_described_also_where_clients_need_none(described):
     for method, path in ROUTES:

@@ -66,9 +66,6 @@ def test_groups_divide_also_where_the_weights_are_only_emulated():
     assert "do not divide" in refusal(recipe, shape(320, 1280, 1280), "cpu")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="W8A8 scales by channel whatever the group size, and is refused for it"
-)
 def test_groups_do_not_matter_to_a_scheme_without_them():
     recipe = Recipe(scheme="W8A8", group_size=128)
     assert refusal(recipe, shape(320, 1280, 1280), "cpu") is None

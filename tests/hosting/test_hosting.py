@@ -306,11 +306,6 @@ async def test_after_a_failed_exchange_another_one_is_good(house, host, loader, 
     assert loader.running == ["third"]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="exchange() goes back for MarlinscribeError alone: after any other error, of a check or "
-    "of vLLM, nothing serves, the stage stays 'exchanging' for ever, and nobody notices",
-)
 @pytest.mark.parametrize("where", ["load", "check"])
 async def test_where_it_fails_unforeseen_the_old_one_serves_again(house, host, loader, make, where):
     await host.open(make("first"))
@@ -326,9 +321,6 @@ async def test_where_it_fails_unforeseen_the_old_one_serves_again(house, host, l
     assert house.ready().name == "first"
 
 
-@pytest.mark.xfail(
-    strict=True, reason="an engine that cannot be ended cleanly leaves the stage at 'exchanging'"
-)
 async def test_an_old_engine_that_does_not_end_cleanly_is_not_the_end(house, host, loader, make):
     await host.open(make("first"))
 
@@ -409,9 +401,6 @@ async def test_the_watch_raises_where_neither_the_new_nor_the_old_one_serves(
             await host.watch()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="_reload() keeps MarlinscribeError alone: the watch knows of no other loss"
-)
 async def test_the_watch_raises_also_where_the_old_one_fails_unforeseen(house, host, loader, make):
     await host.open(make("first"))
     loader.faults["second"] = EngineFailed("no", "way")

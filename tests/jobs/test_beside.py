@@ -99,11 +99,6 @@ async def test_there_is_no_further_work_on_a_job_that_is_not_over(jobs, work):
             jobs.start_beside(running.id, work)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the record says 'running' and not what the job was: a kill during a promotion makes "
-    "an interrupted job of a proven one",
-)
 async def test_a_kill_during_further_work_leaves_the_job_what_it_was(jobs, work, open_again):
     job = await ended_as(jobs, work, JobStatus.PROVEN)
     jobs.start_beside(job.id, lambda job, tell: asyncio.Event().wait())

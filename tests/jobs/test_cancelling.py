@@ -148,10 +148,6 @@ async def test_work_that_has_gone_too_far_is_not_cancelled(jobs, work):
     assert job.status == "promoted"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="resume() leaves `committed` set until the work begins: what waits is not cancelled",
-)
 async def test_a_resumed_job_may_be_cancelled_however_far_it_had_gone(jobs, work):
     async def commit(job, tell):
         tell.commit()
@@ -217,7 +213,6 @@ def test_what_waits_is_not_resumed(jobs):
         jobs.resume(submit(jobs, "a").id)
 
 
-@pytest.mark.xfail(strict=True, reason="resume() does not look at most_waiting")
 def test_no_more_jobs_wait_than_may_however_they_came(open_again):
     jobs = open_again(most_waiting=1)
     old = submit(jobs, "a")
@@ -227,9 +222,6 @@ def test_no_more_jobs_wait_than_may_however_they_came(open_again):
         jobs.resume(old.id)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="resume() does not look for another job of the same key, so both run"
-)
 def test_two_jobs_of_one_key_do_not_wait_together(jobs):
     old = submit(jobs, "a")
     jobs.cancel(old.id)

@@ -116,9 +116,6 @@ async def test_a_resumed_job_tells_of_its_new_run_alone(jobs, work):
     assert [event["type"] for event in events] == ["stage", "progress", "facts", "status"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="resume() drops the log that a slow watcher still waits on, for ever"
-)
 async def test_a_slow_watcher_hears_of_the_end_although_the_job_was_resumed(jobs, work):
     work.does["a"] = chatty(asyncio.Event())
     job = submit(jobs, "a")

@@ -93,18 +93,12 @@ def test_a_record_that_cannot_be_read_is_passed_over_and_left(
     assert "bad.json cannot be read" in caplog.text
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the sort is outside the try: a time that is no number ends the start"
-)
 def test_a_record_whose_time_is_no_number_is_passed_over(jobs, open_again, tmp_path):
     good, bad = submit(jobs, "a", "b")
     rewrite(tmp_path, bad, created_at="yesterday")
     assert open_again().all() == [good]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="load() saves 'interrupted' unguarded: a full disk ends the start"
-)
 def test_a_full_disk_does_not_keep_jobs_from_being_found(jobs, open_again, tmp_path, monkeypatch):
     job = submit(jobs, "a")
     rewrite(tmp_path, job, status="running")

@@ -144,9 +144,6 @@ async def test_what_is_remembered_and_cannot_be_read_is_heard_anew(setting, dama
     assert setting.heard == ["source", "candidate"] * 2
 
 
-@pytest.mark.xfail(
-    strict=True, reason="JSON of another shape is a ValidationError, for this and every later job"
-)
 async def test_what_is_remembered_in_another_shape_is_heard_anew(setting):
     await setting.prove()
     for path in (setting.settings.cache_dir / "proofs").iterdir():
