@@ -22,12 +22,12 @@ watch() {
   admin -N "$url/quantize/$1/events" | grep --line-buffered '^data: {' | cut -c1-160 >&2
   admin "$url/quantize/$1" | field status
 }
-proof='"proof": {"sources": "'$demo/recordings/test'", "samples": 24, "mix": {"en": 1, "zh": 1}}'
-calibration='"calibration": {"sources": "'$demo/recordings/calibration'", "samples": 8}'
+proof='"proof": {"sources": "'$demo/recordings/test'", "samples": 8, "mix": {"en": 1, "zh": 1}}'
+calibration='"calibration": {"sources": "'$demo/recordings/calibration'", "samples": 4}'
 
 echo "== make and prove"
 first=$(served)
-order='{"recipe": {"group_size": 64}, '$calibration', '$proof', "thresholds": {"min_recovery": 0.5}}'
+order='{"recipe": {"group_size": 64}, '$calibration', '$proof', "thresholds": {"min_recovery": 0.2}}'
 id=$(admin "$url/quantize" -d "$order" | field id)
 same "a sound candidate" "$(watch "$id")" proven
 made=$(admin "$url/quantize/$id" | field checkpoint.fingerprint)
@@ -55,7 +55,7 @@ same "promoting what was rejected" "$(field error.code <<<"$refused")" conflict
 same "what serves" "$(served)" "$made"
 
 echo "== a promotion whose canaries fail: their words are another recording's"
-order='{"recipe": {"method": "rtn", "group_size": 32}, '$proof', "thresholds": {"min_recovery": 0.5}}'
+order='{"recipe": {"method": "rtn", "group_size": 32}, '$proof', "thresholds": {"min_recovery": 0.2}}'
 other=$(admin "$url/quantize" -d "$order" | field id)
 same "another sound candidate" "$(watch "$other")" proven
 cp "$demo/recordings/mayday.mp3" "$work/canary.mp3"

@@ -14,8 +14,13 @@ from tests.engine.conftest import MAYDAY, MAYDAY_WORDS
 STORY = Path(__file__).with_name("quantize_story.sh")
 KEY = "the-admins"
 ADMIN = {"authorization": f"Bearer {KEY}"}
-PROOF = {"sources": str(DEMO / "recordings" / "test"), "samples": 6}
-RTN = {"recipe": {"method": "rtn"}, "proof": PROOF, "thresholds": {"min_recovery": None}}
+# The story's: what it has made and heard is not made and heard again.
+PROOF = {"sources": f"{DEMO}/recordings/test", "samples": 8, "mix": {"en": 1, "zh": 1}}
+RTN = {
+    "recipe": {"method": "rtn", "group_size": 32},
+    "proof": PROOF,
+    "thresholds": {"min_recovery": 0.2},
+}
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +78,13 @@ def test_no_request_is_lost_while_checkpoints_are_exchanged(server):
     assert {answer.status_code for answer in answers} == {200}
     assert {answer.json()["text"] for answer in answers} == {MAYDAY_WORDS}
     assert len(answers) > 6
+    # The metrics are of the engine that serves, not of one that proved something.
+    metrics = httpx.get(f"{server.url}/metrics").text.splitlines()
+    (info,) = (line for line in metrics if line.startswith("marlinscribe_model_info{"))
+    assert 'scheme="W4A16 gptq g128"' in info
+    assert server.transcribe(MAYDAY).is_success
+    asked = "vllm:request_success_total{"
+    counts = [float(line.split()[-1]) for line in metrics if line.startswith(asked)]
+    metrics = httpx.get(f"{server.url}/metrics").text.splitlines()
+    after = [float(line.split()[-1]) for line in metrics if line.startswith(asked)]
+    assert sum(after) == sum(counts) + 1
