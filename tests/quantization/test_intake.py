@@ -6,6 +6,7 @@ import zlib
 
 import pytest
 
+from app.checkpoints.calibration import Clip
 from app.checkpoints.order import Order
 from app.checkpoints.recipe import Recordings
 from app.errors import BadField
@@ -104,9 +105,16 @@ def configure(model, drop=(), **changes):
     path.write_text(json.dumps({k: v for k, v in config.items() if k not in drop}))
 
 
+@pytest.fixture
+def deaf(monkeypatch):
+    """Recordings count as sound unheard: the demo's proof set is large."""
+    monkeypatch.setattr(Clip, "waveform", lambda self: None)
+
+
 # What is left out
 
 
+@pytest.mark.usefixtures("deaf")
 def test_an_order_that_says_nothing_is_one_for_the_demo(ask):
     whole, _ = ask({})
     assert whole.model == str(DEMO / "marine-radio")
@@ -114,6 +122,7 @@ def test_an_order_that_says_nothing_is_one_for_the_demo(ask):
     assert whole.proof == Recordings(sources=[TEST_SET], samples=None)
 
 
+@pytest.mark.usefixtures("deaf")
 def test_what_is_left_out_is_completed_from_the_settings(ask):
     whole, _ = ask({}, calibration_samples=8)
     assert whole.model == str(DEMO / "marine-radio")
@@ -123,12 +132,14 @@ def test_what_is_left_out_is_completed_from_the_settings(ask):
     assert whole.proof == Recordings(sources=[TEST_SET], samples=None)
 
 
+@pytest.mark.usefixtures("deaf")
 def test_a_completed_order_can_be_read_again(ask):
     whole, _ = ask({"calibration": {"sources": str(DEMO / "recordings" / "calibration"),
                                     "samples": 4}})  # fmt: skip
     assert Order.model_validate(whole.as_json()) == whole
 
 
+@pytest.mark.usefixtures("deaf")
 @pytest.mark.parametrize(("device", "dtype"), [("cpu", "bfloat16"), ("cuda", "float16")])
 def test_a_recipe_without_dtype_takes_the_devices_own(ask, device, dtype):
     assert ask(RTN, device)[0].recipe.dtype == dtype
@@ -143,6 +154,7 @@ def test_calibration_beside_the_recipe_is_the_recipes(ask, proof):
     assert (beside, key) == (inside, same)
 
 
+@pytest.mark.usefixtures("deaf")
 def test_rtn_takes_no_calibration(ask, refused, proof):
     assert ask(RTN)[0].recipe.calibration is None
     refused("calibration", RTN | {"calibration": {"sources": proof}}, "rtn takes no calibration")
@@ -156,6 +168,7 @@ def test_a_model_of_your_own_needs_a_proof_of_your_own(refused, model):
 # The key
 
 
+@pytest.mark.usefixtures("deaf")
 def test_the_same_order_has_the_same_key_and_another_has_another(ask, proof, model):
     orders = [
         RTN,
@@ -172,6 +185,7 @@ def test_the_same_order_has_the_same_key_and_another_has_another(ask, proof, mod
     assert ask(RTN, versions={"llmcompressor": "2"})[1] not in keys
 
 
+@pytest.mark.usefixtures("deaf")
 def test_what_is_said_and_what_is_left_out_to_the_same_effect_have_the_same_key(ask):
     said = RTN | {
         "model": str(DEMO / "marine-radio"),
@@ -228,6 +242,7 @@ def test_a_path_that_is_not_there_is_named(refused, root):
     refused("model", RTN | {"model": gone}, "neither a folder")
 
 
+@pytest.mark.usefixtures("deaf")
 def test_the_demo_and_what_the_settings_name_are_allowed(ask, outside, model, proof):
     own = outside / "model"
     shutil.copytree(model, own)
@@ -288,6 +303,7 @@ def test_words_lie_within_the_roots_too(refused, root, outside, kind):
     refused("proof", RTN | {"proof": {"sources": str(folder)}}, "lies outside")
 
 
+@pytest.mark.usefixtures("deaf")
 def test_a_manifest_that_the_settings_name_may_be_used_with_its_recordings(ask, outside, model):
     recordings(outside, ("hello", "en"), name="mine.jsonl")
     ask(
