@@ -79,7 +79,8 @@ def test_a_missing_file_is_an_error(url, capsys):
 def test_a_bad_setting_is_named_and_nothing_is_started(monkeypatch, capsys):
     monkeypatch.setenv("MARLINSCRIBE_GROUP_SIZE", "100")
     assert main(["serve"]) == 2
-    assert "MARLINSCRIBE_GROUP_SIZE: Input should be 32, 64, 128 or 'channel'" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "MARLINSCRIBE_GROUP_SIZE: Input should be 32, 64, 128 or 'channel'" in told
 
 
 def test_a_server_that_is_not_there_is_an_error(files, capsys):
