@@ -159,7 +159,7 @@ def _run(
         oneshot(model=model, recipe=modifiers, pipeline="datafree")
         return modifiers[0], watch
     # Layer by layer, which keeps memory low. GPTQ's layers hear what quantized layers before them
-    # give; AutoRound sees to that itself, and AWQ rounds no weights before the end.
+    # give. AutoRound sees to that itself, within a stack; AWQ rounds no weights before the end.
     with traceable(model, batch(heard[:1])):
         oneshot(
             model=model,

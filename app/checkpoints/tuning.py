@@ -12,6 +12,8 @@ from transformers.models.whisper.modeling_whisper import WhisperDecoderLayer
 
 Inputs = list[tuple[tuple[torch.Tensor, ...], dict[str, Any]]]  # a layer's, of each clip
 
+_FLOAT = {"bits": 16, "act_bits": 16, "data_type": "float", "act_data_type": "float"}
+
 
 class WhisperAutoRound(AutoRoundModifier):
     """AutoRound that tunes both stacks; `losses` are of its layers after tuning."""
@@ -47,11 +49,13 @@ class WhisperAutoRound(AutoRoundModifier):
     def _match_autoround_targets(self, model: Any) -> set[Any]:
         return {m for m in model.modules() if hasattr(m, "quantization_scheme")}
 
-    def get_unquantized_layer_names(self, wrapped_model: Any) -> list[str]:
-        linears = (
-            (name, m) for name, m in wrapped_model.named_modules() if isinstance(m, torch.nn.Linear)
-        )
-        return [name for name, m in linears if not hasattr(m, "quantization_scheme")]
+    def _build_layer_config_for_autoround(self, wrapped_model: Any) -> dict[str, dict[str, Any]]:
+        config: dict[str, dict[str, Any]] = super()._build_layer_config_for_autoround(wrapped_model)
+        for name, module in wrapped_model.named_modules():
+            if isinstance(module, torch.nn.Linear) and not hasattr(module, "quantization_scheme"):
+                # Told to ignore `fc1` by name, auto_round 0.15.1 looks for `fc1.` and rounds it.
+                config[name] = dict(_FLOAT)
+        return config
 
     def _pad_captured_inputs(self, captured_inputs: Inputs) -> tuple[Inputs, None]:
         """Fill short texts up with their own tokens over again. A copy sees what its original

@@ -200,8 +200,19 @@ def test_autoround_tunes_both_stacks(made):
     name = "model.decoder.layers.1.encoder_attn.k_proj"
     error = (unpacked(tensors, name) - source[f"{name}.weight"]).norm()
     assert 0.01 < error / source[f"{name}.weight"].norm() < 0.2
-    assert tensors["model.encoder.layers.0.fc1.weight"].dtype == torch.bfloat16
     assert tensors["model.decoder.layers.0.fc1.weight"].dtype == torch.int8
+
+
+@pytest.mark.parametrize(("name", "alone"), [("autoround", "encoder"), ("mixed", "decoder")])
+def test_components_left_alone_keep_their_weights(made, name, alone):
+    tensors, source = weights(made / name), weights(SOURCE)
+    kept = [n for n in source if re.match(rf"model\.{alone}\.layers\.\d\.fc[12]\.weight", n)]
+    assert len(kept) in (4, 6)
+    assert all(torch.equal(tensors[n], source[n]) for n in kept)
+
+
+def test_autoround_fills_short_texts_up_with_copies_that_a_layer_treats_as_originals(made):
+    assert said(made, "filled")["difference"] < 1e-5
 
 
 def test_smoothing_changes_weights_and_not_the_model(made):
@@ -276,6 +287,8 @@ def make_all(folder):
             (folder / name).mkdir()
             methods.whisper_awq = partial(_quickly, whisper_awq, more)
             (folder / name / "said.json").write_text(json.dumps(_smoothed(report)))
+    (folder / "filled").mkdir()
+    (folder / "filled" / "said.json").write_text(json.dumps(_filled()))
 
 
 def _quickly(whisper_awq, more=()):
@@ -318,6 +331,31 @@ def _smoothed(report):
             name for name, tensor in before.items() if not torch.equal(tensor, after[name])
         ],
     }
+
+
+def _filled():
+    """How far a layer's outputs for filled up texts are from the originals', over and over."""
+    from transformers import WhisperForConditionalGeneration
+
+    from app.checkpoints.tuning import WhisperAutoRound
+
+    model = WhisperForConditionalGeneration.from_pretrained(
+        SOURCE, dtype=torch.float32, attn_implementation="eager"
+    )
+    layer = model.model.decoder.layers[0]
+    inputs = []
+    for tokens in (5, 12, 9):
+        unseen = torch.full((1, 1, tokens, tokens), torch.finfo(torch.float32).min).triu(1)
+        named = {"attention_mask": unseen, "encoder_hidden_states": torch.randn(1, 1500, 256)}
+        inputs.append(((torch.randn(1, tokens, 256),), named))
+    filled, _ = WhisperAutoRound._pad_captured_inputs(None, inputs)
+    furthest = 0.0
+    for (original, named), (longer, more) in zip(inputs, filled, strict=True):
+        with torch.no_grad():
+            expected, given = layer(*original, **named), layer(*longer, **more)
+        expected = expected[:, torch.arange(12) % expected.shape[1]]
+        furthest = max(furthest, float((given - expected).abs().max() / expected.abs().max()))
+    return {"difference": furthest}
 
 
 if __name__ == "__main__":
