@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--prove", type=Path, metavar="RECORDINGS", help="recordings with known words to judge by"
     )
     quantize_parser.add_argument(
-        "--min-recovery", type=float, help="share of the source's accuracy to keep (default: 0.9)"
+        "--min-recovery", type=_share, help="share of the source's accuracy to keep (default: 0.9)"
     )
     quantize_parser.add_argument("--json", type=Path, metavar="FILE", help="write the whole proof")
     quantize_parser.set_defaults(run=quantize_command.quantize)
@@ -86,3 +86,13 @@ def main(arguments: list[str] | None = None) -> int:
 
     chosen = parser.parse_args(arguments)
     return int(chosen.run(chosen))
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share <= 1:
+        raise ValueError(text)
+    return share
+
+
+_share.__name__ = "share (0 to 1)"  # as argparse names it

@@ -126,8 +126,8 @@ def _mixed(clips: Iterator[Clip], quotas: dict[str, int]) -> list[Clip]:
             chosen.append(clip)
             if not any(left.values()):
                 return chosen
-    missing = ", ".join(f"{quotas[n] - m} of {quotas[n]} in {n}" for n, m in left.items() if m)
-    raise NoCalibration(f"The mix lacks recordings: {missing}.", "Ask for fewer, or add some.")
+    found = ", ".join(f"only {quotas[n] - m} of {quotas[n]} in {n}" for n, m in left.items() if m)
+    raise NoCalibration(f"The mix lacks recordings: {found}.", "Ask for fewer, or add some.")
 
 
 def _clips(one: RecordingSet, bound: int | None) -> Iterator[Clip]:

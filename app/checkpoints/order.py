@@ -45,7 +45,10 @@ class Limits(_Plain):
 
 def _by_code(limits: Mapping[str, Limits]) -> Mapping[str, Limits]:
     """By ISO code, where languages are named as people name them: zh-TW, Chinese."""
-    return {code_of(name) or name: one for name, one in limits.items()}
+    by_code = {code_of(name) or name: one for name, one in limits.items()}
+    if len(by_code) < len(limits):
+        raise ValueError("a language is named twice")
+    return by_code
 
 
 class Thresholds(Limits):

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from app.asr import zygote
 from app.asr.plan import pick_device
+from app.checkpoints.calibration import read
 from app.checkpoints.order import Order, Thresholds
 from app.checkpoints.proof import Proof
 from app.checkpoints.recipe import Recordings, RecordingSet
@@ -71,9 +72,10 @@ def _order(settings: Settings, loader: Loader, arguments: argparse.Namespace) ->
     given = _given(arguments, _OF_THE_RECIPE)
     recipe = recipe_for(settings, source, loader.device, **given)
     limits = Thresholds(**_given(arguments, ("min_recovery",)))
-    return Order(
-        model=settings.model, recipe=recipe, proof=_proof_set(arguments.prove), thresholds=limits
-    )
+    proof = _proof_set(arguments.prove)
+    if proof:
+        read(proof)  # what cannot be judged by is told before hours of making
+    return Order(model=settings.model, recipe=recipe, proof=proof, thresholds=limits)
 
 
 def _proof_set(folder: Path | None) -> Recordings | None:

@@ -1,5 +1,6 @@
 """Recordings that a promoted checkpoint must hear as its proof did, before clients are let in."""
 
+import asyncio
 import io
 import json
 import shutil
@@ -106,7 +107,7 @@ async def check(service: Service, canaries: Sequence[Canary]) -> None:
 
 
 async def _heard(service: Service, canary: Canary) -> str:
-    wave = decode(io.BytesIO(canary.audio), max_seconds=60)
+    wave = await asyncio.to_thread(decode, io.BytesIO(canary.audio), max_seconds=60)
     events = service.transcriber.transcribe(wave, Options(languages=(canary.language,)))
     async with aclosing(events):
         async for event in events:

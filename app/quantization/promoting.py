@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.checkpoints.schemes import refusal
 from app.errors import CacheUnusable, JobConflict
 from app.process import in_daemon_thread
 from app.quantization import canaries
@@ -57,9 +58,12 @@ class Promoter:
                 f"The service is not ready ({self._startup.status.stage}).", code="not_ready"
             )
 
-    async def promote(self, promotion: Promotion, flock: Sequence[Canary]) -> Promotion | None:
+    async def promote(
+        self, promotion: Promotion, flock: Sequence[Canary], *, made_room: bool
+    ) -> Promotion | None:
         """Serve its checkpoint, if the canaries are heard; the promotion it replaces. Waits for
-        its turn. Raises CheckpointGone, StartupError; then what served before serves again."""
+        its turn; `made_room` as Host has it. Raises CheckpointGone, NotReady, StartupError; then
+        what served before serves again."""
 
         async def check(service: Service) -> None:
             await canaries.check(service, flock)
@@ -74,7 +78,7 @@ class Promoter:
                     f"The checkpoint {promotion.fingerprint} is gone.", "Make it again."
                 )
             previous = self.current
-            await self._host.exchange(checkpoint, check)
+            await self._host.exchange(checkpoint, check, made_room=made_room)
             return previous
 
     async def roll_back(self) -> RolledBack:
@@ -112,7 +116,13 @@ class Promoter:
         if entry is None:
             return None
         proven = {"job": promotion.job, "proof": promotion.proof}
-        return Checkpoint.of(entry, **proven, promoted_at=promotion.since)
+        checkpoint = Checkpoint.of(entry, **proven, promoted_at=promotion.since)
+        assert checkpoint.recipe is not None
+        why = refusal(checkpoint.recipe, checkpoint.source.config, self._loader.device)
+        if why:  # promoted on another device
+            log.error("%s cannot be served here: %s", entry.folder.name, why)
+            return None
+        return checkpoint
 
 
 class CheckpointGone(CacheUnusable):

@@ -108,6 +108,7 @@ class Quantization:
         becomes of it shows in the job. Raises UnknownJob, JobConflict, BadField."""
         _check_promotable(self.jobs.get(job_id))
         clips = await in_daemon_thread(self._intake.canaries, own) if own else None
+        _check_promotable(self.jobs.get(job_id))  # reading takes a while
         self._promoter.check_free()
 
         async def work(job: Job, tell: Teller) -> Outcome:
@@ -154,7 +155,7 @@ class Quantization:
             if order.promote != "auto":
                 return Outcome(JobStatus.PROVEN)
             try:
-                return await self._promote(job, tell, None)
+                return await self._promote(job, tell, None, made_room=self._makes_room)
             except MarlinscribeError as error:
                 return Outcome(JobStatus.PROVEN, error=error)
         finally:
@@ -169,7 +170,9 @@ class Quantization:
                 picked = canaries.chosen(read(order.proof), proof)
                 canaries.keep(self._canaries / job.id, picked)
 
-    async def _promote(self, job: Job, tell: Teller, own: list[Clip] | None) -> Outcome:
+    async def _promote(
+        self, job: Job, tell: Teller, own: list[Clip] | None, *, made_room: bool = False
+    ) -> Outcome:
         """Raises StartupError, with what served before serving again."""
         tell.commit()
         tell.stage("promoting")
@@ -177,7 +180,7 @@ class Quantization:
         promotion = Promotion(fingerprint, job.id, int(time.time()), proof)
         flock = await in_daemon_thread(self._flock, job, own)
         try:
-            previous = await self._promoter.promote(promotion, flock)
+            previous = await self._promoter.promote(promotion, flock, made_room=made_room)
         except CheckpointGone as error:  # it stands for nothing any more, and may be made again
             return Outcome(JobStatus.FAILED, error=error)
         if previous and previous.job != job.id:
@@ -196,6 +199,7 @@ class Quantization:
             made = job.facts.get("checkpoint")
             gone = made and not self._maker.store.has(made["fingerprint"])
             if job.key == key and gone and job.status.stands and not job.status.active:
+                job.error = {"code": CheckpointGone.code, "message": "The checkpoint is gone."}
                 self.jobs.amend(job, JobStatus.FAILED)
 
     def _settle(self) -> None:

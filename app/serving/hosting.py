@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from app.api.context import Context, Served
-from app.errors import EngineFailed
+from app.errors import EngineFailed, NotReady
 from app.process import in_daemon_thread
 from app.quantization.making import Checkpoint
 from app.serving.loading import Loader, Service
@@ -49,8 +49,11 @@ class Host:
             enter(Stage.LOADING, checkpoint.folder.name)
             self._publish(await self._load(checkpoint, lambda: enter(Stage.WARMING)))
 
-    async def exchange(self, checkpoint: Checkpoint, check: Check) -> None:
-        """Serve another checkpoint, if it stands the check; else what served before.
+    async def exchange(
+        self, checkpoint: Checkpoint, check: Check, *, made_room: bool = False
+    ) -> None:
+        """Serve another checkpoint, if it stands the check; else what served before. While the
+        device is left to other work, only for whoever `made_room`; others get NotReady.
 
         Raises what the new one failed with, whatever it is, after the old one serves again;
         EngineFailed where that cannot be started any more.
@@ -58,6 +61,8 @@ class Host:
         async with self._lock:
             before = self._service
             assert before is not None, "nothing serves that could be exchanged"
+            if self._context.startup.status.stage is Stage.MAINTENANCE and not made_room:
+                raise NotReady("The device is a job's until that is over.", retry_after=60)
             await self._empty()
             try:
                 self._tell(f"loading {checkpoint.folder.name}")

@@ -98,9 +98,6 @@ def test_a_limit_without_bound_is_refused(limit):
         Thresholds(**{limit: float("inf")})
 
 
-@pytest.mark.xfail(
-    strict=True, reason="of two names for one language the last one's limits count, unsaid"
-)
 def test_limits_of_one_language_under_two_names_are_refused():
     with pytest.raises(ValidationError):
         Thresholds(languages={"zh": {"min_recovery": 0.99}, "Chinese": {"min_recovery": 0.1}})

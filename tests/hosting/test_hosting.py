@@ -495,7 +495,7 @@ async def test_what_cannot_be_loaded_again_is_raised_and_noticed(house, host, lo
 async def test_from_maintenance_another_checkpoint_may_be_promoted(house, host, loader, make):
     await host.open(make("first"))
     await host.make_room("work")
-    await host.exchange(make("second"), passes)
+    await host.exchange(make("second"), passes, made_room=True)
     assert loader.running == ["second"]
     assert house.ready().name == "second"
 
@@ -507,7 +507,17 @@ async def test_from_maintenance_a_failed_promotion_goes_back_to_the_old_one(
     await host.make_room("work")
     loader.faults["second"] = EngineFailed("no", "way")
     with pytest.raises(EngineFailed):
+        await host.exchange(make("second"), passes, made_room=True)
+    assert house.ready().name == "first"
+
+
+async def test_nobody_else_exchanges_while_the_device_is_a_jobs(house, host, loader, make):
+    await host.open(make("first"))
+    await host.make_room("work")
+    with pytest.raises(NotReady, match="a job's"):
         await host.exchange(make("second"), passes)
+    assert loader.running == []
+    await host.reopen()
     assert house.ready().name == "first"
 
 

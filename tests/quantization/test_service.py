@@ -389,11 +389,6 @@ async def test_a_promotion_that_cannot_be_recorded_does_not_serve(house, monkeyp
         assert house.serving == "asked"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="whether it may be promoted is asked before its canaries are read and not after: it is "
-    "promoted again over itself, and the next rollback goes nowhere",
-)
 async def test_a_job_promoted_while_canaries_are_read_is_not_promoted_twice(house, monkeypatch):
     await house.open()
     reading, may_end = threading.Event(), threading.Event()
@@ -440,7 +435,6 @@ async def test_a_checkpoint_that_was_thrown_away_is_made_again_when_it_is_asked_
         assert (again.status, house.serving) == ("proven", "asked")
 
 
-@pytest.mark.xfail(strict=True, reason="the job whose checkpoint is gone has failed without error")
 async def test_a_job_whose_checkpoint_was_thrown_away_says_so(house, monkeypatch):
     await house.open()
     monkeypatch.setattr(Quantizer, "versions", lambda self: {})
