@@ -75,19 +75,6 @@ def recipes() -> Iterator[tuple[str, Recipe]]:
         yield recipe(mix)
         yield recipe(mix, scheme="W3A16", emulate=True)
         yield recipe(mix, scheme="W2A16", emulate=True)
-    for component in ("encoder.attention", "encoder.mlp", "decoder.self_attention",
-                      "decoder.cross_attention", "decoder.mlp"):  # fmt: skip
-        alone = dict.fromkeys(COMPONENTS, "none") | {component: "W3A16"}
-        yield recipe(scheme="W3A16", components=alone, emulate=True)
-
-
-COMPONENTS = (
-    "encoder.attention",
-    "encoder.mlp",
-    "decoder.self_attention",
-    "decoder.cross_attention",
-    "decoder.mlp",
-)
 
 
 def row(name: str, calibration: str, proof: Proof) -> str:
@@ -125,10 +112,7 @@ def source_row(proof: Proof) -> str:
 
 
 def label(recipe: Recipe) -> str:
-    """Short: a recipe of one component is told by it."""
-    alone = [c for c, scheme in recipe.schemes.items() if scheme != "none"]
-    if recipe.components:
-        return f"{recipe.scheme} {recipe.method}, {alone[0]} alone"
+    """Short."""
     more = " no act-order" if recipe.act_order == "none" else ""
     return recipe.label.replace(" emulated", "*") + more
 

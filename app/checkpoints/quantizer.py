@@ -117,12 +117,4 @@ def _save(model: Any, job: Job) -> None:
 
 def main(events: int) -> int:
     """Do the job on standard input, reporting to the descriptor `events`; the exit status."""
-    return reporting.run(events, _work)
-
-
-def _work(text: str, report: Reporter) -> dict[str, Any]:
-    try:
-        return quantize(Job.model_validate_json(text), report)
-    except BadRecipe as error:
-        report("error", kind="bad_recipe", message=error.message, advice=error.advice)
-        raise SystemExit(1) from error
+    return reporting.run(events, lambda job, to: quantize(Job.model_validate_json(job), to))

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import torch
 
-from app.errors import NoCalibration
+from app.errors import BadRecipe, NoCalibration
 
 _MEMORY = (
     "out of memory",
@@ -67,6 +67,8 @@ def kind(error: BaseException) -> str:
     text = f"{error}".lower()
     if isinstance(error, NoCalibration):
         return "no_calibration"
+    if isinstance(error, BadRecipe):
+        return "bad_recipe"
     if getattr(error, "errno", None) == errno.ENOSPC or "no space left" in text:
         return "disk_full"
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(m in text for m in _MEMORY):

@@ -35,11 +35,6 @@ class Spoken:
     written: torch.Tensor
 
 
-def samples(folder: Path, wanted: Recordings, dtype: torch.dtype) -> list[Sample]:
-    """What the model hears and has written so far. Raises NoCalibration."""
-    return [one.inputs for one in spoken(folder, wanted, dtype)]
-
-
 def spoken(folder: Path, wanted: Recordings, dtype: torch.dtype) -> list[Spoken]:
     """The recordings as they will be in service: of each language every second with timestamps,
     every other without. Raises NoCalibration."""

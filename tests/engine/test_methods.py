@@ -309,11 +309,11 @@ def _smoothed(report):
     from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
     from app.checkpoints import methods
-    from app.checkpoints.samples import batch, samples
+    from app.checkpoints.samples import batch, spoken
 
     recipe = Recipe(method="awq", calibration=HEARD | {"samples": 2})
     model = WhisperForConditionalGeneration.from_pretrained(SOURCE, dtype=torch.float32).eval()
-    heard = samples(SOURCE, recipe.calibration, torch.float32)
+    heard = [one.inputs for one in spoken(SOURCE, recipe.calibration, torch.float32)]
     before = {name: tensor.clone() for name, tensor in model.named_parameters()}
 
     def logits():
