@@ -24,6 +24,7 @@ _MEMORY = (
     "can't allocate memory",
     "cannot allocate memory",
     "bad_alloc",
+    "failed to map segment",  # the loader of shared objects
     "could not create a primitive",  # oneDNN, when it cannot allocate
 )
 

@@ -165,7 +165,8 @@ def test_temperature_samples(server):
 
 
 def test_prompts_change_spellings_and_lose_nothing(server):
-    """How many they change differs with every checkpoint; `make bench-prompts` counts."""
+    """How many they change, and how many spelt call signs they shorten, differs with every
+    checkpoint; `make bench-prompts` counts."""
     rows = [row for row in ROWS if other(row)][:24]
 
     def ask(row, **fields):
@@ -181,7 +182,7 @@ def test_prompts_change_spellings_and_lose_nothing(server):
         respelt += any(new in after and new not in before for new in other(row).values())
         cut += len(after) < 0.8 * len(before)
     assert respelt > len(rows) / 3
-    assert cut <= 2
+    assert cut <= len(rows) / 6
 
 
 def test_a_prompt_longer_than_the_decoder_reads_leaves_room_for_what_is_said(server):

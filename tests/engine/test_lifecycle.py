@@ -27,12 +27,20 @@ def descendants(server):
     return psutil.Process(server.process.pid).children(recursive=True)
 
 
+def command(process):
+    """ "" where it has just ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
 def quantizer_of(server):
     """The quantizer's process, once it runs."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for process in descendants(server):
-            if "app.checkpoints.child" in " ".join(process.cmdline()):
+            if "app.checkpoints.child" in command(process):
                 return process
         time.sleep(0.02)
     raise AssertionError("no quantizer ran")
@@ -231,7 +239,7 @@ def test_a_dead_engine_is_noticed_and_the_service_ends(cache, server):
 
 
 def engine_of(server):
-    return next(p for p in descendants(server) if "EngineCore" in " ".join(p.cmdline()))
+    return next(p for p in descendants(server) if "EngineCore" in command(p))
 
 
 def moment(seed, longest):
@@ -255,7 +263,7 @@ def test_kill_9_of_the_quantizer_at_any_moment_leaves_a_next_start_that_works(tm
 @pytest.mark.parametrize("seed", range(3))
 def test_kill_9_of_the_engine_at_any_moment_leaves_a_next_start_that_works(cache, server, seed):
     victim = Server(cache_dir=cache, failure_linger_seconds=0)
-    while not any("EngineCore" in " ".join(p.cmdline()) for p in descendants(victim)):
+    while not any("EngineCore" in command(p) for p in descendants(victim)):
         time.sleep(0.02)
     engine = engine_of(victim)
     time.sleep(moment(seed, 6))
