@@ -5,9 +5,7 @@ import os
 from pathlib import Path
 
 from app import __version__
-from app.commands import client as client_commands
-from app.commands import quantize as quantize_command
-from app.commands import serve as serve_command
+from app.commands import quantize, remote, serve
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -18,7 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     serve_parser = commands.add_parser(
         "serve", help="run the service; MARLINSCRIBE_* variables set it up"
     )
-    serve_parser.set_defaults(run=serve_command.serve)
+    serve_parser.set_defaults(run=serve.serve)
 
     quantize_parser = commands.add_parser(
         "quantize", help="make the checkpoint that serve would make, prove it, print its folder"
@@ -45,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--min-recovery", type=_share, help="share of the source's accuracy to keep (default: 0.9)"
     )
     quantize_parser.add_argument("--json", type=Path, metavar="FILE", help="write the whole proof")
-    quantize_parser.set_defaults(run=quantize_command.quantize)
+    quantize_parser.set_defaults(run=quantize.quantize)
 
     server = argparse.ArgumentParser(add_help=False)
     server.add_argument("--url", default="http://127.0.0.1:8000", help="of the server")
@@ -66,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         choices=["text", "json", "verbose_json", "srt", "vtt"],
         dest="response_format",
     )
-    transcribe_parser.set_defaults(run=client_commands.transcribe)
+    transcribe_parser.set_defaults(run=remote.transcribe)
 
     evaluate_parser = commands.add_parser(
         "evaluate", parents=[server], help="a server's error rates on recordings with known words"
@@ -82,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     evaluate_parser.add_argument("--at-once", type=int, default=4, help="requests (default: 4)")
     evaluate_parser.add_argument("--json", type=Path, metavar="FILE", help="write every answer too")
-    evaluate_parser.set_defaults(run=client_commands.evaluate)
+    evaluate_parser.set_defaults(run=remote.evaluate)
 
     chosen = parser.parse_args(arguments)
     return int(chosen.run(chosen))

@@ -6,7 +6,6 @@ write it, `vocab.json`, `merges.txt` and `added_tokens.json`.
 """
 
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,11 +73,6 @@ class SpecialTokens:
             max_initial_timestamp=generation.get("max_initial_timestamp_index") or 50,
             max_tokens=config.get("max_target_positions", 448),
         )
-
-
-def duration_tokens(seconds: float) -> int:
-    """How many timestamp steps a duration has, rounded down."""
-    return math.floor(seconds * 1000 / TIMESTAMP_MS)
 
 
 def special_tokens(folder: Path) -> dict[str, int]:

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from app.checkpoints.recipe import Component, Recipe, Scheme
-from app.errors import BadRecipe
 
 OUTPUT = ("proj_out", "lm_head")  # the embedding once more: never quantized for itself
 
@@ -77,13 +76,3 @@ def weights_of(scheme: Scheme, recipe: Recipe) -> dict[str, Any]:
     if scheme == "W8A8" or recipe.group_size == "channel":
         return args | {"strategy": "channel"}
     return args | {"strategy": "group", "group_size": recipe.group_size}
-
-
-def check_widths(recipe: Recipe, widths: Iterable[tuple[Scheme, int]]) -> None:
-    """Widths of inputs, with what rounds them. Raises BadRecipe where groups would not fit."""
-    for scheme, width in widths:
-        if width % weights_of(scheme, recipe).get("group_size", 1):
-            raise BadRecipe(
-                f"Groups of {recipe.group_size} do not divide a width of {width}.",
-                "Choose a smaller group_size, or channel.",
-            )

@@ -126,26 +126,21 @@ class Watch(Modifier):
 def apply(
     model: Any, recipe: Recipe, heard: list[Sample], processor: Any, report: Reporter
 ) -> Outcome:
-    """Quantize `model` in place; `heard` is what calibrated methods calibrate on.
-
-    Raises BadRecipe.
-    """
+    """Quantize `model` in place; `heard` is what calibrated methods calibrate on. The recipe fits
+    the model (see schemes.py)."""
     linears = {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
     wanted = groups.wanted(recipe, linears)
-    widths = [(scheme, linears[name].in_features) for name, scheme in wanted.items()]
+    counted = Counter(wanted.values())
     embedding = recipe.schemes["embedding"]
-    if embedding != "none":
-        widths.append((embedding, model.config.d_model))
-    groups.check_widths(recipe, widths)
-    counted = dict(Counter(scheme for scheme, _ in widths))
     if embedding != "none":  # before the rest, which then is calibrated on what it gives
+        counted[embedding] += 1
         emulation.round_embedding(model, groups.weights_of(embedding, recipe))
     if not wanted:
-        return Outcome(counted, {}, [])
+        return Outcome(dict(counted), {}, [])
     method, watch = _run(model, recipe, heard, processor, report)
     unlike = wanted.keys() ^ {name for name, module in linears.items() if _scaled(module)}
     assert not unlike, f"never calibrated, or without being asked: {sorted(unlike)[:5]}"
-    return Outcome(counted, watch.losses, getattr(method, "rounded", []))
+    return Outcome(dict(counted), watch.losses, getattr(method, "rounded", []))
 
 
 def _run(

@@ -3,21 +3,17 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from app.asr.languages import code_of
-from app.checkpoints.recipe import Recipe, Recordings
+from app.checkpoints.recipe import Plain, Recipe, Recordings
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Promote = Literal["auto", "manual", "never"]
 
 
-class _Plain(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Limits(_Plain):
+class Limits(Plain):
     """What a language may lose. Rates are WER, or CER where a language is judged by characters.
 
     min_recovery: of the source's accuracy, the source's error rate by the candidate's.
@@ -67,7 +63,7 @@ class Thresholds(Limits):
         return self.languages.get(language, self)
 
 
-class Order(_Plain):
+class Order(Plain):
     """A request to make a checkpoint and to prove it.
 
     model: Hugging Face id or local folder; that of the settings where it is not given.

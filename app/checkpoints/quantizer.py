@@ -3,6 +3,7 @@
 It runs on its own overlay of packages, because llm-compressor and vLLM cannot share one.
 """
 
+import json
 import resource
 import shutil
 import time
@@ -18,6 +19,7 @@ from app.checkpoints import emulation, methods, reporting
 from app.checkpoints.recipe import Recipe
 from app.checkpoints.reporting import Reporter
 from app.checkpoints.samples import Spoken, spoken
+from app.checkpoints.schemes import unfit
 from app.errors import BadRecipe, NoCalibration
 
 # Written anew with the weights; everything else of the source is carried over as it is.
@@ -36,7 +38,8 @@ def quantize(job: Job, report: Reporter) -> dict[str, Any]:
     """Make the checkpoint in `job.out`; the figures for its manifest. Raises StartupErrors."""
     started = time.monotonic()
     recipe = job.recipe
-    _check(recipe)
+    if why := unfit(recipe, json.loads((job.folder / "config.json").read_text("utf-8"))):
+        raise BadRecipe(f"It cannot be {recipe.label}: {why}.", "Choose another recipe.")
     model = WhisperForConditionalGeneration.from_pretrained(
         job.folder, dtype=getattr(torch, recipe.dtype)
     )
@@ -56,19 +59,6 @@ def quantize(job: Job, report: Reporter) -> dict[str, Any]:
         "rounded_to_nearest": outcome.rounded,
         "calibration": _described(heard) if heard else None,
     }
-
-
-def _check(recipe: Recipe) -> None:
-    """Refuse what no weights can be. Raises BadRecipe."""
-    if recipe.emulate and "W8A8" in recipe.schemes.values():
-        raise BadRecipe(
-            "W8A8 rounds activations too, and weights cannot emulate that.",
-            "Serve W8A8 as it is, or emulate W8A16.",
-        )
-    if recipe.schemes["embedding"] != "none" and not recipe.emulate:
-        raise BadRecipe(
-            "vLLM's Whisper serves no quantized embedding.", "Leave it alone, or set emulate."
-        )
 
 
 def _described(heard: list[Spoken]) -> dict[str, Any]:

@@ -23,11 +23,13 @@ Component = Literal[
 _MOST_SAMPLES = 1_000_000
 
 
-class _Plain(BaseModel):
+class Plain(BaseModel):
+    """Frozen, and without fields that nobody asked for: a misspelt one is an error."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class RecordingSet(_Plain):
+class RecordingSet(Plain):
     """Recordings with their words. A string stands for its source alone.
 
     source: a folder, a manifest (jsonl or csv with audio, text, language), or a Hugging Face
@@ -48,7 +50,7 @@ def _as_sets(given: Any) -> Any:
     return [{"source": one} if isinstance(one, str) else one for one in several]
 
 
-class Recordings(_Plain):
+class Recordings(Plain):
     """Recordings chosen from sets: in turn from each, or by `mix` of languages.
 
     samples: how many; None takes all there are, which only finite sets allow.
@@ -70,7 +72,7 @@ class Recordings(_Plain):
         return self
 
 
-class Recipe(_Plain):
+class Recipe(Plain):
     """What happens to the weights of every Linear; the embedding is left alone unless named.
 
     method: gptq (Frantar et al., arXiv:2210.17323), awq (Lin et al., arXiv:2306.00978), autoround

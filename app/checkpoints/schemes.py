@@ -10,11 +10,10 @@ compares the CPU's column with. The card's column is read, not run.
     W3A16, W2A16  no kernel                           none but Humming's, an add-on
 """
 
-from typing import Any, Literal
+from typing import Any
 
+from app.asr.plan import Device
 from app.checkpoints.recipe import Recipe, Scheme
-
-Device = Literal["cpu", "cuda"]
 
 SERVED: dict[Device, frozenset[Scheme]] = {
     "cpu": frozenset({"W4A16", "W8A8"}),
@@ -25,31 +24,25 @@ _CPU_TILE = 32
 
 def refusal(recipe: Recipe, config: dict[str, Any], device: Device) -> str | None:
     """Why a Whisper of this config.json cannot be made so, or not be served; None if it can."""
-    return _unfit_groups(recipe, config) or (
-        _unfit_emulation(recipe) if recipe.emulate else _unserved(recipe, config, device)
-    )
+    return unfit(recipe, config) or (None if recipe.emulate else _unserved(recipe, config, device))
 
 
-def _unfit_groups(recipe: Recipe, config: dict[str, Any]) -> str | None:
-    grouped = set(recipe.schemes.values()) - {"none", "W8A8"}
-    if recipe.group_size == "channel" or not grouped:
-        return None
-    for width in widths(config):
-        if width % recipe.group_size:
-            return f"groups of {recipe.group_size} do not divide a width of {width}"
-    return None
-
-
-def _unfit_emulation(recipe: Recipe) -> str | None:
-    if "W8A8" in recipe.schemes.values():
+def unfit(recipe: Recipe, config: dict[str, Any]) -> str | None:
+    """Why it cannot be made at all, whatever is to run it; None if it can."""
+    schemes = set(recipe.schemes.values()) - {"none"}
+    if recipe.group_size != "channel" and schemes - {"W8A8"}:
+        for width in widths(config):
+            if width % recipe.group_size:
+                return f"groups of {recipe.group_size} do not divide a width of {width}"
+    if recipe.emulate and "W8A8" in schemes:
         return "W8A8 rounds activations, which weights cannot emulate"
+    if not recipe.emulate and recipe.schemes["embedding"] != "none":
+        return "vLLM's Whisper has no quantized embedding; emulate can prove it"
     return None
 
 
 def _unserved(recipe: Recipe, config: dict[str, Any], device: Device) -> str | None:
     wanted = {scheme for scheme in recipe.schemes.values() if scheme != "none"}
-    if recipe.schemes["embedding"] != "none":
-        return "vLLM's Whisper has no quantized embedding; emulate can prove it"
     missing = sorted(wanted - SERVED[device])
     if missing:
         runs = ", ".join(sorted(SERVED[device]))

@@ -53,12 +53,16 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def is_hub_id(model: str) -> bool:
+    return _HUB_ID.fullmatch(model) is not None
+
+
 def resolve(model: str, on_download: Callable[[str], None] = lambda _: None) -> Source:
     """Find `model`, downloading it where it is a hub id. Blocking. Raises BadSource."""
     folder = Path(model).expanduser()
     if folder.is_dir():
         source = Source(folder.resolve().name, folder.resolve(), "")
-    elif _HUB_ID.fullmatch(model) and not folder.exists():
+    elif is_hub_id(model) and not folder.exists():
         on_download(f"downloading {model}")
         snapshot = _snapshot(model)
         source = Source(model, snapshot, snapshot.name)

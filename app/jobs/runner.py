@@ -81,10 +81,6 @@ class Jobs:
         """The newest first."""
         return list(reversed(self._jobs.values()))
 
-    @property
-    def running(self) -> bool:
-        return bool(self._with_status(JobStatus.RUNNING))
-
     def cancel(self, job_id: str) -> Job:
         """Raises UnknownJob, and JobConflict where there is nothing left to cancel."""
         job = self.get(job_id)

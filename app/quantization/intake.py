@@ -16,12 +16,11 @@ from app.checkpoints.order import Order
 from app.checkpoints.recipe import Recipe, Recordings, RecordingSet
 from app.checkpoints.schemes import widths
 from app.checkpoints.scoring import normalized
-from app.checkpoints.source import Source, resolve
+from app.checkpoints.source import Source, is_hub_id, resolve
 from app.errors import BadField, StartupError
 from app.quantization.making import check_recipe, default_calibration, dtype_on
 from app.settings import DEMO, Settings
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _HUB_SET = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?(:[\w.-]*){1,2}")
 
 Field = Literal["model", "recipe", "calibration", "proof", "thresholds", "canaries"]
@@ -79,7 +78,7 @@ class Intake:
     def _source(self, model: str) -> Source | None:
         """The local source; None is one of the hub's, which the job will look at."""
         folder = _path("model", model)
-        if not folder.exists() and _HUB_ID.fullmatch(model):
+        if not folder.exists() and is_hub_id(model):
             return None
         self._check_path("model", folder)
         with _told_of("model"):

@@ -97,7 +97,7 @@ def proof(**other):
                 "calibration": {
                     "recordings": 256,
                     "languages": {"en": 128, "zh": 128},
-                    "texts": [{"language": "zh", "text": "船上失火"}, "man overboard"],
+                    "texts": [{"language": "zh", "text": "船上失火"}],
                 },
             },
         },
@@ -201,7 +201,7 @@ def test_it_has_every_section_in_order():
         "300 recordings (150 en, 150 zh)", "English", "Chinese", "recovery ≥ 90.0%",
         "[4.00%, 6.00%]", "0.4100", "+0.0100", "98.50%", "RTFx", "Marlin (192 layers)",
         "41 min 11 s", "18 min 13 s", "15,200 MB", "384 modules to W4A16",
-        "256 recordings (128 en, 128 zh)", "/data/speech", "船上失火", "man overboard",
+        "256 recordings (128 en, 128 zh)", "/data/speech", "船上失火",
         "localhost:8000/quantize/qjob_1/report",
     ):  # fmt: skip
         assert said in reading.text, said
@@ -271,7 +271,11 @@ def test_texts_and_names_of_anybodys_are_escaped():
             "making": {
                 "rounded_to_nearest": [NASTY],
                 "quantized": {NASTY: 1},
-                "calibration": {"recordings": 1, "languages": [NASTY], "texts": [NASTY]},
+                "calibration": {
+                    "recordings": 1,
+                    "languages": {NASTY: 1},
+                    "texts": [{"language": NASTY, "text": NASTY}],
+                },
             }
         },
         sentences=[

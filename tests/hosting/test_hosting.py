@@ -16,6 +16,7 @@ from app.errors import (
 from app.serving.hosting import Host
 from app.startup import Stage
 from tests.hosting.fakes import FakeLoader, Request, checkpoint, context
+from tests.waiting import turns, until
 
 pytestmark = pytest.mark.anyio
 
@@ -62,18 +63,6 @@ def stages(house):
 
 async def passes(service):
     """A check."""
-
-
-async def until(condition):
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
-async def turns(number=50):
-    """Of the loop, in which whatever needs no more than that is done."""
-    for _ in range(number):
-        await asyncio.sleep(0)
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 from app.errors import EngineDied
 from app.jobs import JobStatus, Outcome
+from tests.waiting import until
 
 OVER = [status for status in JobStatus if not status.active]
 STANDING = [JobStatus.PROVEN, JobStatus.REJECTED, JobStatus.PROMOTED]
@@ -43,12 +44,6 @@ async def working(jobs):
         with suppress(asyncio.CancelledError):
             await task
         await jobs.close()
-
-
-async def until(condition):
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def over(*several):

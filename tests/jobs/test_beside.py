@@ -6,7 +6,8 @@ import pytest
 
 from app.errors import EngineDied, JobConflict, OutOfMemory
 from app.jobs import JobStatus, Outcome
-from tests.jobs.fakes import OVER, ended_as, over, record, submit, until, working
+from tests.jobs.fakes import OVER, ended_as, over, record, submit, working
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 

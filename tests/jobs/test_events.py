@@ -8,7 +8,8 @@ import pytest
 import app.jobs.records
 from app.errors import UnknownJob
 from app.jobs import JobStatus, Outcome
-from tests.jobs.fakes import OVER, chatty, ended_as, heard, over, submit, until, working
+from tests.jobs.fakes import OVER, chatty, ended_as, heard, over, submit, working
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 

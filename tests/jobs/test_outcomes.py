@@ -7,7 +7,8 @@ import pytest
 
 from app.errors import EngineDied, OutOfMemory
 from app.jobs import JobStatus, Outcome
-from tests.jobs.fakes import ended_as, over, record, submit, until, working
+from tests.jobs.fakes import ended_as, over, record, submit, working
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 

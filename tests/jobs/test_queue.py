@@ -6,7 +6,8 @@ import pytest
 
 from app.errors import JobsFull, UnknownJob
 from app.jobs import Job
-from tests.jobs.fakes import RESUMABLE, STANDING, ended_as, over, submit, until, working
+from tests.jobs.fakes import RESUMABLE, STANDING, ended_as, over, submit, working
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -16,7 +17,6 @@ async def test_jobs_run_one_at_a_time_in_the_order_they_came(jobs, work):
     async with working(jobs):
         await until(lambda: work.began == ["a"])
         assert [job.status for job in (first, second, third)] == ["running", "queued", "queued"]
-        assert jobs.running
         work.gates["a"].set()
         await until(lambda: work.began == ["a", "b"])
         assert work.ended == ["a"]
@@ -25,7 +25,6 @@ async def test_jobs_run_one_at_a_time_in_the_order_they_came(jobs, work):
         await over(first, second, third)
     assert work.ended == ["a", "b", "c"]
     assert {job.status for job in jobs.all()} == {"proven"}
-    assert not jobs.running
 
 
 async def test_a_job_that_comes_to_an_idle_worker_begins(jobs, work):

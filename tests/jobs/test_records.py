@@ -16,9 +16,9 @@ from tests.jobs.fakes import (
     record,
     rewrite,
     submit,
-    until,
     working,
 )
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 

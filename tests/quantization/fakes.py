@@ -1,6 +1,5 @@
 """Recordings, hearings and proofs that are made up."""
 
-import asyncio
 import json
 
 from app.asr.transcript import Finished
@@ -95,15 +94,3 @@ def proof(*clips, reasons=(), rates=None, **more):
         "sentences": sentences,
     }
     return Proof(**given | more)
-
-
-async def until(condition):
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
-async def turns(number=50):
-    """Of the loop, in which whatever needs no more than that is done."""
-    for _ in range(number):
-        await asyncio.sleep(0)

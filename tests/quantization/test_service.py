@@ -24,7 +24,8 @@ from app.serving.hosting import Host
 from app.settings import DEMO
 from app.startup import Stage
 from tests.hosting.fakes import FakeLoader, Request, context
-from tests.quantization.fakes import Says, proof, recordings, turns, until
+from tests.quantization.fakes import Says, proof, recordings
+from tests.waiting import turns, until
 
 pytestmark = pytest.mark.anyio
 

@@ -65,27 +65,13 @@ def calibration(job: Mapping[str, Any], proof: Proof) -> Calibration | None:
     if not wanted and not heard:
         return None
     heard = heard or {}
-    found = heard.get("recordings")
+    counts = (heard.get("languages") or {}).items()
     return Calibration(
-        recordings=len(found) if isinstance(found, list) else found,
-        languages=_languages(heard.get("languages")),
+        recordings=heard.get("recordings"),
+        languages=", ".join(f"{count} {name}" for name, count in counts),  # 128 en, 128 zh
         sources=sources(wanted),
-        texts=[_text(one) for one in heard.get("texts") or ()],
+        texts=[(one["language"], one["text"]) for one in heard.get("texts") or ()],
     )
-
-
-def _languages(given: Mapping[str, int] | list[str] | None) -> str:
-    """128 en, 128 zh"""
-    if isinstance(given, Mapping):
-        return ", ".join(f"{count} {name}" for name, count in given.items())
-    return ", ".join(map(str, given or ()))
-
-
-def _text(given: Any) -> tuple[str, str]:
-    """A language and a text."""
-    if isinstance(given, Mapping):
-        return str(given.get("language", "")), str(given.get("text", ""))
-    return "", str(given)
 
 
 def redo(job: Mapping[str, Any], proof: Proof) -> Redo:

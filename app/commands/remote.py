@@ -13,16 +13,15 @@ from rich.table import Table
 from app import client
 from app.checkpoints.calibration import recordings
 from app.checkpoints.scoring import Interval
+from app.commands.console import FAILURE, SUCCESS
 from app.errors import NoCalibration
 from app.evaluation import Report
 from app.evaluation import evaluate as measure
 
-_SUCCESS, _FAILURE = 0, 1
-
 
 def transcribe(arguments: argparse.Namespace) -> int:
     """Print each file's transcript; errors go to standard error, and decide the status."""
-    errors, status = Console(stderr=True), _SUCCESS
+    errors, status = Console(stderr=True), SUCCESS
     several = len(arguments.files) > 1
     fields = {"response_format": arguments.response_format}
     for name in ("language", "prompt"):
@@ -39,7 +38,7 @@ def transcribe(arguments: argparse.Namespace) -> int:
                 text = client.transcribe(server, path, fields).text
             except (OSError, client.Refused, httpx.HTTPError) as error:
                 _complain(errors, f"{path}: {error}")
-                status = _FAILURE
+                status = FAILURE
             else:
                 text = text if text.endswith("\n") else text + "\n"
                 sys.stdout.write(f"{path}\t{text}" if several else text)
@@ -55,10 +54,10 @@ def evaluate(arguments: argparse.Namespace) -> int:
         clips = list(recordings(arguments.recordings, arguments.language))
     except NoCalibration as error:
         _complain(errors, error.message)
-        return _FAILURE
+        return FAILURE
     if not clips:
         _complain(errors, f"{arguments.recordings} holds no recordings with text.")
-        return _FAILURE
+        return FAILURE
     with (
         client.connect(arguments.url, arguments.key) as server,
         _progress(errors) as progress,
@@ -77,7 +76,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     if arguments.json:
         text = json.dumps(report.as_json(), ensure_ascii=False, indent=1)
         Path(arguments.json).write_text(text + "\n", "utf-8")
-    return _FAILURE if report.faults else _SUCCESS
+    return FAILURE if report.faults else SUCCESS
 
 
 def _table(report: Report) -> Table:
