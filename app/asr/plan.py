@@ -1,56 +1,18 @@
 """How the engine is sized for the device it runs on: every per-device choice, in one place."""
 
-import json
 import os
 import shutil
 import subprocess
 from dataclasses import dataclass
 from importlib.metadata import distributions
-from math import ceil
 from pathlib import Path
 from typing import Literal
 
-from app.errors import EngineFailed
-
-Device = Literal["cpu", "cuda"]
-
-_BLOCK = 128  # tokens in a KV block; what a sequence holds is rounded up to it
-_ENCODER_TOKENS_A_WINDOW = 1500
-_MIB = 1024**2
-_GIB = 1024**3
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """The shape that decides memory. `weight_bytes` is what the weight files weigh on disk."""
-
-    decoder_layers: int
-    d_model: int
-    encoder_positions: int
-    decoder_positions: int
-    weight_bytes: int
-
-    @classmethod
-    def of(cls, folder: Path) -> "Geometry":
-        config = json.loads((folder / "config.json").read_text("utf-8"))
-        return cls(
-            decoder_layers=config["decoder_layers"],
-            d_model=config["d_model"],
-            encoder_positions=config.get("max_source_positions", _ENCODER_TOKENS_A_WINDOW),
-            decoder_positions=config.get("max_target_positions", 448),
-            weight_bytes=weight_bytes(folder),
-        )
-
-    @property
-    def kv_bytes_a_token(self) -> int:
-        """Keys and values, 16 bits each, of every decoder layer."""
-        return self.decoder_layers * 2 * self.d_model * 2
-
-    @property
-    def kv_bytes_a_window(self) -> int:
-        """Cross-attention over the encoder's output and self-attention over the longest text."""
-        tokens = _rounded(self.encoder_positions) + _rounded(self.decoder_positions)
-        return tokens * self.kv_bytes_a_token
+from app.asr.budget import MIB, Budget, Memory, budget_of
+from app.asr.budget import Device as Device  # as itself: others know it by this module
+from app.asr.geometry import BLOCK, ENCODER_TOKENS_A_WINDOW
+from app.asr.geometry import Geometry as Geometry
+from app.asr.geometry import weight_bytes as weight_bytes
 
 
 @dataclass(frozen=True)
@@ -65,9 +27,18 @@ class EnginePlan:
     batched_tokens: int  # ÷ 1500: how many windows the encoder takes in one step
     eager: bool
 
-
-def weight_bytes(folder: Path) -> int:
-    return sum(p.stat().st_size for p in folder.glob("*.safetensors"))
+    @classmethod
+    def of(cls, budget: Budget) -> "EnginePlan":
+        card = budget.device == "cuda"
+        return cls(
+            device=budget.device,
+            dtype="float16" if card else "bfloat16",
+            windows=budget.windows,
+            kv_bytes=budget.kv,
+            device_share=_share(budget) if card else 0.9,
+            batched_tokens=budget.at_once * ENCODER_TOKENS_A_WINDOW + BLOCK,
+            eager=not card,
+        )
 
 
 def pick_device(wanted: Literal["auto", "cpu", "cuda"]) -> Device:
@@ -89,35 +60,17 @@ def plan_engine(
 
     Raises EngineFailed where not one window fits.
     """
-    window = geometry.kv_bytes_a_window
+    memory = memory_of(device)
+    return EnginePlan.of(budget_of(geometry, device, memory, windows=windows, kv_bytes=kv_bytes))
+
+
+def memory_of(device: Device) -> Memory:
+    """This machine's, as it is now."""
     if device == "cuda":
-        # Beside weights and KV: the CUDA context and cuBLAS (about 0.6 GiB), CUDA graphs and
-        # the encoder's activations for the windows it takes at once (about 0.1 GiB each).
-        most, batch, reserve = 32, 6, 1.2 * _GIB
-        free, total = _device_memory() or (0, 1)
-        room, share = free - geometry.weight_bytes - reserve, 0.95 * free / total
-    else:
-        # Half of what is free: this machine has other work, and audio needs memory too.
-        most, batch = 8, 4
-        room, share = available_memory() / 2 - geometry.weight_bytes, 0.9
-    fits = int((kv_bytes or room) // window)
-    if fits < 1:
-        raise EngineFailed(
-            f"One window needs {window / _MIB:.0f} MiB for keys and values; "
-            f"{max(0, room) / _MIB:.0f} MiB are left beside the weights.",
-            "Free memory, or take a smaller checkpoint.",
-        )
-    windows = min(windows or most, fits)
-    return EnginePlan(
-        device=device,
-        dtype="float16" if device == "cuda" else "bfloat16",
-        windows=windows,
-        # One block more in each of the two pools: vLLM keeps a null block.
-        kv_bytes=kv_bytes or windows * window + 2 * _BLOCK * geometry.kv_bytes_a_token,
-        device_share=share,
-        batched_tokens=min(windows, batch) * _ENCODER_TOKENS_A_WINDOW + _BLOCK,
-        eager=device == "cpu",
-    )
+        free, total = _device_memory() or (0, 0)
+        return Memory(total, free)
+    available = available_memory()
+    return Memory(available, available)
 
 
 def available_memory() -> int:
@@ -158,10 +111,13 @@ def _device_memory() -> tuple[int, int] | None:
             timeout=30,
         )
         free, total = answer.stdout.splitlines()[0].split(",")
-        return int(free) * _MIB, int(total) * _MIB
+        return int(free) * MIB, int(total) * MIB
     except (subprocess.SubprocessError, OSError, ValueError, IndexError):
         return None
 
 
-def _rounded(tokens: int) -> int:
-    return ceil(tokens / _BLOCK) * _BLOCK
+def _share(budget: Budget) -> float:
+    """A little less than what is free once the CUDA context is there, which is when vLLM looks."""
+    if not budget.total:  # nvidia-smi does not answer, and the operator said what to take
+        return 0.9
+    return max(0.01, 0.95 * (budget.free - budget.context) / budget.total)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from app.asr import plan
+from app.asr.budget import CONTEXT
 from app.asr.plan import Geometry, plan_engine
 from app.errors import EngineFailed
 from app.settings import DEMO
@@ -92,3 +93,17 @@ def test_a_card_that_others_use_is_asked_for_no_more_than_is_free(free):
     chosen = plan_engine(LARGE_V2, "cuda")
     assert chosen.device_share * 8 * GIB <= 6 * GIB
     assert chosen.kv_bytes + LARGE_V2.weight_bytes < 6 * GIB
+
+
+def test_the_engine_asks_for_what_is_free_once_cuda_has_its_context(free):
+    """vLLM refuses to start where less is free by then than it is told to take."""
+    free(int(7.6 * GIB))
+    assert plan_engine(LARGE_V2, "cuda").device_share * 8 * GIB < 7.6 * GIB - CONTEXT
+
+
+def test_a_card_that_does_not_answer_is_planned_for_by_the_operators_pool(free):
+    free(None)
+    with pytest.raises(EngineFailed, match="0 MiB are left"):
+        plan_engine(LARGE_V2, "cuda")
+    chosen = plan_engine(LARGE_V2, "cuda", kv_bytes=3 * LARGE_V2.kv_bytes_a_window)
+    assert (chosen.windows, chosen.device_share) == (3, 0.9)
