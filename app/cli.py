@@ -1,11 +1,11 @@
-"""marlinscribe serve | quantize | transcribe FILE… | evaluate RECORDINGS"""
+"""marlinscribe serve | quantize | plan | transcribe FILE… | evaluate RECORDINGS"""
 
 import argparse
 import os
 from pathlib import Path
 
 from app import __version__
-from app.commands import quantize, remote, serve
+from app.commands import plan, quantize, remote, serve
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,6 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     quantize_parser.add_argument("--json", type=Path, metavar="FILE", help="write the whole proof")
     quantize_parser.set_defaults(run=quantize.quantize)
+
+    _add_plan(commands.add_parser("plan", help="where a device's memory goes, and what follows"))
 
     server = argparse.ArgumentParser(add_help=False)
     server.add_argument("--url", default="http://127.0.0.1:8000", help="of the server")
@@ -84,6 +86,38 @@ def main(arguments: list[str] | None = None) -> int:
 
     chosen = parser.parse_args(arguments)
     return int(chosen.run(chosen))
+
+
+def _add_plan(parser: argparse.ArgumentParser) -> None:
+    device = parser.add_mutually_exclusive_group()
+    for name, what in (("vram", "an NVIDIA card"), ("ram", "a machine without one")):
+        device.add_argument(
+            f"--{name}", type=_gigabytes, metavar="GB", help=f"{what} of this size; else this one"
+        )
+    parser.add_argument(
+        "--model",
+        default=plan.DEFAULT_MODEL,
+        help="a folder, or a known model's id; nothing is downloaded (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--scheme",
+        choices=plan.SCHEMES,
+        help=f"default: {plan.DEFAULT_SCHEME}, unless the folder's weights are quantized already",
+    )
+    parser.add_argument(
+        "--env", action="store_true", help="print a file of settings, as in deploy/"
+    )
+    parser.set_defaults(run=plan.plan)
+
+
+def _gigabytes(text: str) -> float:
+    size = float(text)
+    if not 0 < size < 10_000:  # nor nan
+        raise ValueError(text)
+    return size
+
+
+_gigabytes.__name__ = "number of GB"
 
 
 def _share(text: str) -> float:

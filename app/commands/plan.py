@@ -1,0 +1,180 @@
+"""marlinscribe plan: where a device's memory goes, and the settings that follow."""
+
+import argparse
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from app.asr.budget import LIMITS, MIB, Budget, Device, Memory, budget_of
+from app.asr.geometry import SHAPES, Geometry, Shape
+from app.asr.plan import memory_of, pick_device
+from app.checkpoints.recipe import Recipe
+from app.checkpoints.schemes import refusal
+from app.checkpoints.source import resolve
+from app.commands.console import FAILURE, SUCCESS, USAGE, settings_for
+from app.errors import BadRecipe, BadSource, EngineFailed
+
+DEFAULT_MODEL = "openai/whisper-large-v2"
+DEFAULT_SCHEME = "W4A16"
+_UNQUANTIZED = ("bf16", "fp16")
+SCHEMES = ("W4A16", "W8A16", "W8A8", *_UNQUANTIZED)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What is to be served. weighed: how its bytes are known, for people."""
+
+    name: str
+    scheme: str
+    geometry: Geometry
+    weighed: str
+
+
+def plan(arguments: argparse.Namespace) -> int:
+    """Print the budget, or a file of settings; 1 where not one window fits."""
+    errors = Console(stderr=True)
+    here = arguments.vram is None and arguments.ram is None
+    own: dict[str, int | None] = {}  # what the operator has set for this machine
+    if here:
+        settings = settings_for(errors)
+        if settings is None:
+            return USAGE
+        own = {"windows": settings.max_windows, "kv_bytes": settings.kv_cache_bytes}
+        device = pick_device(settings.device)
+        memory = memory_of(device)
+    elif arguments.vram is not None:
+        device, memory = "cuda", Memory.of_a_card(arguments.vram)
+    else:
+        device, memory = "cpu", Memory.of_a_machine(arguments.ram)
+    try:
+        checkpoint = checkpoint_of(arguments.model, arguments.scheme, device)
+        budget = budget_of(checkpoint.geometry, device, memory, **own)
+    except (BadSource, BadRecipe, EngineFailed) as error:
+        errors.print(str(error), style="red", highlight=False, markup=False)
+        return FAILURE if isinstance(error, EngineFailed) else USAGE
+    if arguments.env:
+        print(_env(arguments, checkpoint, budget), end="")
+        return SUCCESS
+    title = f"{checkpoint.name}, {checkpoint.scheme}, on {_named(arguments)}"
+    console = Console()
+    console.print(_table(title, lines(budget, checkpoint.weighed, measured=here)))
+    console.print(_told(budget), highlight=False, markup=False)
+    return SUCCESS
+
+
+def checkpoint_of(model: str, scheme: str | None, device: Device) -> Checkpoint:
+    """`model` is a folder, or a hub id whose shape is known; nothing is downloaded.
+
+    Raises BadSource, or BadRecipe where the device does not run the scheme.
+    """
+    if not Path(model).expanduser().is_dir():
+        if model not in SHAPES:
+            raise BadSource(
+                f"{model} is no folder here, and no model whose shape is known.",
+                f"Known are {', '.join(SHAPES)}; name the one it was made from, or a folder.",
+            )
+        return _by_shape(model, SHAPES[model], scheme or DEFAULT_SCHEME, device)
+    source = resolve(model)
+    if source.quantized and scheme:
+        raise BadRecipe(f"{model} is quantized already.", "Leave --scheme out.")
+    if source.quantized or scheme in _UNQUANTIZED:
+        geometry = Geometry.of(source.folder)
+        return Checkpoint(source.name, scheme or "as it came", geometry, "read from its files")
+    return _by_shape(source.name, Shape.of(source.config), scheme or DEFAULT_SCHEME, device)
+
+
+def _by_shape(name: str, shape: Shape, scheme: str, device: Device) -> Checkpoint:
+    if scheme not in _UNQUANTIZED:
+        widths = {
+            "d_model": shape.d_model,
+            "encoder_ffn_dim": shape.encoder_ffn,
+            "decoder_ffn_dim": shape.decoder_ffn,
+        }
+        if reason := refusal(
+            Recipe.model_validate({"method": "rtn", "scheme": scheme}), widths, device
+        ):
+            raise BadRecipe(f"{scheme}: {reason}.", "Choose another --scheme.")
+    return Checkpoint(name, scheme, shape.geometry(scheme), "computed from the shape")
+
+
+def lines(budget: Budget, weighed: str, *, measured: bool) -> list[tuple[str, int, str]]:
+    """What for, bytes, and how they are known; without what a device does not have."""
+    card = budget.device == "cuda"
+    total = "measured" if card else "measured: what is free now"
+    others = "driver, display" if card else "system, this service"
+    rows = [
+        ("total", budget.total, total if measured else "as sold: 1 GB is 1 GiB"),
+        (others, budget.taken, "measured" if measured else "estimated"),
+        ("other work, audio, activations", budget.kept, "half of what is free"),
+        ("CUDA context, cuBLAS", budget.context, "estimated"),
+        ("weights", budget.weights, weighed),
+        (f"encoder, windows at once: {budget.at_once}", budget.encoding, "estimated"),
+        ("CUDA graphs", budget.graphs, "estimated"),
+        ("keys and values", budget.kv, _pool(budget)),
+    ]
+    return [row for row in rows if row[1]] + [("left", budget.left, "")]
+
+
+def _pool(budget: Budget) -> str:
+    more = (budget.kv - budget.windows * budget.window) / MIB
+    return f"{budget.windows} windows of {budget.window / MIB:.0f} MiB, and {more:.0f}"
+
+
+def _named(arguments: argparse.Namespace) -> str:
+    if arguments.vram is not None:
+        return f"a card of {arguments.vram:g} GB"
+    return "this machine" if arguments.ram is None else f"a machine of {arguments.ram:g} GB"
+
+
+def _table(title: str, rows: list[tuple[str, int, str]]) -> Table:
+    table = Table(title=title, highlight=False)
+    table.add_column("")
+    table.add_column("MiB", justify="right")
+    table.add_column("")
+    for name, size, known in rows:
+        table.add_row(name, f"{size / MIB:.0f}", known, end_section=name == "total")
+    return table
+
+
+def _told(budget: Budget) -> str:
+    most = LIMITS[budget.device].windows
+    capped = f"; at most {most} are taken" if budget.fits > most else ""
+    return "\n".join(
+        (
+            f"Windows that fit: {budget.fits}{capped}. What follows:",
+            f"MARLINSCRIBE_DEVICE={budget.device}",
+            f"MARLINSCRIBE_MAX_WINDOWS={budget.windows}",
+            f"MARLINSCRIBE_KV_CACHE_BYTES={budget.kv}",
+            "The service computes the last one by itself, from what is free when it starts:\n"
+            "leave it unset unless that goes wrong.",
+        )
+    )
+
+
+def _env(arguments: argparse.Namespace, checkpoint: Checkpoint, budget: Budget) -> str:
+    """A file of MARLINSCRIBE_* variables. Without the pool's size: the service computes it from
+    what is free, and takes fewer windows where there is less."""
+    command = ["marlinscribe", "plan"]
+    for name in ("vram", "ram", "model", "scheme"):
+        value = getattr(arguments, name)
+        if value not in (None, DEFAULT_MODEL):
+            command += [f"--{name}", f"{value:g}" if isinstance(value, float) else value]
+    why = {
+        "cuda": "No quiet fall to the processor where the card does not answer.",
+        "cpu": "The processor, also where there is a card.",
+    }[budget.device]
+    return f"""\
+# {shlex.join([*command, "--env"])}
+# For {_named(arguments)} and {checkpoint.name} ({checkpoint.scheme}), or a smaller model.
+
+# {why}
+MARLINSCRIBE_DEVICE={budget.device}
+
+# {budget.windows} windows' keys and values take {budget.kv / MIB:.0f} MiB, the weights \
+{budget.weights / MIB:.0f}. With less free than that needs,
+# the service takes fewer windows by itself. docs/sizing.md has the whole budget.
+MARLINSCRIBE_MAX_WINDOWS={budget.windows}
+"""
