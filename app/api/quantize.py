@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import ClientDisconnect
 from typing_extensions import TypedDict
 
+from app.api.account import Accounted
 from app.api.context import Ctx, Quantizing
 from app.api.events import DONE, Event, EventStream
 from app.api.openapi import errors, json_request
@@ -47,7 +48,8 @@ class Progress(TypedDict):
 
 class JobBody(TypedDict):
     """`checkpoint` and `proof` are null until they are there; `proof` is a summary of the report.
-    Times are Unix seconds."""
+    The words that `checkpoint` was calibrated on are left out where jobs are listed. Times are Unix
+    seconds."""
 
     id: str
     object: Literal["quantization.job"]
@@ -116,7 +118,7 @@ async def submit(request: Request, quantizing: Jobs, response: Response) -> JobB
 @router.get("/quantize", dependencies=[_admin])
 async def jobs(quantizing: Jobs) -> JobList:
     """Every job, the newest first."""
-    return JobList(object="list", data=[_told(job) for job in quantizing.jobs.all()])
+    return JobList(object="list", data=[_listed(job) for job in quantizing.jobs.all()])
 
 
 @router.get("/quantize/{id}", dependencies=[_admin], responses=errors(404))
@@ -145,7 +147,7 @@ async def resume(quantizing: Jobs, id: str) -> JobBody:
     response_class=Response,
     responses=errors(404) | {200: {"content": {"text/event-stream": {"schema": _TEXT}}}},
 )
-async def events(context: Ctx, quantizing: Jobs, id: str) -> Response:
+async def events(context: Ctx, quantizing: Jobs, account: Accounted, id: str) -> Response:
     """What happened and happens to a job, as server-sent events, until it is over: stages, progress
     with the layer's loss and an ETA, and its status at last."""
     quantizing.jobs.get(id)
@@ -153,6 +155,7 @@ async def events(context: Ctx, quantizing: Jobs, id: str) -> Response:
         _events(quantizing.jobs.events(id)),
         heartbeat_seconds=context.settings.stream_heartbeat_seconds,
         on_abort=lambda: None,
+        on_error=account.stream_failed,
     )
 
 
@@ -219,6 +222,16 @@ def _told(job: Job) -> JobBody:
         promoted_at=facts.get("promoted_at"),
         demoted_at=facts.get("demoted_at"),
     )
+
+
+def _listed(job: Job) -> JobBody:
+    """Without the words it was calibrated on: hundreds of texts a job."""
+    told = _told(job)
+    made = told["checkpoint"]
+    if made and made.get("calibration"):
+        counts = {name: part for name, part in made["calibration"].items() if name != "texts"}
+        told["checkpoint"] = made | {"calibration": counts}
+    return told
 
 
 async def _events(happening: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[Event]:

@@ -4,7 +4,6 @@ import errno
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ from app.asr.plan import Device
 from app.checkpoints.quantizing import OnProgress, Progress, Quantizer
 from app.checkpoints.recipe import Recipe, Recordings, RecordingSet
 from app.checkpoints.schemes import refusal
+from app.checkpoints.served import Checkpoint as Checkpoint
 from app.checkpoints.source import Source, resolve
 from app.checkpoints.store import Entry, Store
 from app.errors import BadRecipe, CacheUnusable, DiskFull, SourceChanged
@@ -21,35 +21,6 @@ from app.startup import Stage
 log = logging.getLogger(__name__)
 
 _HUB_CALIBRATION = "MLCommons/peoples_speech:clean:train"
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What is served. `fingerprint` and `recipe` are None where it was not made here; `provenance`
-    is what else /v1/models tells of it."""
-
-    source: Source
-    folder: Path
-    fingerprint: str | None = None
-    recipe: Recipe | None = None
-    provenance: dict[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, entry: Entry, **provenance: Any) -> "Checkpoint":
-        manifest = entry.manifest
-        facts = {
-            "recipe": manifest["recipe"],
-            "calibration": manifest["figures"].get("calibration"),
-        }
-        source = Source(manifest["source"]["name"], entry.folder, manifest["source"]["revision"])
-        recipe = Recipe.model_validate(manifest["recipe"])
-        return cls(source, entry.folder, entry.fingerprint, recipe, facts | provenance)
-
-    @property
-    def scheme(self) -> str:
-        if self.recipe:
-            return self.recipe.label
-        return "compressed-tensors, as it came" if self.source.quantized else "unquantized"
 
 
 class Maker:

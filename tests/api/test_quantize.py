@@ -279,6 +279,15 @@ def test_jobs_are_told_the_newest_first_and_one_by_one(client):
     assert client.get(f"/quantize/{first}").json() == listed["data"][1]
 
 
+def test_the_words_calibrated_on_are_in_the_job_and_not_in_the_list(client, quantizing):
+    name = client.post("/quantize", json={}).json()["id"]
+    heard = {"recordings": 1, "languages": {"en": 1}, "texts": [{"language": "en", "text": "x"}]}
+    quantizing.jobs.get(name).facts["checkpoint"] = {"calibration": heard}
+    assert client.get(f"/quantize/{name}").json()["checkpoint"]["calibration"] == heard
+    (listed,) = client.get("/quantize").json()["data"]
+    assert listed["checkpoint"]["calibration"] == {"recordings": 1, "languages": {"en": 1}}
+
+
 def test_a_running_job_tells_its_stage_and_progress(client):
     name = client.post("/quantize", json={}).json()["id"]
     deadline = time.monotonic() + 60
