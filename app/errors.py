@@ -21,6 +21,9 @@ MarlinscribeError
 ├─ Unavailable            503   ours to mend; the answer carries Retry-After
 │  ├─ NotReady                  still starting
 │  ├─ EngineDied                the engine's process is gone
+│  ├─ ShuttingDown              the process was told to end, and the time to finish is over
+│  ├─ QueueFull                 as much audio waits as may
+│  ├─ ClientWouldLeave          the client's own timeout is shorter than its recording takes
 │  ├─ UploadNotStored           no room on disk for the upload
 │  └─ RecordNotKept             no room on disk for a job's record
 └─ StartupError                 the operator's to mend: what happened, and what to do about it
@@ -136,7 +139,10 @@ class TooManyRequests(RequestError):
     status = 429
     code = "too_many_requests"
     kind = "rate_limit_error"
-    retry_after = 2
+
+    def __init__(self, message: str, *, retry_after: int = 2) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class JobsFull(RequestError):
@@ -162,6 +168,24 @@ class NotReady(Unavailable):
 
 class EngineDied(Unavailable):
     code = "engine_died"
+
+
+class ShuttingDown(Unavailable):
+    code = "shutting_down"
+
+
+class QueueFull(Unavailable):
+    code = "queue_full"
+
+
+class ClientWouldLeave(Unavailable):
+    """`hopeless`: however often it tries, an idle server would take too long too."""
+
+    code = "client_would_time_out"
+
+    def __init__(self, message: str, *, retry_after: int, hopeless: bool) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.hopeless = hopeless
 
 
 class UploadNotStored(Unavailable):

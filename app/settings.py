@@ -76,10 +76,28 @@ class Settings(BaseSettings):
     )
     max_jobs: int = Field(8, ge=1, description="Quantization jobs that may wait")
     drain_seconds: float = Field(
-        30, ge=0, description="How long running requests may take before a checkpoint is exchanged"
+        30,
+        ge=0,
+        description="How long running requests may take before a checkpoint is exchanged, and "
+        "before the process ends when it is told to",
     )
     exchange_wait_seconds: float = Field(
-        60, ge=0, description="How long a request waits for an exchange before it is answered 503"
+        60,
+        ge=0,
+        description="How long a request waits for an exchange, or for an idle engine's start, "
+        "before it is answered 503",
+    )
+    engine_restarts: int = Field(
+        5,
+        ge=0,
+        description="Restarts of the engine in a row, none of which served for long, before the "
+        "process ends; 0 ends it at the first death",
+    )
+    engine_stall_seconds: float = Field(
+        120, gt=0, description="How long a busy engine may give no token before it is killed"
+    )
+    idle_unload_seconds: float | None = Field(
+        None, gt=0, description="Time without a transcription before the engine gives back memory"
     )
     quantizer_python: str = Field(
         sys.executable, description="Interpreter of the quantizer, where it lives elsewhere"
@@ -101,6 +119,9 @@ class Settings(BaseSettings):
     max_requests: int = Field(
         64, ge=1, description="Transcriptions being received or answered at once"
     )
+    max_queue_seconds: float = Field(
+        28800, gt=0, description="Audio that may wait for the engine, in seconds"
+    )
     stream_heartbeat_seconds: float = Field(
         15, gt=0, description="Longest silence of a streamed answer"
     )
@@ -120,6 +141,10 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Level of the service's own log"
     )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="The log's lines; json has a request's figures as fields"
+    )
+    log_transcripts: bool = Field(False, description="Put what was heard into the log too")
 
     @field_validator("model_aliases", "api_keys", "cors_origins", "data_roots", mode="before")
     @classmethod

@@ -56,7 +56,7 @@ def figures(server: Server, before: dict[str, float], whole: list[float]) -> dic
     model = httpx.get(f"{server.url}/v1/models").json()["data"][0]["marlinscribe"]
     return {
         "TTFT ms": mean_ms("time_to_first_token_seconds"),
-        "ITL ms": mean_ms("inter_token_seconds"),
+        "ITL ms": mean_ms("inter_token_latency_seconds"),
         "request ms (median)": 1000 * statistics.median(whole),
         "weights MB": model["weight_bytes"] / 1e6,
     }

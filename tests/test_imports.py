@@ -53,7 +53,9 @@ def test_only_the_quantizers_process_imports_llmcompressor_and_transformers(modu
     assert module in child or not roots(MODULES[module]) & {"llmcompressor", "transformers"}
 
 
-@pytest.mark.parametrize("module", in_room("app.audio", "app.asr", "app.checkpoints", "app.jobs"))
+@pytest.mark.parametrize(
+    "module", in_room("app.admission", "app.audio", "app.asr", "app.checkpoints", "app.jobs")
+)
 def test_the_rooms_behind_http_know_nothing_of_it(module):
     names = imports(MODULES[module])
     assert not any(n.split(".")[0] in {"fastapi", "starlette"} for n in names)
@@ -65,7 +67,7 @@ def test_http_reaches_recognition_through_the_protocol_alone(module):
     names = imports(MODULES[module])
     ours = {n for n in names if n in MODULES and not n.startswith("app.api")}
     plain = {"app.errors", "app.settings", "app.metrics", "app.startup"}
-    plain |= {n for n in MODULES if n.startswith("app.jobs")}
+    plain |= {n for n in MODULES if n.startswith(("app.jobs", "app.admission"))}
     plain |= {f"app.checkpoints.{types}" for types in ("order", "proof", "recipe")}
     recognition = {"app.asr.engine", "app.asr.decoding", "app.asr.rules"}
     assert {n for n in ours if not n.startswith(("app.asr", "app.audio"))} <= plain | {"app"}

@@ -1,24 +1,26 @@
 """What routes know of the service: one object on the app, given to each by dependency."""
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
 
 from fastapi import Depends, Request
 
+from app.admission.gate import Admission
+from app.api.joining import Works
 from app.asr.transcript import Transcriber
 from app.checkpoints.order import Order
 from app.checkpoints.proof import Proof
 from app.checkpoints.recipe import Recordings
-from app.errors import EngineFailed, NotReady, TooManyRequests, UnknownModel
+from app.errors import NotReady, ShuttingDown, UnknownModel
 from app.jobs import Job, Jobs
 from app.metrics import Metrics
 from app.settings import Settings
 from app.startup import Stage, Startup, Status
 
+_SHORT = (Stage.EXCHANGING, Stage.IDLE)  # worth waiting for
 _DECODES_AT_ONCE = 2  # each may hold max_audio_seconds of samples
 
 
@@ -66,65 +68,56 @@ class Context:
     served: Served | None = None
     quantization: Quantizing | None = None
     alive: Callable[[], bool] = lambda: True
-    under_way: int = 0  # transcriptions being received or answered
-    waiting: int = 0  # and those that wait for an exchange to be over
+    wake: Callable[[], None] = lambda: None  # the engine that was put away
+    works: Works = field(default_factory=Works)
     decoders: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(_DECODES_AT_ONCE, "decode")
     )
-    _empty: asyncio.Event = field(default_factory=asyncio.Event)
+    admission: Admission = field(init=False)
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        self.admission = Admission(settings.max_requests, settings.max_queue_seconds, self.metrics)
 
     def status(self) -> Status:
         """Where the service stands; an engine's death shows here before the watch notices it."""
         status = self.startup.status
         if status.stage is Stage.READY and not (self.served and self.alive()):
-            return Status(Stage.FAILED, error=EngineFailed("The engine's process died.", ""))
+            eta = self.startup.eta()
+            return Status(Stage.RESTARTING, "The engine's process died.", eta_seconds=eta)
         return status
 
-    async def admitted(self) -> Served:
-        """What serves, for a request that comes now: it waits, in a bounded queue and for a
-        bounded time, while one checkpoint is exchanged for another. Raises NotReady,
-        TooManyRequests."""
-        if self.status().stage is Stage.EXCHANGING:
-            self._check_room()
-            self.waiting += 1
-            try:
-                await self.startup.left(Stage.EXCHANGING, self.settings.exchange_wait_seconds)
-            finally:
-                self.waiting -= 1
-        return self.ready()
-
-    def enter(self) -> None:
-        """One request more is under way. Raises TooManyRequests."""
-        self._check_room()
-        self.under_way += 1
-
-    def leave(self) -> None:
-        self.under_way -= 1
-        if not self.under_way:
-            self._empty.set()
-
-    async def emptied(self, seconds: float) -> bool:
-        """Wait until no request is under way, at most so long; whether none is."""
-        self._empty.clear()
-        if self.under_way:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._empty.wait(), seconds)
-        return not self.under_way
-
-    def _check_room(self) -> None:
-        many = self.under_way + self.waiting
-        if many >= self.settings.max_requests:
-            raise TooManyRequests(f"{many} requests are under way, the limit of this server.")
+    @asynccontextmanager
+    async def place(self, client: str) -> AsyncGenerator[Served]:
+        """A transcription's place, and what serves it. It waits, in a bounded queue and for a
+        bounded time, while one checkpoint is exchanged for another and while an engine that was
+        put away starts. Raises NotReady, ShuttingDown, TooManyRequests."""
+        if self.status().stage in _SHORT:
+            with self.admission.waiting(client):
+                if self.status().stage is Stage.IDLE:
+                    self.wake()
+                await self.startup.left(_SHORT, self.settings.exchange_wait_seconds)
+        served = self.ready()
+        with self.admission.place(client):  # no await between: an exchange waits for this request
+            yield served
 
     def ready(self) -> Served:
-        """What serves. Raises NotReady, with how long to wait."""
+        """What serves. Raises NotReady, with how long to wait, and ShuttingDown."""
         status = self.status()
+        if status.stage is Stage.STOPPING:
+            raise ShuttingDown("The service is shutting down.", retry_after=status.retry_after)
         if self.served is not None and status.stage is Stage.READY:
             return self.served
         raise NotReady(
             f"The model is not ready ({status.stage.value}); /health/ready says more.",
             retry_after=status.retry_after,
         )
+
+    def known(self) -> Served:
+        """What serves, or will again for the next request. Raises as `ready`."""
+        if self.served is not None and self.status().stage is Stage.IDLE:
+            return self.served
+        return self.ready()
 
     def names(self, served: Served) -> tuple[str, ...]:
         return (served.name, *self.settings.model_aliases)

@@ -12,7 +12,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import MarlinscribeError, RequestError, WrongKey, envelope
+from app.errors import ClientWouldLeave, MarlinscribeError, RequestError, WrongKey, envelope
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +27,13 @@ def install(app: FastAPI) -> None:
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, MarlinscribeError)
-    headers = {}
+    context, account = request.app.state.context, request.scope["account"]
+    headers, account.facts["code"] = {}, error.code
     if error.retry_after is not None:
         headers["retry-after"] = str(error.retry_after)
+        context.metrics.refused.labels(error.code).inc()
+    if isinstance(error, ClientWouldLeave) and error.hopeless:
+        headers["x-should-retry"] = "false"  # openai's SDKs heed it
     if isinstance(error, WrongKey):
         headers["www-authenticate"] = error.challenge
     return JSONResponse(body_of(error), error.status, headers)

@@ -21,7 +21,8 @@ Event = Mapping[str, Any] | str
 
 class EventStream(Response):
     """Each event as a frame as soon as it comes, a comment after every silence, an error as the
-    last frame. `events` is closed when it is over, and when the client leaves."""
+    last frame. `events` is closed when it is over, and when the client leaves. `on_error` is told
+    the error's code."""
 
     media_type = "text/event-stream"
 
@@ -31,6 +32,7 @@ class EventStream(Response):
         *,
         heartbeat_seconds: float,
         on_abort: Callable[[], None],
+        on_error: Callable[[str], None],
     ) -> None:
         self.status_code = 200
         self.background = None
@@ -39,6 +41,7 @@ class EventStream(Response):
         self._events = events
         self._heartbeat = heartbeat_seconds
         self._on_abort = on_abort
+        self._on_error = on_error
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -59,8 +62,10 @@ class EventStream(Response):
                 async for event in events:
                     yield _HEARTBEAT if event is None else _frame(event)
         except MarlinscribeError as error:
+            self._on_error(error.code)
             yield _frame(body_of(error))
         except Exception as error:
+            self._on_error(MarlinscribeError.code)
             yield _frame(unforeseen(error, request_id))
 
 

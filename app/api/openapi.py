@@ -70,7 +70,10 @@ _ERRORS: dict[int, dict[str, Any]] = {
     415: {"description": "The file is not audio"},
     429: {"description": "Too many requests under way, or jobs waiting", "headers": _RETRY},
     500: {"description": "A defect of the server"},
-    503: {"description": "Still starting, or the engine is gone", "headers": _RETRY},
+    503: {
+        "description": "Starting, too much audio waits, or the engine is gone",
+        "headers": _RETRY,
+    },
 }
 
 

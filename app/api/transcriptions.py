@@ -1,23 +1,22 @@
 """POST /v1/audio/transcriptions and /translations: parse, call, render."""
 
-import asyncio
-import threading
-import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
-from typing import Annotated, BinaryIO
+from contextlib import aclosing
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.requests import ClientDisconnect
 
-from app.api.context import Context, Ctx, Served
+from app.api.account import Accounted
+from app.api.caller import Calling
+from app.api.context import Ctx, Served
 from app.api.disconnect import ClientLeft, unless_client_leaves
 from app.api.events import DONE, Event, EventStream
 from app.api.forms import SpeechForm, TranscriptionForm, TranslationForm, parse
+from app.api.listening import Listening
 from app.api.openapi import speech_route
 from app.api.security import require_key
-from app.api.uploads import read_upload
 from app.asr.formats import (
     delta_event,
     done_event,
@@ -30,71 +29,67 @@ from app.asr.formats import (
 from app.asr.languages import code_of
 from app.asr.subtitles import Layout, srt, vtt
 from app.asr.transcript import Finished, Joiner, Options, SegmentEvent
-from app.audio.decode import decode
-from app.audio.waveform import Waveform
 from app.errors import BadField
 
 _CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody is there to read it
 
 
-async def _admitted(context: Ctx) -> AsyncGenerator[Served]:
-    """What serves, for one of the requests under way: from before its body is read until it is
-    answered."""
-    served = await context.admitted()
-    context.enter()  # no await between: an exchange that begins now waits for this request
-    try:
-        yield served
-    finally:
-        context.leave()
+async def _listening(
+    context: Ctx, caller: Calling, account: Accounted
+) -> AsyncGenerator[Listening]:
+    """Holds a place from before the body is read until the request is answered."""
+    account.facts["client"] = caller.name
+    async with context.place(caller.name) as served:
+        yield Listening(context, served, caller, account)
 
 
-Admitted = Annotated[Served, Depends(_admitted)]
+Admitted = Annotated[Listening, Depends(_listening)]
 
 # In this order, and both before the body is read: who asks, and whether we can and there is room.
 router = APIRouter(
-    prefix="/v1/audio", tags=["audio"], dependencies=[Depends(require_key), Depends(_admitted)]
+    prefix="/v1/audio", tags=["audio"], dependencies=[Depends(require_key), Depends(_listening)]
 )
 
 
 @router.post("/transcriptions", **speech_route(TranscriptionForm))
-async def transcriptions(request: Request, context: Ctx, served: Admitted) -> Response:
+async def transcriptions(request: Request, listening: Admitted) -> Response:
     """Turn a recording into text, in the language that is spoken:
     `curl -F file=@mayday.mp3 http://localhost:8000/v1/audio/transcriptions`
 
     Where keys are set, add `-H "authorization: Bearer KEY"`. Lists may be sent as `include[]=…` or
     `include=…`. Fields that are not known are ignored.
     """
-    return await _answer(request, context, served, TranscriptionForm)
+    return await _answer(request, listening, TranscriptionForm)
 
 
 @router.post("/translations", **speech_route(TranslationForm))
-async def translations(request: Request, context: Ctx, served: Admitted) -> Response:
+async def translations(request: Request, listening: Admitted) -> Response:
     """Turn a recording into English text, with a checkpoint that was trained to:
     `curl -F file=@mayday.mp3 http://localhost:8000/v1/audio/translations`
     """
-    return await _answer(request, context, served, TranslationForm)
+    return await _answer(request, listening, TranslationForm)
 
 
-async def _answer(
-    request: Request, context: Context, served: Served, kind: type[SpeechForm]
-) -> Response:
+async def _answer(request: Request, listening: Listening, kind: type[SpeechForm]) -> Response:
+    context, served, account = listening.context, listening.served, listening.account
     try:
-        async with read_upload(request, context.settings) as upload:
+        async with listening.upload(request) as upload:
             form = parse(kind, upload.fields)
             context.check_model(served, form.model)
             options = _options(served, form)
-            started = time.perf_counter()
-            wave = await unless_client_leaves(request.receive, _decode(context, upload.file))
-        events = _events(context, served, wave, options, started)
+            events = await listening.events(
+                request.receive, upload.file, options, stream=form.stream
+            )
         if form.stream:
             return EventStream(
                 _told(events, form),
                 heartbeat_seconds=context.settings.stream_heartbeat_seconds,
-                on_abort=context.metrics.aborted.inc,
+                on_abort=account.aborted,
+                on_error=account.stream_failed,
             )
         return _body(form, await unless_client_leaves(request.receive, _last(events)))
     except (ClientLeft, ClientDisconnect):
-        context.metrics.aborted.inc()
+        account.aborted()
         return Response(status_code=_CLIENT_CLOSED_REQUEST)
 
 
@@ -124,49 +119,6 @@ def _language(served: Served, asked: str, param: str) -> str:
         names = ", ".join(sorted(known)[:12])
         raise BadField(f"This checkpoint does not know {asked!r}; it knows {names}.", param=param)
     return code
-
-
-async def _decode(context: Context, file: BinaryIO) -> Waveform:
-    """In a thread, a few at a time. A client that leaves stops it at the next frame; it is waited
-    for, since the file is closed behind it."""
-    cancelled = threading.Event()
-
-    def work() -> Waveform:
-        started = time.perf_counter()
-        wave = decode(file, max_seconds=context.settings.max_audio_seconds, cancelled=cancelled)
-        context.metrics.decode.observe(time.perf_counter() - started)
-        return wave
-
-    job = context.decoders.submit(work)
-    done = asyncio.wrap_future(job)
-    try:
-        return await asyncio.shield(done)
-    except asyncio.CancelledError:
-        cancelled.set()
-        if not job.cancel():  # it runs
-            with suppress(Exception):
-                await done
-        raise
-
-
-async def _events(
-    context: Context, served: Served, wave: Waveform, options: Options, started: float
-) -> AsyncGenerator[SegmentEvent | Finished]:
-    """The transcriber's, measured on their way."""
-    metrics, first = context.metrics, True
-
-    def on_token() -> None:
-        nonlocal first
-        if first:
-            metrics.first_token.observe(time.perf_counter() - started)
-            first = False
-
-    async with aclosing(served.transcriber.transcribe(wave, options, on_token)) as events:
-        async for event in events:
-            if isinstance(event, Finished):
-                metrics.audio_seconds.inc(event.duration_s)
-                metrics.rtfx.observe(event.duration_s / (time.perf_counter() - started))
-            yield event
 
 
 async def _last(events: AsyncGenerator[SegmentEvent | Finished]) -> Finished:

@@ -10,7 +10,7 @@ from app.asr.prompt import prompt_ids
 from app.asr.rules import WindowRules
 from app.asr.text import TextCodec
 from app.asr.tokens import SpecialTokens
-from app.asr.transcript import Finished, Options, Segment, SegmentEvent, join
+from app.asr.transcript import Finished, Options, Segment, SegmentEvent, Turn, join
 from app.audio.waveform import Waveform
 from app.audio.windows import Window, cut
 
@@ -29,7 +29,8 @@ class WhisperTranscriber:
         window_seconds: float,
         in_flight: int,
     ) -> None:
-        """`in_flight` bounds how many windows of one recording are in the engine at once."""
+        """`in_flight` bounds how many windows of a recording are in the engine at once where
+        nobody gives turns."""
         self._listener = Listener(decoder, tokens, text)
         self._tokens = tokens
         self._text = text
@@ -40,12 +41,18 @@ class WhisperTranscriber:
         return frozenset(self._tokens.languages or {"en"})
 
     async def transcribe(
-        self, wave: Waveform, options: Options, on_token: Callable[[], None] = lambda: None
+        self,
+        wave: Waveform,
+        options: Options,
+        on_token: Callable[[], None] = lambda: None,
+        turn: Turn | None = None,
     ) -> AsyncGenerator[SegmentEvent | Finished]:
         windows = await self._cut(wave)
         impressions: list[FirstImpression] = []
         segments: list[Segment] = []
-        async with aclosing(self._hear_all(windows, options, on_token)) as events:
+        gate = asyncio.Semaphore(self._in_flight)
+        hearing = self._hear_all(windows, options, on_token, turn or (lambda _: gate))
+        async with aclosing(hearing) as events:
             async for event in events:
                 if isinstance(event, Heard):
                     impressions.append(event.first)
@@ -67,15 +74,15 @@ class WhisperTranscriber:
         return await asyncio.to_thread(lambda: list(cut(wave, self._window_seconds)))
 
     async def _hear_all(
-        self, windows: list[Window], options: Options, on_token: Callable[[], None]
+        self, windows: list[Window], options: Options, on_token: Callable[[], None], turn: Turn
     ) -> AsyncGenerator[_Event]:
-        """All windows in flight together; what each has to tell waits for its turn."""
-        gate = asyncio.Semaphore(self._in_flight)
+        """All windows in flight together; what each has to tell waits for those before it."""
         queues: list[asyncio.Queue[_Event | Exception | None]] = [asyncio.Queue() for _ in windows]
 
         async def hear(ask: Ask, queue: asyncio.Queue[_Event | Exception | None]) -> None:
             try:
-                async with gate, aclosing(self._listener.hear(ask, on_token)) as events:
+                hearing = aclosing(self._listener.hear(ask, on_token))
+                async with turn(ask.window.duration_ms / 1000), hearing as events:
                     async for event in events:
                         queue.put_nowait(event)
                 queue.put_nowait(None)

@@ -1,6 +1,7 @@
 """What a transcription is made of. Plain types: everything may import them, they import nothing."""
 
 from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -77,15 +78,24 @@ class Options:
     logprobs: bool = False
 
 
+# What a window of so many seconds waits in until the engine has room for it, and holds meanwhile.
+Turn = Callable[[float], AbstractAsyncContextManager[None]]
+
+
 class Transcriber(Protocol):
     """What `api` knows of speech recognition."""
 
     def transcribe(
-        self, wave: Waveform, options: Options, on_token: Callable[[], None] = ...
+        self,
+        wave: Waveform,
+        options: Options,
+        on_token: Callable[[], None] = ...,
+        turn: Turn | None = ...,
     ) -> AsyncGenerator[SegmentEvent | Finished]:
         """Segments in order, each as soon as it closes, then one Finished.
 
-        `on_token` is called as tokens of any window arrive, for latency figures.
+        `on_token` is called as tokens of any window arrive, for latency figures. Without `turn` a
+        recording's windows share the engine with nobody else's.
         Closing the generator aborts what is still being decoded. Raises EngineDied.
         """
         ...

@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 from pydantic import ValidationError
+from pythonjsonlogger.json import JsonFormatter
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -16,6 +17,9 @@ log = logging.getLogger(__name__)
 
 SUCCESS, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130
 _MOST_LINES = 100  # of one stage, in a log
+# A line's own fields in JSON; what a request took comes beside them (app.api.account).
+_FIELDS = ("levelname", "name", "message")
+_RENAMED = {"levelname": "level", "name": "logger"}
 
 
 def settings_for(console: Console, **asked: Any) -> Settings | None:
@@ -28,22 +32,29 @@ def settings_for(console: Console, **asked: Any) -> Settings | None:
             where = f"MARLINSCRIBE_{setting}: " if setting else ""  # not one setting's fault
             console.print(f"{where}{fault['msg']}", highlight=False, markup=False)
         return None
-    _log_to(console, settings.log_level)
+    _log_to(console, settings)
     for name in unknown_variables(os.environ):
         logging.getLogger(__name__).warning("%s is no setting: README.md has the table", name)
     return settings
 
 
-def _log_to(console: Console, level: str) -> None:
+def _log_to(console: Console, settings: Settings) -> None:
     handler: logging.Handler
-    if console.is_terminal:
+    if settings.log_format == "json":
+        handler = logging.StreamHandler()
+        handler.setFormatter(
+            JsonFormatter(
+                _FIELDS, rename_fields=_RENAMED, timestamp="time", json_ensure_ascii=False
+            )
+        )
+    elif console.is_terminal:
         handler = RichHandler(console=console, show_path=False)
         handler.setFormatter(logging.Formatter("%(message)s"))
     else:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logging.basicConfig(level=level.upper(), handlers=[handler])
-    if level != "debug":
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
+    if settings.log_level != "debug":
         for chatty in ("httpx", "filelock", "numba", "vllm"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
 

@@ -39,12 +39,13 @@ class FakeTranscriber:
     def languages(self):
         return frozenset({"en", "zh"})
 
-    async def transcribe(self, wave, options, on_token=lambda: None):
+    async def transcribe(self, wave, options, on_token=lambda: None, turn=None):
         self.asked.append((wave, options))
         spoken = []
         try:
             for number, text in enumerate(self.texts):
-                await asyncio.sleep(self.delay)
+                async with turn(wave.seconds / len(self.texts)):
+                    await asyncio.sleep(self.delay)
                 if self.error and number == self.fails_at:
                     raise self.error
                 on_token()

@@ -47,13 +47,25 @@ def test_metrics_count_requests_by_route_and_audio_by_seconds(client):
     client.post("/v1/audio/transcriptions", files={"file": encode(tone(2))})
     client.get("/v1/some/path/with/123")
     text = client.get("/metrics").text
-    route = 'method="POST",route="/v1/audio/transcriptions",status="200"'
-    assert f"marlinscribe_request_seconds_count{{{route}}} 1.0" in text
+    route = 'route="/v1/audio/transcriptions"'
+    assert f'marlinscribe_requests_total{{method="POST",{route},status="200"}} 1.0' in text
+    assert f"marlinscribe_request_duration_seconds_count{{{route}}} 1.0" in text
     assert 'route="unmatched",status="404"' in text
     assert "/v1/some/path" not in text
-    assert "marlinscribe_audio_seconds_total 2.0" in text
-    for name in ("audio_decode_seconds", "time_to_first_token_seconds", "rtfx"):
+    assert "marlinscribe_audio_received_seconds_total 2.0" in text
+    assert "marlinscribe_audio_transcribed_seconds_total 2.0" in text
+    for name in (
+        "upload_duration_seconds", "audio_decode_duration_seconds", "queue_duration_seconds",
+        "time_to_first_token_seconds", "rtfx",
+    ):  # fmt: skip
         assert f"marlinscribe_{name}_count 1.0" in text
+
+
+def test_a_method_that_somebody_made_up_is_no_label_of_its_own(client):
+    client.request("BREW", "/v1/audio/transcriptions")
+    text = client.get("/metrics").text
+    assert "BREW" not in text
+    assert 'method="other"' in text
 
 
 @pytest.mark.parametrize("name", ["org/mine", "whisper-1"])

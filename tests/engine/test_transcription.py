@@ -205,8 +205,9 @@ def test_models_say_what_is_served_and_through_which_kernel(server):
 def test_metrics_carry_ours_and_vllms(server):
     server.transcribe(MAYDAY)
     for name in (
-        "audio_decode_seconds", "queue_seconds", "time_to_first_token_seconds",
-        "inter_token_seconds", "rtfx", "request_seconds",
+        "upload_duration_seconds", "audio_decode_duration_seconds", "queue_duration_seconds",
+        "window_queue_duration_seconds", "time_to_first_token_seconds",
+        "inter_token_latency_seconds", "rtfx",
     ):  # fmt: skip
         assert metric(server, f"marlinscribe_{name}_count") > 0, name
     assert metric(server, "vllm:request_success_total") > 0

@@ -1,0 +1,1 @@
+"""Who may come in, whose window is next, and how long that takes."""

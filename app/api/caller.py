@@ -1,0 +1,47 @@
+"""Who calls, and how long they wait: for turns shared fairly, and work that is worth doing."""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from app.api.context import Ctx
+from app.api.security import Credentials
+
+
+@dataclass(frozen=True)
+class Caller:
+    """`name`: one key's, where keys are asked for; else one address's. OpenAI's SDKs say of
+    themselves how long they wait for an answer (`patience`, seconds) and how many times they have
+    tried before (`retries`; None for other clients)."""
+
+    name: str
+    patience: float | None = None
+    retries: int | None = None
+
+
+async def _caller(request: Request, context: Ctx, credentials: Credentials) -> Caller:
+    if context.settings.api_keys and credentials is not None:
+        digest = hashlib.sha256(credentials.credentials.encode()).hexdigest()
+        name = f"key {digest[:12]}"
+    else:
+        name = request.client.host if request.client else "nowhere"
+    retries = request.headers.get("x-stainless-retry-count", "")[:4]
+    return Caller(
+        name,
+        _seconds(request.headers.get("x-stainless-read-timeout", "")),
+        int(retries) if retries.isascii() and retries.isdigit() else None,
+    )
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) and seconds > 0 else None
+
+
+Calling = Annotated[Caller, Depends(_caller)]

@@ -1,0 +1,141 @@
+"""Work that outlives the connection it was asked on.
+
+OpenAI's SDKs send a request again when their read timeout runs out. What was begun for the first
+goes on for a while, and a retry of the same bytes joins it.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Generator, Hashable
+from contextlib import AbstractContextManager, aclosing, contextmanager, suppress
+
+from app.asr.transcript import Finished, SegmentEvent
+
+Event = SegmentEvent | Finished
+
+_RETURN_SECONDS = 10  # openai's SDKs are back within 8
+
+
+class Work:
+    """A recording's events, kept for whoever follows: one client, or its next try too."""
+
+    def __init__(self, events: AsyncGenerator[Event]) -> None:
+        self._told: list[Event] = []
+        self._over = False
+        self._error: Exception | None = None
+        self._news = asyncio.Event()
+        self.followed = asyncio.Event()  # set while anybody does
+        self._followers = 0
+        self._task = asyncio.create_task(self._run(events))
+
+    async def follow(self) -> AsyncGenerator[Event]:
+        """From the first event on. Raises what the work failed with."""
+        self._followers += 1
+        self.followed.set()
+        told = 0
+        try:
+            while not (self._over and told == len(self._told)):
+                if told == len(self._told):
+                    await self._news.wait()
+                else:
+                    yield self._told[told]
+                    told += 1
+            if self._error:
+                raise self._error
+        finally:
+            self._followers -= 1
+            if not self._followers:
+                self.followed.clear()
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        await asyncio.wait({self._task})
+
+    async def _run(self, events: AsyncGenerator[Event]) -> None:
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    self._told.append(event)
+                    self._wake()
+        except Exception as error:  # raised where it is followed
+            self._error = error
+        finally:
+            self._over = True
+            self._wake()
+
+    def _wake(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+
+class Works:
+    """Those that may be joined, by what was asked. For the event loop's thread."""
+
+    def __init__(self) -> None:
+        self._works: dict[Hashable, Work] = {}
+        self._returning: Counter[str] = Counter()
+        self._keeping: set[asyncio.Task[None]] = set()
+
+    @contextmanager
+    def returning(self, client: str) -> Generator[None]:
+        """While a client's retry is being received, nothing that it may join is given up."""
+        self._returning[client] += 1
+        try:
+            yield
+        finally:
+            self._returning[client] -= 1
+            self._returning += Counter()
+
+    def find(self, key: Hashable) -> Work | None:
+        return self._works.get(key)
+
+    def begin(self, key: Hashable, events: AsyncGenerator[Event]) -> Work:
+        work = self._works[key] = Work(events)
+        return work
+
+    async def follow(
+        self,
+        key: Hashable,
+        work: Work,
+        client: str,
+        *,
+        will_return: Callable[[], bool],
+        place: Callable[[], AbstractContextManager[None]],
+    ) -> AsyncGenerator[Event]:
+        """The work's events. Where its last follower leaves, it ends, unless that one
+        `will_return`: then it goes on in a `place` of its own for a while."""
+        left_early = True
+        try:
+            async with aclosing(work.follow()) as events:
+                async for event in events:
+                    yield event
+            left_early = False
+        finally:
+            if not work.followed.is_set():
+                if left_early and will_return():
+                    keeping = asyncio.create_task(self._keep(key, work, client, place))
+                    self._keeping.add(keeping)
+                    keeping.add_done_callback(self._keeping.discard)
+                else:
+                    await self._end(key, work)
+
+    async def _keep(
+        self,
+        key: Hashable,
+        work: Work,
+        client: str,
+        place: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        with place():
+            while True:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(work.followed.wait(), _RETURN_SECONDS)
+                if work.followed.is_set() or not self._returning[client]:
+                    break
+        if not work.followed.is_set():
+            await self._end(key, work)
+
+    async def _end(self, key: Hashable, work: Work) -> None:
+        if self._works.get(key) is work:
+            del self._works[key]
+        await work.stop()

@@ -1,0 +1,169 @@
+"""From an upload to its events: decoded, let in, heard, and measured on the way."""
+
+import asyncio
+import hashlib
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import ExitStack, aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import BinaryIO, cast
+
+from fastapi import Request
+from starlette.types import Receive
+
+from app.api.account import Account
+from app.api.caller import Caller
+from app.api.context import Context, Served
+from app.api.disconnect import unless_client_leaves
+from app.api.joining import Event
+from app.api.uploads import Upload, read_upload
+from app.asr.transcript import Finished, Options, Turn
+from app.audio.decode import decode
+from app.audio.waveform import Waveform
+
+_NEARLY = 0.9  # of its patience: a client that leaves then left because of it
+
+
+@dataclass(frozen=True)
+class Listening:
+    """One request's way to its text."""
+
+    context: Context
+    served: Served
+    caller: Caller
+    account: Account
+
+    @asynccontextmanager
+    async def upload(self, request: Request) -> AsyncGenerator[Upload]:
+        """The form that is sent; see read_upload."""
+        with ExitStack() as stack:
+            if self.caller.retries:
+                stack.enter_context(self.context.works.returning(self.caller.name))
+            begun = time.perf_counter()
+            async with read_upload(request, self.context.settings) as upload:
+                self._took("upload", begun)
+                yield upload
+
+    async def events(
+        self, receive: Receive, file: BinaryIO, options: Options, *, stream: bool
+    ) -> AsyncGenerator[Event]:
+        """A recording's. What is to be refused is refused before they are returned: raises the
+        decoder's errors, QueueFull, ClientWouldLeave, ClientLeft. Closing them ends the work,
+        unless it is the kind of client that tries again, and will."""
+        read = time.perf_counter()
+        if stream or self.caller.patience is None or self.caller.retries is None:
+            wave = await unless_client_leaves(receive, self._decoded(file))
+            return await self._let_in(wave, options, read, patience=None)
+        works, name = self.context.works, self.caller.name
+        key = (name, await asyncio.to_thread(_digest, file), options, self.served.since)
+        work = works.find(key) if self.caller.retries else None
+        if work is None:
+            wave = await unless_client_leaves(receive, self._decoded(file))
+            work = works.begin(
+                key, await self._let_in(wave, options, read, patience=self.caller.patience)
+            )
+        else:
+            self.context.metrics.joined.inc()
+            self.account.facts["joined"] = True
+        return works.follow(
+            key,
+            work,
+            name,
+            will_return=partial(self._has_waited, read),
+            place=partial(self.context.admission.place, name, kept=True),
+        )
+
+    def _has_waited(self, read: float) -> bool:
+        """Whether it leaves because its own patience is over."""
+        return time.perf_counter() - read >= _NEARLY * (self.caller.patience or 0)
+
+    async def _decoded(self, file: BinaryIO) -> Waveform:
+        """In a thread, a few at a time. A client that leaves stops it at the next frame; it is
+        waited for, since the file is closed behind it."""
+        cancelled = threading.Event()
+
+        def work() -> Waveform:
+            most = self.context.settings.max_audio_seconds
+            with self.account.stage("decode"):
+                return decode(file, max_seconds=most, cancelled=cancelled)
+
+        job = self.context.decoders.submit(work)
+        done = asyncio.wrap_future(job)
+        try:
+            wave = await asyncio.shield(done)
+        except asyncio.CancelledError:
+            cancelled.set()
+            if not job.cancel():  # it runs
+                with suppress(Exception):
+                    await done
+            raise
+        self.context.metrics.audio_received.inc(wave.seconds)
+        self.account.facts["audio_seconds"] = round(wave.seconds, 3)
+        return wave
+
+    async def _let_in(
+        self, wave: Waveform, options: Options, read: float, patience: float | None
+    ) -> AsyncGenerator[Event]:
+        heard = self._heard(wave, options, read, patience)
+        await anext(heard)
+        return cast("AsyncGenerator[Event]", heard)
+
+    async def _heard(
+        self, wave: Waveform, options: Options, read: float, patience: float | None
+    ) -> AsyncGenerator[Event | None]:
+        """None once there is a place in line, then the transcriber's events."""
+        decoded, request = time.perf_counter(), str(id(wave))
+        with self.context.admission.queued(
+            self.caller.name, request, wave.seconds, patience
+        ) as turn:
+            yield None
+            events = self.served.transcriber.transcribe(
+                wave,
+                options,
+                on_token=_once(lambda: self._took("first_token", read)),
+                turn=_telling(turn, _once(lambda: self._took("queue", decoded))),
+            )
+            async with aclosing(events):
+                async for event in events:
+                    if isinstance(event, Finished):
+                        self.account.told(event.duration_s, time.perf_counter() - read)
+                        if self.context.settings.log_transcripts:
+                            self.account.facts["text"] = event.text
+                    yield event
+
+    def _took(self, stage: str, since: float) -> None:
+        self.account.took(stage, time.perf_counter() - since)
+
+
+def _digest(file: BinaryIO) -> str:
+    file.seek(0)
+    digest = hashlib.sha256()
+    while piece := file.read(2**20):
+        digest.update(piece)
+    file.seek(0)
+    return digest.hexdigest()
+
+
+def _once(tell: Callable[[], None]) -> Callable[[], None]:
+    """The first of several calls."""
+    told = False
+
+    def first() -> None:
+        nonlocal told
+        if not told:
+            told = True
+            tell()
+
+    return first
+
+
+def _telling(turn: Turn, on_turn: Callable[[], None]) -> Turn:
+    @asynccontextmanager
+    async def told(seconds: float) -> AsyncGenerator[None]:
+        async with turn(seconds):
+            on_turn()
+            yield
+
+    return told

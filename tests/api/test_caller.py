@@ -1,0 +1,64 @@
+"""Who a request is from, and how long they wait."""
+
+import pytest
+
+from tests.sound import encode, tone
+
+WAV = encode(tone(1))
+
+
+@pytest.fixture
+def callers(context, monkeypatch):
+    """The clients that places were given to, and the patience that was counted with."""
+    seen = []
+    queued = context.admission.queued
+
+    def noting(client, request, seconds, patience):
+        seen.append((client, patience))
+        return queued(client, request, seconds, patience)
+
+    monkeypatch.setattr(context.admission, "queued", noting)
+    return seen
+
+
+def post(client, **kwargs):
+    answer = client.post("/v1/audio/transcriptions", files={"file": WAV}, **kwargs)
+    assert answer.status_code == 200
+
+
+def test_without_keys_a_client_is_its_address(client, callers):
+    post(client, headers={"authorization": "Bearer anything"})
+    assert callers == [("testclient", None)]
+
+
+@pytest.mark.parametrize("settings", [{"api_keys": "one,two"}])
+def test_with_keys_a_client_is_its_key_which_is_not_kept(client, callers):
+    for key in ("one", "two", "one"):
+        post(client, headers={"authorization": f"Bearer {key}"})
+    names = [name for name, _ in callers]
+    assert names[0] == names[2] != names[1]
+    assert not any("one" in name or "two" in name for name in names)
+
+
+@pytest.mark.parametrize(
+    ("sent", "patience"),
+    [("12.5", 12.5), ("600", 600), ("", None), ("NOT_GIVEN", None), ("inf", None), ("nan", None),
+     ("-3", None), ("0", None), ("1e400", None)],
+)  # fmt: skip
+def test_patience_is_what_the_sdk_says_it_is(client, callers, sent, patience):
+    headers = {"x-stainless-read-timeout": sent, "x-stainless-retry-count": "0"}
+    post(client, headers=headers)
+    assert callers == [("testclient", patience)]
+
+
+@pytest.mark.parametrize("count", ["x", "-1", "9" * 9000, "٣", ""])
+def test_a_retry_count_that_is_none_is_left_alone(client, callers, count):
+    headers = {"x-stainless-read-timeout": "9", "x-stainless-retry-count": count.encode()}
+    post(client, headers=headers)
+    assert len(callers) == 1
+
+
+def test_who_asks_for_a_stream_has_all_the_time(client, callers):
+    headers = {"x-stainless-read-timeout": "9", "x-stainless-retry-count": "0"}
+    post(client, headers=headers, data={"stream": "true"})
+    assert callers == [("testclient", None)]
