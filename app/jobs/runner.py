@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from app.jobs.records import Records
 log = logging.getLogger(__name__)
 
 _LAST_WAIT = 10  # seconds, for work to clean up when the process ends
+Listener = Callable[[Job, dict[str, Any]], None]
+
 _RESUMABLE = (JobStatus.INTERRUPTED, JobStatus.CANCELLED, JobStatus.FAILED)
 
 
@@ -37,7 +39,12 @@ class Jobs:
         self._logs: dict[str, _Log] = {}
         self._tasks: dict[str, asyncio.Task[Outcome]] = {}
         self._cancelled: set[str] = set()
+        self._listeners: list[Listener] = []
         self._wake = asyncio.Event()
+
+    def listen(self, listener: Listener) -> None:
+        """It hears of every event of every job from now on, the last of each being its status."""
+        self._listeners.append(listener)
 
     async def run(self) -> None:
         """Work through the queue, for as long as the task lives. What runs when it is cancelled is
@@ -195,6 +202,7 @@ class Jobs:
         job.status, job.finished_at = status, int(time.time())
         self._save(job)
         self._log(job).close(_end(job))
+        self._tell(job, _end(job))
         log.info("job %s: %s", job.id, status)
 
     def _save(self, job: Job) -> None:
@@ -208,6 +216,11 @@ class Jobs:
         if event["type"] != "progress":
             self._save(job)
         self._log(job).add(event | {"at": round(time.time(), 3)})
+        self._tell(job, event)
+
+    def _tell(self, job: Job, event: dict[str, Any]) -> None:
+        for listener in self._listeners:
+            listener(job, event)
 
     def _log(self, job: Job) -> "_Log":
         return self._logs.setdefault(job.id, _Log())
