@@ -42,6 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
     quantize_parser.add_argument(
         "--min-recovery", type=_share, help="share of the source's accuracy to keep (default: 0.9)"
     )
+    quantize_parser.add_argument(
+        "--order", type=Path, metavar="FILE", help="an order in JSON, as POST /quantize takes it"
+    )
     quantize_parser.add_argument("--json", type=Path, metavar="FILE", help="write the whole proof")
     quantize_parser.set_defaults(run=quantize.quantize)
 

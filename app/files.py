@@ -18,3 +18,16 @@ def write_json(path: Path, value: Any) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def check_writable(path: Path | None) -> None:
+    """Whether a result can go there once it is found; nothing is left behind. Raises ValueError."""
+    if path is None:
+        return
+    new = not path.exists()
+    try:
+        path.open("a").close()
+        if new:
+            path.unlink()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be written: {error.strerror}.") from error

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from app.asr.languages import code_of
 from app.audio.decode import decode
@@ -25,6 +25,8 @@ _ADVICE = (
     "Set MARLINSCRIBE_CALIBRATION (make serve CALIBRATION=…) to a folder or manifest of "
     "recordings with their text, or MARLINSCRIBE_QUANTIZATION=rtn, which needs none."
 )
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -91,15 +93,25 @@ def read(wanted: Recordings) -> list[Clip]:
     return chosen
 
 
-def _in_turn(streams: list[Iterator[Clip]]) -> Iterator[Clip]:
+def nearby(wanted: Recordings) -> list[Clip]:
+    """Those of the clips that `read` may give which lie here, beside a hub's: how many the hub has
+    nobody knows yet. Raises NoCalibration."""
+    local = [one for one in wanted.sources if _path(one).exists()]
+    clips = _in_turn([_clips(one, None) for one in local])
+    if not wanted.mix:
+        return list(islice(clips, wanted.samples))
+    return _taken(clips, dict(_quotas(wanted)))
+
+
+def _in_turn(streams: list[Iterator[T]]) -> Iterator[T]:
     """The first of each, the second of each, … until all are empty."""
     while streams:
         for stream in tuple(streams):
-            clip = next(stream, None)
-            if clip is None:
+            one = next(stream, None)
+            if one is None:
                 streams.remove(stream)
             else:
-                yield clip
+                yield one
 
 
 def _quotas(wanted: Recordings) -> dict[str, int]:
@@ -119,15 +131,24 @@ def _quotas(wanted: Recordings) -> dict[str, int]:
 def _mixed(clips: Iterator[Clip], quotas: dict[str, int]) -> list[Clip]:
     """The first clips of each language, up to its quota. Raises NoCalibration where one is not
     met: a mix that quietly became another would be a lie in the record."""
-    left, chosen = dict(quotas), []
+    left = dict(quotas)
+    chosen = _taken(clips, left)
+    if not any(left.values()):
+        return chosen
+    found = ", ".join(f"only {quotas[n] - m} of {quotas[n]} in {n}" for n, m in left.items() if m)
+    raise NoCalibration(f"The mix lacks recordings: {found}.", "Ask for fewer, or add some.")
+
+
+def _taken(clips: Iterator[Clip], left: dict[str, int]) -> list[Clip]:
+    """The first clips of each language, as many as are `left` to take of it; counts them down."""
+    chosen = []
     for clip in clips:
         if left.get(clip.language, 0):
             left[clip.language] -= 1
             chosen.append(clip)
             if not any(left.values()):
-                return chosen
-    found = ", ".join(f"only {quotas[n] - m} of {quotas[n]} in {n}" for n, m in left.items() if m)
-    raise NoCalibration(f"The mix lacks recordings: {found}.", "Ask for fewer, or add some.")
+                break
+    return chosen
 
 
 def _clips(one: RecordingSet, bound: int | None) -> Iterator[Clip]:

@@ -6,26 +6,28 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
 from app.asr import zygote
 from app.asr.plan import pick_device
-from app.checkpoints.calibration import read
 from app.checkpoints.order import Order, Thresholds
 from app.checkpoints.proof import Proof
-from app.checkpoints.recipe import Recordings, RecordingSet
-from app.checkpoints.source import resolve
+from app.checkpoints.recipe import Recipe, Recordings, RecordingSet
+from app.checkpoints.source import Source, resolve
 from app.commands.console import FAILURE, INTERRUPTED, SUCCESS, USAGE, StageProgress, settings_for
-from app.errors import MarlinscribeError
+from app.errors import BadField, MarlinscribeError
+from app.files import check_writable
 from app.jobs import Job, Teller
-from app.quantization.making import recipe_for
+from app.quantization.intake import Intake
 from app.quantization.service import make_and_prove
 from app.serving.loading import Loader
 from app.settings import Settings
 
 _OF_THE_SETTINGS = ("model", "calibration", "quantization", "group_size")
 _OF_THE_RECIPE = ("scheme", "emulate")
+_OF_AN_ORDER = (*_OF_THE_SETTINGS, *_OF_THE_RECIPE, "prove", "min_recovery")
 
 
 def quantize(arguments: argparse.Namespace) -> int:
@@ -34,48 +36,86 @@ def quantize(arguments: argparse.Namespace) -> int:
     settings = settings_for(console, **_given(arguments, _OF_THE_SETTINGS))
     if settings is None:
         return USAGE
+    try:
+        given = _given_order(arguments)
+        check_writable(arguments.json)  # before hours of work whose result it is to hold
+    except (OSError, ValueError) as error:
+        _complain(console, str(error))
+        return USAGE
     progress = StageProgress(console)
     loader = Loader(settings, pick_device(settings.device))
     try:
-        order = _order(settings, loader, arguments)
-        if order is None:  # it came quantized, or is to be served as it is
-            print(resolve(settings.model).folder)
+        source = resolve(given.model if given and given.model else settings.model)
+        if given is None and (source.quantized or settings.quantization == "none"):
+            print(source.folder)  # it came quantized, or is to be served as it is
             return SUCCESS
+        order = _order(settings, loader, source, given, arguments)
         if order.proof:
             zygote.start(loader.device, zygote.environment(loader.device, settings.log_level))
         candidate, proof = asyncio.run(make_and_prove(order, loader, _teller(progress)))
     except MarlinscribeError as error:
         progress.close()
-        console.print(str(error), style="red", highlight=False, markup=False)
+        field = f"{error.param}: " if isinstance(error, BadField) and error.param else ""
+        _complain(console, f"{field}{error}")
         return FAILURE
     except KeyboardInterrupt:
         return INTERRUPTED
     finally:
         progress.close()
     print(candidate.folder)
-    if proof is None:
-        return SUCCESS
+    return SUCCESS if proof is None else _told(console, proof, arguments.json)
+
+
+def _told(console: Console, proof: Proof, file: Path | None) -> int:
+    """Show a proof, write it down where that is wanted; the status it stands for."""
     console.print(_table(proof))
     for reason in proof.reasons:
-        console.print(f"rejected: {reason}", style="red", highlight=False, markup=False)
-    if arguments.json:
+        _complain(console, f"rejected: {reason}")
+    if file:
         text = json.dumps(proof.model_dump(mode="json"), ensure_ascii=False, indent=1)
-        arguments.json.write_text(text + "\n", "utf-8")
+        file.write_text(text + "\n", "utf-8")
     return SUCCESS if proof.passed else FAILURE
 
 
-def _order(settings: Settings, loader: Loader, arguments: argparse.Namespace) -> Order | None:
-    """Raises StartupError."""
-    source = resolve(settings.model)
-    if source.quantized or settings.quantization == "none":
+def _complain(console: Console, text: str) -> None:
+    console.print(text, style="red", highlight=False, markup=False)
+
+
+def _given_order(arguments: argparse.Namespace) -> Order | None:
+    """The order in a file, if one is named. Raises OSError, and ValueError where it is none or
+    not the only one."""
+    if arguments.order is None:
         return None
-    given = _given(arguments, _OF_THE_RECIPE)
-    recipe = recipe_for(settings, source, loader.device, **given)
+    if beside := _given(arguments, _OF_AN_ORDER):
+        names = ", ".join(sorted(beside))
+        raise ValueError(f"An order says it all: leave {names} to {arguments.order}.")
+    try:
+        return Order.model_validate_json(arguments.order.read_bytes())
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise ValueError(f"{arguments.order}: {where}: {fault['msg']}") from error
+
+
+def _order(
+    settings: Settings,
+    loader: Loader,
+    source: Source,
+    given: Order | None,
+    arguments: argparse.Namespace,
+) -> Order:
+    """Looked at as the service looks at one. Raises BadField."""
+    intake = Intake(settings, loader.device, any_path=True)
+    if given:
+        return intake.checked(given, source, needs_proof=True)
+    recipe = Recipe(
+        method=settings.quantization,
+        group_size=settings.group_size,
+        **_given(arguments, _OF_THE_RECIPE),
+    )
     limits = Thresholds(**_given(arguments, ("min_recovery",)))
-    proof = _proof_set(arguments.prove)
-    if proof:
-        read(proof)  # what cannot be judged by is told before hours of making
-    return Order(model=settings.model, recipe=recipe, proof=proof, thresholds=limits)
+    order = Order(recipe=recipe, proof=_proof_set(arguments.prove), thresholds=limits)
+    return intake.checked(order, source, needs_proof=False)
 
 
 def _proof_set(folder: Path | None) -> Recordings | None:
@@ -93,7 +133,8 @@ def _teller(progress: StageProgress) -> Teller:
             progress.show(job.stage)
         elif event["type"] == "progress":
             unit = "layers" if job.stage == "quantizing" else "recordings"
-            progress.show(job.stage, "", event["done"], event["total"], unit)
+            layer = event.get("layer", "")
+            progress.show(job.stage, layer, event["done"], event["total"], unit)
 
     return Teller(Job("", {}, ""), on_event)
 

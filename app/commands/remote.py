@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-from pathlib import Path
 
 import httpx
 from rich.console import Console
@@ -13,10 +12,11 @@ from rich.table import Table
 from app import client
 from app.checkpoints.calibration import recordings
 from app.checkpoints.scoring import Interval
-from app.commands.console import FAILURE, SUCCESS
+from app.commands.console import FAILURE, SUCCESS, USAGE
 from app.errors import NoCalibration
 from app.evaluation import Report
 from app.evaluation import evaluate as measure
+from app.files import check_writable
 
 
 def transcribe(arguments: argparse.Namespace) -> int:
@@ -51,6 +51,11 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """Print error rates by language; 1 where a recording got no answer."""
     errors = Console(stderr=True)
     try:
+        check_writable(arguments.json)
+    except ValueError as error:
+        _complain(errors, str(error))
+        return USAGE
+    try:
         clips = list(recordings(arguments.recordings, arguments.language))
     except NoCalibration as error:
         _complain(errors, error.message)
@@ -75,7 +80,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         _complain(errors, f"{outcome.clip.audio!s}: {outcome.fault}")
     if arguments.json:
         text = json.dumps(report.as_json(), ensure_ascii=False, indent=1)
-        Path(arguments.json).write_text(text + "\n", "utf-8")
+        arguments.json.write_text(text + "\n", "utf-8")
     return FAILURE if report.faults else SUCCESS
 
 

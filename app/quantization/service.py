@@ -15,7 +15,7 @@ from app.files import write_json
 from app.jobs import Job, Jobs, JobStatus, Outcome, Teller
 from app.process import in_daemon_thread, stoppably
 from app.quantization import canaries
-from app.quantization.intake import Intake
+from app.quantization.intake import Intake, Taken
 from app.quantization.making import Checkpoint, Maker, cache_faults, check_recipe
 from app.quantization.promoting import CheckpointGone, Promoter
 from app.quantization.promotions import Promotion
@@ -88,12 +88,12 @@ class Quantization:
     async def submit(self, order: Order) -> tuple[Job, bool]:
         """The job for an order, and whether it is new. Raises BadField, JobsFull."""
 
-        def completed() -> tuple[Order, str]:
+        def completed() -> Taken:
             return self._intake.completed(order, self._maker.quantizer.versions())
 
-        whole, key = await in_daemon_thread(completed)
-        self._look_for_checkpoints(key)
-        return self.jobs.submit(whole.as_json(), key)
+        taken = await in_daemon_thread(completed)
+        self._look_for_checkpoints(taken.key)
+        return self.jobs.submit(taken.order.as_json(), taken.key)
 
     async def report(self, job: Job) -> Proof:
         """A proof, whole. Raises JobConflict where there is none yet."""

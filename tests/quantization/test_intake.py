@@ -9,6 +9,7 @@ import pytest
 from app.checkpoints.calibration import Clip
 from app.checkpoints.order import Order
 from app.checkpoints.recipe import Recordings
+from app.checkpoints.source import resolve
 from app.errors import BadField
 from app.quantization.intake import Intake
 from app.settings import DEMO, Settings
@@ -44,7 +45,8 @@ def ask(settings):
 
     def ask(order, device="cpu", versions=VERSIONS, **more):
         intake = Intake(Settings(**settings | more), device)
-        return intake.completed(Order.model_validate(order), versions)
+        taken = intake.completed(Order.model_validate(order), versions)
+        return taken.order, taken.key
 
     return ask
 
@@ -494,6 +496,83 @@ def test_a_hubs_set_beside_it_does_not_let_a_calibrations_manifest_point_outside
 @pytest.mark.parametrize("source", ["../x:y", "/x:y", "a b:c", "x", "a/b/c:d", ":", "-x/y:z"])
 def test_what_is_no_hubs_name_is_a_path(refused, source):
     refused("proof", RTN | {"proof": {"sources": source}})
+
+
+def test_what_lies_here_beside_a_hubs_set_is_apart_from_the_proof(refused, root, proof):
+    (root / "copy").mkdir()
+    shutil.copy(root / "proof" / "0.wav", root / "copy" / "0.wav")
+    learned = manifest(root / "copy", {"audio": "0.wav", "text": "mayday"})
+    sources = ["some/set:config:split", learned]
+    for more in ({}, {"samples": 4, "mix": {"en": 3, "zh": 1}}):
+        order = {"calibration": {"sources": sources} | more, "proof": {"sources": proof}}
+        refused("proof", order, "both calibrated on and judged by")
+
+
+def test_what_lies_here_beside_a_hubs_set_is_in_a_language_the_model_knows(refused, root, proof):
+    learned = recordings(root / "x", ("nuqneH", "klingon"))
+    sources = ["some/set:config:split", learned]
+    order = {"calibration": {"sources": sources}, "proof": {"sources": proof}}
+    refused("calibration", order, "klingon")
+
+
+def test_beside_a_hubs_set_only_what_may_be_taken_counts(ask, root, proof):
+    """Of the second recording, which is the proof's too, one sample takes nothing."""
+    (root / "copy").mkdir()
+    shutil.copy(root / "proof" / "0.wav", root / "copy" / "1.wav")
+    (root / "copy" / "0.wav").write_bytes(sound("another"))
+    rows = [{"audio": f"{n}.wav", "text": "x", "language": ("zh", "en")[n]} for n in range(2)]
+    sources = ["some/set:config:split", manifest(root / "copy", *rows)]
+    for more in ({"samples": 1}, {"samples": 2, "mix": {"zh": 1}}):
+        ask({"calibration": {"sources": sources} | more, "proof": {"sources": proof}})
+
+
+# Without roots: for a user of the shell
+
+
+@pytest.fixture
+def shell(settings, outside):
+    """Looks at an order for a model and recordings that lie outside every root."""
+    intake = Intake(Settings(**settings | {"data_roots": ""}), "cpu", any_path=True)
+
+    def shell(order, model=DEMO / "marine-radio", needs_proof=False):
+        source = resolve(str(model))
+        return intake.checked(Order.model_validate(order), source, needs_proof=needs_proof)
+
+    return shell
+
+
+def test_a_user_of_the_shell_may_read_any_path(shell, outside, model):
+    judged = recordings(outside / "judged", ("mayday", "en"))
+    learned = recordings(outside / "learned", ("hello", "en"))
+    order = {"model": str(model), "calibration": {"sources": learned},
+             "proof": {"sources": judged}}  # fmt: skip
+    whole = shell(order, model)
+    assert whole.proof.sources[0].source == judged
+    assert whole.recipe.dtype == "bfloat16"
+
+
+@pytest.mark.parametrize("fault", ["both", "language", "limit", "sound", "hub"])
+def test_a_user_of_the_shell_is_refused_what_proves_nothing(shell, outside, fault):
+    language = "klingon" if fault == "language" else "en"
+    judged = recordings(outside / "judged", ("mayday", language))
+    order = {"recipe": {"method": "rtn"}, "proof": {"sources": judged}}
+    if fault == "both":
+        order = {"calibration": {"sources": judged}, "proof": {"sources": judged}}
+    elif fault == "limit":
+        order["thresholds"] = {"languages": {"zh": {"min_recovery": 0.5}}}
+    elif fault == "sound":
+        (outside / "judged" / "0.wav").write_bytes(b"none")
+    elif fault == "hub":
+        order["proof"] = {"sources": "some/set:config:split"}
+    with pytest.raises(BadField):
+        shell(order)
+
+
+def test_a_proof_may_be_done_without_where_none_is_needed(shell, model):
+    assert shell(RTN).proof is None
+    assert shell(RTN, needs_proof=True).proof == Recordings(sources=[TEST_SET], samples=None)
+    with pytest.raises(BadField, match="A proof needs recordings"):
+        shell(RTN, model, needs_proof=True)
 
 
 # Canaries

@@ -18,6 +18,7 @@ from app.checkpoints.recipe import Recipe, Recordings
 from app.checkpoints.source import Source
 from app.checkpoints.store import Store
 from app.errors import BadField, CanaryFailed, EngineFailed, JobConflict, OutOfMemory
+from app.quantization.intake import Taken
 from app.quantization.making import Checkpoint
 from app.quantization.service import Quantization
 from app.serving.hosting import Host
@@ -420,7 +421,7 @@ async def test_a_checkpoint_that_was_thrown_away_is_made_again_when_it_is_asked_
     await house.open()
     monkeypatch.setattr(Quantizer, "versions", lambda self: {})
     monkeypatch.setattr(
-        house.quantization._intake, "completed", lambda order, versions: (order, str(order))
+        house.quantization._intake, "completed", lambda order, _: Taken(order, str(order), {})
     )
     async with house.working():
         job = await house.proven("a")
@@ -440,7 +441,7 @@ async def test_a_job_whose_checkpoint_was_thrown_away_says_so(house, monkeypatch
     await house.open()
     monkeypatch.setattr(Quantizer, "versions", lambda self: {})
     monkeypatch.setattr(
-        house.quantization._intake, "completed", lambda order, versions: (order, str(order))
+        house.quantization._intake, "completed", lambda order, _: Taken(order, str(order), {})
     )
     async with house.working():
         job = await house.proven("a")

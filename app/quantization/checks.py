@@ -1,0 +1,72 @@
+"""What is wrong with an order's recordings and limits, found before anything is spent on it."""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from typing import Literal
+
+from app.asr.tokens import SpecialTokens
+from app.checkpoints.calibration import Clip
+from app.checkpoints.order import Order
+from app.checkpoints.scoring import normalized
+from app.checkpoints.source import Source
+from app.errors import BadField, StartupError
+
+Field = Literal["model", "recipe", "calibration", "proof", "thresholds", "canaries"]
+
+
+@contextmanager
+def told_of(field: Field) -> Iterator[None]:
+    """What is wrong with a field's files, as the caller's to mend."""
+    try:
+        yield
+    except StartupError as error:
+        raise BadField(error.message, param=field, code=error.code) from error
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise BadField(f"It is not what it should be: {error!r}.", param=field) from error
+
+
+def languages(source: Source) -> Collection[str]:
+    """An English-only checkpoint names none."""
+    return SpecialTokens.load(source.folder).languages.keys() or {"en"}
+
+
+def check_known(field: Field, clips: list[Clip], known: Collection[str]) -> None:
+    unknown = sorted({clip.language for clip in clips} - set(known))
+    if unknown:
+        names = ", ".join(unknown)
+        raise BadField(f"The checkpoint does not know the language {names}.", param=field)
+
+
+def check_sound(field: Field, clips: list[Clip]) -> None:
+    """Better now than when the checkpoint is made, hours later."""
+    with told_of(field):
+        for clip in clips:
+            clip.waveform()
+
+
+def check_limits(order: Order, heard: list[Clip]) -> None:
+    """Limits are of languages that are spoken, and what is spoken can be judged."""
+    spoken = {clip.language for clip in heard}
+    extra = sorted(order.thresholds.languages.keys() - spoken)
+    if extra:
+        raise BadField(
+            f"There is a limit for {extra[0]}, and no such recording in the proof set.",
+            param="thresholds",
+        )
+    for language in spoken:
+        texts = [clip.text for clip in heard if clip.language == language]
+        if not any(normalized(text, language).strip() for text in texts):
+            raise BadField(f"The proof set has no words in {language}.", param="proof")
+
+
+def check_apart(learned: list[Clip], heard: list[Clip]) -> None:
+    """What was calibrated on proves nothing."""
+    marks = [{sha256(clip.content()).digest() for clip in clips} for clips in (learned, heard)]
+    both = marks[0] & marks[1]
+    if both:
+        raise BadField(
+            f"{len(both)} recordings are both calibrated on and judged by: such a proof says "
+            "nothing of other speech.",
+            param="proof",
+        )
