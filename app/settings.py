@@ -144,6 +144,9 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field(
         "text", description="The log's lines; json has a request's figures as fields"
     )
+    otlp_traces_endpoint: str | None = Field(
+        None, description="OpenTelemetry collector that spans are sent to; none: no tracing"
+    )
     log_transcripts: bool = Field(False, description="Put what was heard into the log too")
 
     @field_validator("model_aliases", "api_keys", "cors_origins", "data_roots", mode="before")
@@ -165,7 +168,7 @@ class Settings(BaseSettings):
     def _expand(cls, value: Path) -> Path:
         return value.expanduser().resolve()
 
-    @field_validator("quantizer_overlay", "admin_key", mode="before")
+    @field_validator("quantizer_overlay", "admin_key", "otlp_traces_endpoint", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return value or None

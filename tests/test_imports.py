@@ -66,7 +66,7 @@ def test_the_rooms_behind_http_know_nothing_of_it(module):
 def test_http_reaches_recognition_through_the_protocol_alone(module):
     names = imports(MODULES[module])
     ours = {n for n in names if n in MODULES and not n.startswith("app.api")}
-    plain = {"app.errors", "app.settings", "app.metrics", "app.startup"}
+    plain = {"app.errors", "app.settings", "app.metrics", "app.startup", "app.tracing"}
     plain |= {n for n in MODULES if n.startswith(("app.jobs", "app.admission"))}
     plain |= {f"app.checkpoints.{types}" for types in ("order", "proof", "recipe")}
     recognition = {"app.asr.engine", "app.asr.decoding", "app.asr.rules"}

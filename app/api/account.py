@@ -13,6 +13,7 @@ from prometheus_client import Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.metrics import Metrics
+from app.tracing import Tracing
 
 log = logging.getLogger("marlinscribe.requests")
 
@@ -70,9 +71,10 @@ class AccountMiddleware:
     """Opens each request's account and closes it with its last byte. Plain ASGI, so that a stream
     is timed to its end."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, tracing: Tracing) -> None:
         self._app = app
         self._metrics = metrics
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -87,14 +89,15 @@ class AccountMiddleware:
                 status = message["status"]
             await send(message)
 
-        try:
-            await self._app(scope, receive, noting_status)
-        finally:
-            self._close(account, scope, status)
+        with self._tracing.request(scope, lambda: _attributes(account, scope, status)):
+            try:
+                await self._app(scope, receive, noting_status)
+            finally:
+                self._close(account, scope, status)
 
     def _close(self, account: Account, scope: Scope, status: int) -> None:
         seconds = time.perf_counter() - account.begun
-        route = getattr(scope.get("route"), "path", _UNMATCHED)
+        route = _route(scope)
         self._metrics.answered(scope["method"], route, status, seconds)
         facts = {
             "request_id": scope.get("request_id"),
@@ -106,6 +109,21 @@ class AccountMiddleware:
         }
         level = logging.DEBUG if route in _QUIET else logging.INFO
         log.log(level, "%s", _line(facts), extra=facts)
+
+
+def _route(scope: Scope) -> str:
+    return str(getattr(scope.get("route"), "path", _UNMATCHED))
+
+
+def _attributes(account: Account, scope: Scope, status: int) -> dict[str, Any]:
+    """A span's, by OpenTelemetry's names where it has one."""
+    return {
+        "http.request.method": scope["method"],
+        "http.route": _route(scope),
+        "http.response.status_code": status,
+        "marlinscribe.request_id": scope.get("request_id"),
+        **{f"marlinscribe.{name}": value for name, value in account.facts.items()},
+    }
 
 
 def _line(facts: dict[str, Any]) -> str:

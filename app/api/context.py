@@ -19,6 +19,7 @@ from app.jobs import Job, Jobs
 from app.metrics import Metrics
 from app.settings import Settings
 from app.startup import Stage, Startup, Status
+from app.tracing import Tracing
 
 _SHORT = (Stage.EXCHANGING, Stage.IDLE)  # worth waiting for
 _DECODES_AT_ONCE = 2  # each may hold max_audio_seconds of samples
@@ -69,6 +70,7 @@ class Context:
     quantization: Quantizing | None = None
     alive: Callable[[], bool] = lambda: True
     wake: Callable[[], None] = lambda: None  # the engine that was put away
+    tracing: Tracing = field(init=False)
     works: Works = field(default_factory=Works)
     decoders: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(_DECODES_AT_ONCE, "decode")
@@ -77,6 +79,7 @@ class Context:
 
     def __post_init__(self) -> None:
         settings = self.settings
+        self.tracing = Tracing(settings.otlp_traces_endpoint)
         self.admission = Admission(settings.max_requests, settings.max_queue_seconds, self.metrics)
 
     def status(self) -> Status:
