@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from app.checkpoints.calibration import digest
+from app.checkpoints.inputs import marks
 from app.checkpoints.recipe import Recipe
 from app.checkpoints.source import Source, file_sha256
 
@@ -43,16 +43,14 @@ class Entry:
         return str(self.manifest["fingerprint"])
 
 
-def fingerprint(source: Source, recipe: Recipe, versions: dict[str, str]) -> str:
-    """The same for the same source, recipe, recordings and quantizer; 16 hex digits.
-
-    Raises NoCalibration.
-    """
+def fingerprint(found: Mapping[str, Any], recipe: Recipe, versions: dict[str, str]) -> str:
+    """The same for the same source, recipe, recordings and quantizer; 16 hex digits. `found` are
+    inputs.marks of source and calibration."""
     steps = recipe.model_dump(mode="json")
     if recipe.calibration is not None:
         # What was heard, not where it lay: recordings may be added, and folders moved.
-        steps["calibration"] = digest(recipe.calibration)
-    facts = {"source": source.identity(), "recipe": steps, "versions": versions}
+        steps["calibration"] = found["calibration"]
+    facts = {"source": found["source"], "recipe": steps, "versions": versions}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -69,14 +67,15 @@ class Store:
         versions: dict[str, str],
         make: Make,
         on_wait: Callable[[], None] = lambda: None,
+        found: Mapping[str, Any] | None = None,
     ) -> Entry:
         """The entry for these, made by `make(folder)` where it is not there yet. Blocking.
 
         `make` fills the folder and returns figures for the manifest. What it raises is raised,
         and nothing half-made is left under the entry's name. `on_wait` is called when another
-        process is making the same entry.
+        process is making the same entry. `found` are inputs.marks, where they are known already.
         """
-        mark = fingerprint(source, recipe, versions)
+        mark = fingerprint(found or marks(source, recipe.calibration), recipe, versions)
         folder = self._root / f"{_slug(source.name)}-{mark}"
         with self._locked(folder, on_wait):
             entry = self._read(folder)

@@ -62,13 +62,14 @@ class Jobs:
                 task.cancel()
                 await asyncio.wait({task}, timeout=_LAST_WAIT)
 
-    def submit(self, request: dict[str, Any], key: str) -> tuple[Job, bool]:
-        """The job for a request, and whether it is new. Raises JobsFull, RecordNotKept."""
+    def submit(self, request: dict[str, Any], key: str, **facts: Any) -> tuple[Job, bool]:
+        """The job for a request, and whether it is new; `facts` are a new one's first. Raises
+        JobsFull, RecordNotKept."""
         if standing := self._standing(key):
             return standing, False
         self._check_room()
         # In order of time, so that a listing of the folder is.
-        job = Job(f"qjob_{time.time_ns():016x}{secrets.token_hex(3)}", request, key)
+        job = Job(f"qjob_{time.time_ns():016x}{secrets.token_hex(3)}", request, key, facts=facts)
         try:
             self._records.save(job)
         except OSError as error:

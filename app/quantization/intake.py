@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from app.asr.languages import NAMES
 from app.asr.plan import Device
 from app.checkpoints.calibration import Clip, digest, nearby, read
+from app.checkpoints.inputs import marks
 from app.checkpoints.memo import Memo
 from app.checkpoints.order import Order
 from app.checkpoints.recipe import Recipe, Recordings, RecordingSet
@@ -23,7 +24,6 @@ from app.quantization.checks import (
     languages,
     told_of,
 )
-from app.quantization.inputs import marks
 from app.quantization.making import check_recipe, default_calibration, dtype_on
 from app.settings import DEMO, Settings
 
@@ -58,7 +58,7 @@ class Intake:
         """Raises BadField."""
         source = self._source(order.model or self._settings.model)
         whole = self._checked(self._with_proof(order, source), source)
-        found = marks(source, whole.recipe, whole.proof)
+        found = marks(source, whole.recipe.calibration, whole.proof)
         return Taken(whole, Memo.key(order=whole.as_json(), versions=versions, **found), found)
 
     def checked(self, order: Order, source: Source, *, needs_proof: bool) -> Order:

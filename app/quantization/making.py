@@ -2,19 +2,20 @@
 
 import errno
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from app.asr.plan import Device
+from app.checkpoints.inputs import check_unchanged, marks
 from app.checkpoints.quantizing import OnProgress, Progress, Quantizer
 from app.checkpoints.recipe import Recipe, Recordings, RecordingSet
 from app.checkpoints.schemes import refusal
 from app.checkpoints.served import Checkpoint as Checkpoint
 from app.checkpoints.source import Source, resolve
 from app.checkpoints.store import Entry, Store
-from app.errors import BadRecipe, CacheUnusable, DiskFull, SourceChanged
+from app.errors import BadRecipe, CacheUnusable, DiskFull
 from app.settings import DEMO, Settings
 from app.startup import Stage
 
@@ -42,25 +43,25 @@ class Maker:
         recipe: Recipe,
         on_layer: OnProgress,
         on_wait: Callable[[], None] = lambda: None,
+        found: Mapping[str, Any] | None = None,
     ) -> Entry:
         """The checkpoint, perhaps hours later. `on_layer` first hears of no layers at all, and
-        `on_wait` that another process is making the same. Raises StartupError."""
+        `on_wait` that another process is making the same. `found` are inputs.marks, where they are
+        known already. Raises StartupError."""
+        read = found or marks(source, recipe.calibration)
 
         def fill(out: Path) -> dict[str, Any]:
-            before = source.identity()
             log.info("quantizing %s: %s", source.name, recipe.label)
             on_layer(Progress(0, 0, None))
             figures = self.quantizer.make(source.folder, out, recipe, on_layer)
-            if source.identity() != before:
-                raise SourceChanged(
-                    f"{source.folder} changed while it was read.",
-                    "Try again once nothing writes there.",
-                )
+            # The name says what it was made of.
+            check_unchanged(read, marks(source, recipe.calibration), "while it was read")
             log.info("quantized in %.0f s", figures["seconds"])
             return figures
 
         with cache_faults(self._cache):
-            return self.store.get_or_make(source, recipe, self.quantizer.versions(), fill, on_wait)
+            versions = self.quantizer.versions()
+            return self.store.get_or_make(source, recipe, versions, fill, on_wait, read)
 
 
 @contextmanager

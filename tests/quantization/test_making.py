@@ -5,12 +5,18 @@ import shutil
 
 import pytest
 
+from app.checkpoints.inputs import marks
+from app.checkpoints.order import Order
 from app.checkpoints.quantizing import Quantizer
 from app.checkpoints.recipe import Recipe
 from app.checkpoints.source import resolve
 from app.errors import BadRecipe, CacheUnusable, DiskFull, SourceChanged
+from app.jobs import Job, Teller
 from app.quantization.making import Maker, check_recipe
+from app.quantization.service import make_and_prove
 from app.settings import DEMO, Settings
+from tests.hosting.fakes import FakeLoader
+from tests.quantization.fakes import recordings
 
 RTN = Recipe(method="rtn")
 FIGURES = {"seconds": 0.1}
@@ -52,6 +58,48 @@ def test_a_source_that_changes_while_it_is_read_leaves_nothing(
     with pytest.raises(SourceChanged, match="changed while it was read"):
         make(maker, source)
     assert kept(tmp_path) == []
+
+
+def test_recordings_that_change_while_they_are_heard_leave_nothing(
+    maker, source, monkeypatch, tmp_path
+):
+    learned = recordings(tmp_path / "learned", ("hello", "en"))
+    recipe = Recipe(calibration={"sources": learned})
+    making(monkeypatch, lambda _: recordings(tmp_path / "learned", ("hello", "en"), ("ho", "en")))
+    with pytest.raises(SourceChanged, match="What it is calibrated on changed while it was read"):
+        maker.make(source, recipe, lambda _: None)
+    assert kept(tmp_path) == []
+
+
+def test_what_is_made_is_of_the_source_that_it_is_named_after(maker, source, monkeypatch, tmp_path):
+    """Between the look that names it and the quantizer's own, too."""
+    making(monkeypatch, lambda _: None)
+    found = marks(source, None)
+    (source.folder / "vocab.json").write_text("{}")
+    with pytest.raises(SourceChanged):
+        maker.make(source, RTN, lambda _: None, found=found)
+    assert kept(tmp_path) == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("changed", ["source", "proof"])
+async def test_what_changed_since_it_was_asked_for_is_not_begun(
+    maker, source, monkeypatch, tmp_path, changed
+):
+    times = []
+    making(monkeypatch, times.append)
+    judged = recordings(tmp_path / "judged", ("mayday", "en"))
+    order = Order(model=str(source.folder), recipe=RTN, proof={"sources": judged})
+    asked = marks(source, None, order.proof)
+    if changed == "source":
+        (source.folder / "vocab.json").write_text("{}")
+    else:
+        recordings(tmp_path / "judged", ("mayday mayday", "en"))
+    loader = FakeLoader(Settings(cache_dir=tmp_path / "cache"))
+    tell = Teller(Job("x", {}, "k"), lambda *_: None)
+    with pytest.raises(SourceChanged, match="changed since it was asked for"):
+        await make_and_prove(order, loader, tell, asked=asked)
+    assert times == []
 
 
 def test_a_source_that_stays_is_made_once(maker, source, monkeypatch):

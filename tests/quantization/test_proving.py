@@ -6,10 +6,11 @@ import json
 import pytest
 
 from app.checkpoints.calibration import read
+from app.checkpoints.inputs import marks
 from app.checkpoints.order import Thresholds
 from app.checkpoints.quantizing import Progress
 from app.checkpoints.recipe import Recipe, Recordings
-from app.errors import EngineDied, EngineFailed, NoCalibration, QuantizerFailed
+from app.errors import EngineDied, EngineFailed, NoCalibration, QuantizerFailed, SourceChanged
 from app.jobs import Job, Teller
 from app.quantization.making import Maker
 from app.quantization.proving import Prover, hear
@@ -64,9 +65,9 @@ class Setting:
         job = Job("x", {}, "k")
         tell = Teller(job, lambda job, event: self.events.append(event))
         prover = Prover(self.loader, self.maker)  # as the next job has it
-        return await prover.prove(
-            self.source, self.candidate, self.recordings, Thresholds(**thresholds), tell
-        )
+        found = marks(self.source.source, None, self.recordings)
+        limits = Thresholds(**thresholds)
+        return await prover.prove(self.source, self.candidate, self.recordings, limits, found, tell)
 
     @property
     def stages(self):
@@ -133,6 +134,30 @@ async def test_another_source_of_the_same_name_is_heard_anew(setting):
     (setting.source.folder / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     await setting.prove()
     assert setting.heard == ["source", "candidate", "source"]
+
+
+@pytest.mark.parametrize("changed", [{"window_seconds": 20}, {"linear_backend": "marlin"}])
+async def test_what_decides_decoding_has_both_heard_anew(setting, changed):
+    await setting.prove()
+    setting.loader.settings = Settings(cache_dir=setting.settings.cache_dir, **changed)
+    await setting.prove()
+    assert setting.heard == ["source", "candidate"] * 2
+
+
+@pytest.mark.parametrize("what", ["source", "recordings"])
+async def test_what_changes_while_it_is_proven_is_told_and_not_remembered(setting, what):
+    def change(checkpoint):
+        if what == "source":
+            (setting.source.folder / "config.json").write_text('{"other": 1}')
+        else:
+            recordings(setting.folder / "proof", ("mayday", "en"), ("求助", "zh"))
+        return Says(en="mayday", zh="求救")
+
+    setting.loader.make = change
+    with pytest.raises(SourceChanged, match="changed while it was proven"):
+        await setting.prove()
+    assert setting.heard == ["source"]
+    assert len(list((setting.settings.cache_dir / "proofs").iterdir())) == 1  # the comparison
 
 
 @pytest.mark.parametrize("damage", ["", "{", '"'])

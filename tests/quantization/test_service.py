@@ -4,12 +4,14 @@ import asyncio
 import json
 import shutil
 import threading
+from collections import namedtuple
 from contextlib import asynccontextmanager, suppress
 
 import pytest
 
 import app.main
 import app.quantization.promotions
+import app.quantization.proving
 import app.quantization.service
 from app.checkpoints.calibration import read
 from app.checkpoints.order import Order
@@ -31,6 +33,7 @@ from tests.waiting import turns, until
 pytestmark = pytest.mark.anyio
 
 RTN = Recipe(method="rtn")
+Dist = namedtuple("Dist", "name version")
 
 
 class House:
@@ -51,7 +54,7 @@ class House:
                          "data_roots": str(folder), "device": "cpu",
                          "while_quantizing": "serve"} | settings  # fmt: skip
         self.says = Says(en="mayday", zh="求救")
-        self.reasons, self.fault, self.gate = (), None, None
+        self.reasons, self.fault, self.gate, self.asked = (), None, None, []
         monkeypatch.setattr(app.quantization.service, "make_and_prove", self._make_and_prove)
         self.start()
 
@@ -85,7 +88,8 @@ class House:
         (folder,) = (self.cache / "checkpoints").glob(f"{name}-*")
         return Store(self.cache).find(folder.name.rsplit("-", 1)[1])
 
-    async def _make_and_prove(self, order, loader, tell, niceness=0):
+    async def _make_and_prove(self, order, loader, tell, niceness=0, asked=None):
+        self.asked.append(asked)
         tell.stage("quantizing")
         if self.gate:
             await self.gate.wait()
@@ -105,6 +109,18 @@ class House:
             with suppress(asyncio.CancelledError):
                 await task
             await self.quantization.close()
+
+    def taking(self, monkeypatch, marks=()):
+        """Have orders taken unseen; what they are keyed by beside themselves."""
+        keyed = []
+
+        def completed(order, versions):
+            keyed.append(versions)
+            return Taken(order, str(order), dict(marks))
+
+        monkeypatch.setattr(Quantizer, "versions", lambda self: {"llmcompressor": "1"})
+        monkeypatch.setattr(self.quantization._intake, "completed", completed)
+        return keyed
 
     def submit(self, order):
         return self.jobs.submit(order.as_json(), str(order))[0]
@@ -205,6 +221,26 @@ async def test_a_job_that_fails_leaves_what_serves(house):
         job = await house.proven("a")
         assert (job.status, job.error["code"]) == ("failed", "out_of_memory")
         assert house.serving == "asked"
+
+
+async def test_the_key_of_a_job_is_of_all_that_decides_its_proof(house, monkeypatch):
+    keyed = house.taking(monkeypatch)
+    monkeypatch.setattr(app.quantization.proving, "distributions", lambda: [Dist("vllm", "9")])
+    await house.quantization.submit(house.make("a"))
+    (found,) = keyed
+    assert found == app.quantization.proving.versions(house.loader, house.quantization._maker)
+    assert found["vllm"] == "9"
+    assert {"llmcompressor", "device", "window_seconds", "linear_backend"} <= found.keys()
+
+
+async def test_a_job_is_begun_with_what_its_files_were_when_it_was_asked_for(house, monkeypatch):
+    await house.open()
+    marks = {"source": {"model.safetensors": "abc"}, "proof": "def"}
+    house.taking(monkeypatch, marks)
+    async with house.working():
+        job, _ = await house.quantization.submit(house.make("a"))
+        await over(job)
+    assert (job.status, house.asked) == ("proven", [marks])
 
 
 # Promoting
@@ -419,10 +455,7 @@ async def test_a_checkpoint_that_was_thrown_away_is_made_again_when_it_is_asked_
     house, monkeypatch
 ):
     await house.open()
-    monkeypatch.setattr(Quantizer, "versions", lambda self: {})
-    monkeypatch.setattr(
-        house.quantization._intake, "completed", lambda order, _: Taken(order, str(order), {})
-    )
+    house.taking(monkeypatch)
     async with house.working():
         job = await house.proven("a")
         order = house.order("a")
@@ -439,10 +472,7 @@ async def test_a_checkpoint_that_was_thrown_away_is_made_again_when_it_is_asked_
 
 async def test_a_job_whose_checkpoint_was_thrown_away_says_so(house, monkeypatch):
     await house.open()
-    monkeypatch.setattr(Quantizer, "versions", lambda self: {})
-    monkeypatch.setattr(
-        house.quantization._intake, "completed", lambda order, _: Taken(order, str(order), {})
-    )
+    house.taking(monkeypatch)
     async with house.working():
         job = await house.proven("a")
         shutil.rmtree(house.entry("a").folder)

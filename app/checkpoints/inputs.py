@@ -1,27 +1,31 @@
 """What a job reads, as hashes: so that the same is known for the same, and a change is noticed."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from app.checkpoints.calibration import digest
-from app.checkpoints.recipe import Recipe, Recordings
+from app.checkpoints.recipe import Recordings
 from app.checkpoints.source import Source
 from app.errors import SourceChanged
 
 
-def marks(source: Source | None, recipe: Recipe, proof: Recordings | None) -> dict[str, Any]:
+def marks(
+    source: Source | None, calibration: Recordings | None, proof: Recordings | None = None
+) -> dict[str, Any]:
     """Of the source, where it is here; of what is calibrated on and of what is judged by, where
-    there is any. Blocking: all of it is read. Raises NoCalibration."""
+    there is any. A hub's count by their names. Blocking: all of it is read. Raises
+    NoCalibration."""
     found: dict[str, Any] = {}
     if source:
         found["source"] = source.identity()
-    if recipe.calibration:
-        found["calibration"] = digest(recipe.calibration)
+    if calibration:
+        found["calibration"] = digest(calibration)
     if proof:
         found["proof"] = digest(proof)
     return found
 
 
-def check_unchanged(before: dict[str, Any], now: dict[str, Any], since: str) -> None:
+def check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any], since: str) -> None:
     """Raises SourceChanged where what is in both differs. `since` says when `before` was."""
     changed = [name for name in before.keys() & now.keys() if before[name] != now[name]]
     if changed:
