@@ -8,11 +8,13 @@ from pathlib import Path
 # The encoder's output is turned into keys and values once a window, not once a token.
 _ONCE_A_WINDOW = re.compile(r"\.encoder_attn\.[kv]_proj\.")
 _LOOKED_UP = re.compile(r"\.embed_positions\.")  # a row of it
+_LOADED = {"F32": 2, "F64": 4}  # as 16-bit numbers, by how much smaller
 
 
 def bytes_per_token(folder: Path) -> int:
     """Bytes of weights that are read to decode one token of one window: what decoding costs where
-    memory bandwidth decides. Keys and values come on top, the same for every scheme."""
+    memory bandwidth decides. They are counted as they are loaded: engines take 32-bit weights as
+    16-bit ones. Keys and values come on top, the same for every scheme."""
     sizes = dict(_tensors(folder))
     output = {"proj_out.weight", "model.decoder.embed_tokens.weight"}
     read = sum(
@@ -34,4 +36,4 @@ def _tensors(folder: Path) -> Iterator[tuple[str, int]]:
         for name, tensor in header.items():
             if name != "__metadata__":
                 begin, end = tensor["data_offsets"]
-                yield name, end - begin
+                yield name, (end - begin) // _LOADED.get(tensor["dtype"], 1)

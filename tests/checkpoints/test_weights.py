@@ -7,11 +7,11 @@ import pytest
 from app.checkpoints.weights import bytes_per_token
 
 
-def safetensors(path, **sizes):
+def safetensors(path, dtype="U8", **sizes):
     """A file whose tensors are of these sizes in bytes."""
     header, offset = {"__metadata__": {"format": "pt"}}, 0
     for name, size in sizes.items():
-        header[name] = {"dtype": "U8", "shape": [size], "data_offsets": [offset, offset + size]}
+        header[name] = {"dtype": dtype, "shape": [size], "data_offsets": [offset, offset + size]}
         offset += size
     text = json.dumps(header).encode()
     path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(offset))
@@ -50,6 +50,13 @@ def test_all_of_its_files_are_counted(tmp_path):
     safetensors(tmp_path / "model-00001-of-00002.safetensors", **DECODER)
     safetensors(tmp_path / "model-00002-of-00002.safetensors", **EMBEDDING)
     assert bytes_per_token(tmp_path) == sum(DECODER.values()) + 1000
+
+
+@pytest.mark.parametrize(("dtype", "loaded"), [("F64", 4), ("F32", 2), ("F16", 1), ("BF16", 1)])
+def test_weights_count_as_they_are_loaded(tmp_path, dtype, loaded):
+    safetensors(tmp_path / "model.safetensors", dtype, **DECODER, **EMBEDDING)
+    whole = sum(DECODER.values()) + 1000
+    assert bytes_per_token(tmp_path) * loaded == pytest.approx(whole, abs=20)
 
 
 @pytest.mark.parametrize("tensors", [{}, NOT_A_TOKENS])
