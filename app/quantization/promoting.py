@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from app.checkpoints.schemes import refusal
@@ -20,15 +20,6 @@ from app.startup import Stage, Startup
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class RolledBack:
-    """`checkpoint` serves again; `restored` is the promotion it stands on, if it does."""
-
-    demoted: Promotion
-    restored: Promotion | None
-    checkpoint: Checkpoint
-
-
 class Promoter:
     """One exchange at a time. For the event loop's thread."""
 
@@ -40,14 +31,10 @@ class Promoter:
         self._promotions = Promotions(loader.settings)
         self._turn = asyncio.Lock()
 
-    @property
-    def current(self) -> Promotion | None:
-        return self._promotions.current
-
     def checkpoint(self, enter: Callable[..., None]) -> Checkpoint:
         """What is to be served from the start: the last promoted, or what the settings ask for.
         `enter` hears of the stages. Blocking. Raises StartupError."""
-        return self._of(self.current, enter)
+        return self._standing(lambda: self._promotions.current, enter)
 
     def check_free(self) -> None:
         """Raises JobConflict where nothing can be exchanged now."""
@@ -60,10 +47,10 @@ class Promoter:
 
     async def promote(
         self, promotion: Promotion, flock: Sequence[Canary], *, made_room: bool
-    ) -> Promotion | None:
-        """Serve its checkpoint, if the canaries are heard; the promotion it replaces. Waits for
-        its turn; `made_room` as Host has it. Raises CheckpointGone, NotReady, StartupError; then
-        what served before serves again."""
+    ) -> None:
+        """Serve its checkpoint, if the canaries are heard. Waits for its turn; `made_room` as Host
+        has it. Raises CheckpointGone, NotReady, StartupError; then what served before serves
+        again."""
 
         async def check(service: Service) -> None:
             await canaries.check(service, flock)
@@ -77,46 +64,51 @@ class Promoter:
                 raise CheckpointGone(
                     f"The checkpoint {promotion.fingerprint} is gone.", "Make it again."
                 )
-            previous = self.current
             await self._host.exchange(checkpoint, check, made_room=made_room)
-            return previous
 
-    async def roll_back(self) -> RolledBack:
-        """Serve what was served before the last promotion. Raises JobConflict where nothing was
-        promoted, StartupError."""
+    async def roll_back(self) -> Checkpoint:
+        """Serve what was served before the last promotion; what that is. Raises JobConflict where
+        nothing was promoted, StartupError."""
         self.check_free()
         async with self._turn:
-            demoted, before = self.current, self._promotions.before
+            demoted = self._promotions.current
             if demoted is None:
                 raise JobConflict(
                     "Nothing was promoted that could be rolled back.", code="no_promotion"
                 )
-            checkpoint = await in_daemon_thread(self._of, before, _quietly)
+            before = partial(self._standing, lambda: self._promotions.before, _quietly)
+            checkpoint = await in_daemon_thread(before)
             await self._host.exchange(checkpoint, _unchecked)
             try:
                 self._promotions.pop()
             except OSError as error:
                 log.error("a restart will serve %s again: %s", demoted.fingerprint, error)
-        stands = before is not None and before.fingerprint == checkpoint.fingerprint
-        return RolledBack(demoted, before if stands else None, checkpoint)
+            return checkpoint
 
-    def _of(self, promotion: Promotion | None, enter: Callable[..., None]) -> Checkpoint:
-        """What a promotion stands for; what the settings ask for where there is none, or where
-        its checkpoint is gone."""
-        found = self._found(promotion) if promotion else None
-        if found:
-            return found
-        if promotion:
-            log.error("the promoted checkpoint %s is gone", promotion.fingerprint)
+    def _standing(
+        self, next_one: Callable[[], Promotion | None], enter: Callable[..., None]
+    ) -> Checkpoint:
+        """The first of these promotions that can be served; those before it are forgotten. What
+        the settings ask for where none can."""
+        while promotion := next_one():
+            if found := self._found(promotion):
+                return found
+            log.error("the promoted checkpoint %s is not served any more", promotion.fingerprint)
+            self._promotions.forget(promotion)
         loader = self._loader
         return checkpoint_of(loader.settings, loader.device, self._maker, enter)
 
     def _found(self, promotion: Promotion) -> Checkpoint | None:
+        """None where it is gone, or cannot be served here."""
         entry = self._maker.store.find(promotion.fingerprint)
         if entry is None:
             return None
         proven = {"job": promotion.job, "proof": promotion.proof}
-        checkpoint = Checkpoint.of(entry, **proven, promoted_at=promotion.since)
+        try:
+            checkpoint = Checkpoint.of(entry, **proven, promoted_at=promotion.since)
+        except ValueError as error:
+            log.error("%s is of another version: %s", entry.folder.name, error)
+            return None
         assert checkpoint.recipe is not None
         why = refusal(checkpoint.recipe, checkpoint.source.config, self._loader.device)
         if why:  # promoted on another device

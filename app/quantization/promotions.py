@@ -53,6 +53,16 @@ class Promotions:
         """Raises OSError."""
         self._save(self._stack[:-1])
 
+    def forget(self, promotion: Promotion) -> None:
+        """One that cannot be served any more, wherever it stands; on the disk too, if that can be
+        written."""
+        stack = [one for one in self._stack if one != promotion]
+        try:
+            self._save(stack)
+        except OSError as error:
+            log.error("a restart will look for %s again: %s", promotion.fingerprint, error)
+            self._stack = stack
+
     def _save(self, stack: list[Promotion]) -> None:
         record = {"asked": self._asked, "stack": [asdict(one) for one in stack]}
         write_json(self._path, record)

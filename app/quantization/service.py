@@ -24,7 +24,7 @@ from app.quantization.promotions import Promotion
 from app.quantization.proving import Prover, from_thread, versions
 from app.serving.hosting import Host
 from app.serving.loading import Loader
-from app.startup import Startup
+from app.startup import Stage, Startup, Status
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class Quantization:
         self._promoter = Promoter(loader, host, startup, self._maker)
         self._closing = False
         self.jobs = Jobs(settings.cache_dir / "jobs", self._work, most_waiting=settings.max_jobs)
-        self._settle()
+        startup.listen(self._settle)
 
     async def submit(self, order: Order) -> tuple[Job, bool]:
         """The job for an order, and whether it is new. Raises BadField, JobsFull."""
@@ -129,10 +129,8 @@ class Quantization:
     async def roll_back(self) -> dict[str, Any]:
         """Serve what was served before the last promotion; what that is. Raises JobConflict where
         nothing was promoted, StartupError."""
-        rolled = await self._promoter.roll_back()
-        self._record(rolled.demoted, JobStatus.PROVEN)
-        self._record(rolled.restored, JobStatus.PROMOTED)
-        return {"fingerprint": rolled.checkpoint.fingerprint, "scheme": rolled.checkpoint.scheme}
+        checkpoint = await self._promoter.roll_back()
+        return {"fingerprint": checkpoint.fingerprint, "scheme": checkpoint.scheme}
 
     def checkpoint(self, enter: Callable[..., None]) -> Checkpoint:
         """What is to be served from the start. `enter` hears of the stages. Blocking. Raises
@@ -191,11 +189,9 @@ class Quantization:
         promotion = Promotion(fingerprint, job.id, int(time.time()), proof)
         flock = await in_daemon_thread(self._flock, job, own)
         try:
-            previous = await self._promoter.promote(promotion, flock, made_room=made_room)
+            await self._promoter.promote(promotion, flock, made_room=made_room)
         except CheckpointGone as error:  # it stands for nothing any more, and may be made again
             return Outcome(JobStatus.FAILED, error=error)
-        if previous and previous.job != job.id:
-            self._record(previous, JobStatus.PROVEN)
         return Outcome(JobStatus.PROMOTED, {"promoted_at": promotion.since})
 
     def _flock(self, job: Job, own: list[Clip] | None) -> list[canaries.Canary]:
@@ -213,21 +209,21 @@ class Quantization:
                 job.error = {"code": CheckpointGone.code, "message": "The checkpoint is gone."}
                 self.jobs.amend(job, JobStatus.FAILED)
 
-    def _settle(self) -> None:
-        """Have the jobs say what serves: promotions may be forgotten with the settings they were
-        made under, and one may have been recorded just before a kill."""
-        current = self._promoter.current
+    def _settle(self, status: Status) -> None:
+        """Whenever an engine begins to serve, have the jobs say what it serves: whatever was meant
+        to be, by a record or by who promotes."""
+        served = self._host.checkpoint
+        if status.stage is not Stage.READY or served is None:
+            return
+        proven_by = served.provenance.get("job")
         for job in self.jobs.all():
-            serves = current is not None and current.job == job.id
-            if serves != (job.status is JobStatus.PROMOTED) and not job.status.active:
-                self.jobs.amend(job, JobStatus.PROMOTED if serves else JobStatus.PROVEN)
-
-    def _record(self, promotion: Promotion | None, status: JobStatus) -> None:
-        """What became of a promotion, in its job, if there still is one."""
-        when = "promoted_at" if status is JobStatus.PROMOTED else "demoted_at"
-        for job in self.jobs.all():
-            if promotion and job.id == promotion.job and not job.status.active:
-                self.jobs.amend(job, status, **{when: int(time.time())})
+            if job.status.active or (job.id == proven_by) == (job.status is JobStatus.PROMOTED):
+                continue
+            if job.id == proven_by:
+                since = served.provenance["promoted_at"]
+                self.jobs.amend(job, JobStatus.PROMOTED, promoted_at=since)
+            else:
+                self.jobs.amend(job, JobStatus.PROVEN, demoted_at=int(time.time()))
 
 
 def _check_promotable(job: Job) -> None:

@@ -46,6 +46,22 @@ def test_the_next_process_finds_them(open_again):
     assert open_again().current is None
 
 
+@pytest.mark.parametrize("disk", ["sound", "full"])
+def test_what_is_gone_is_forgotten_wherever_it_stands(open_again, monkeypatch, disk):
+    promotions = open_again()
+    for promotion in (A, B, C):
+        promotions.push(promotion)
+
+    def no_space(path, value):
+        raise OSError(28, "No space left on device")
+
+    if disk == "full":
+        monkeypatch.setattr(app.quantization.promotions, "write_json", no_space)
+    promotions.forget(B)
+    assert (promotions.current, promotions.before) == (C, A)
+    assert open_again().before == (A if disk == "sound" else B)
+
+
 @pytest.mark.parametrize(
     "changed",
     [{"model": "/elsewhere"}, {"quantization": "rtn"}, {"group_size": 64},

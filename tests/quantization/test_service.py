@@ -568,6 +568,55 @@ async def test_a_restart_whose_promoted_checkpoint_is_gone_serves_the_settings(h
     assert house.serving == "asked"
 
 
+async def test_a_job_does_not_say_promoted_after_a_start_that_serves_something_else(house):
+    await house.open()
+    async with house.working():
+        job = await house.promoted("a")
+        shutil.rmtree(house.entry("a").folder)
+    house.start()
+    await house.open()
+    job = house.jobs.get(job.id)
+    assert (house.serving, job.status) == ("asked", "proven")
+    assert job.facts["demoted_at"] >= job.facts["promoted_at"]
+    with pytest.raises(JobConflict) as caught:  # what is gone is no promotion
+        await house.quantization.roll_back()
+    assert caught.value.code == "no_promotion"
+
+
+@pytest.mark.parametrize("step", ["restart", "rollback"])
+async def test_what_is_gone_is_passed_over_on_the_way_back(house, step):
+    await house.open()
+    async with house.working():
+        first, second = await house.promoted("a"), await house.promoted("b")
+        if step == "rollback":
+            await house.promoted("c")
+        shutil.rmtree(house.entry("b").folder)
+        if step == "rollback":
+            await house.quantization.roll_back()
+    if step == "restart":
+        house.start()
+        await house.open()
+    assert house.serving == "a"
+    statuses = [house.jobs.get(one.id).status for one in (first, second)]
+    assert statuses == ["promoted", "proven"]
+    await house.quantization.roll_back()
+    assert house.serving == "asked"
+
+
+async def test_what_was_made_by_another_version_does_not_stop_a_start(house, caplog):
+    await house.open()
+    async with house.working():
+        await house.promoted("a")
+    path = house.entry("a").folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["recipe"]["sauce"] = "secret"
+    path.write_text(json.dumps(manifest))
+    house.start()
+    await house.open()
+    assert house.serving == "asked"
+    assert "another version" in caplog.text
+
+
 async def test_of_two_rollbacks_at_once_one_is_refused_or_goes_a_step_further(house):
     await house.open()
     async with house.working():
