@@ -5,7 +5,7 @@ VARIANT ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 RUN = $(VENV)/bin/python
 SERVE_ENV = $(if $(PORT),MARLINSCRIBE_PORT=$(PORT)) $(if $(MODEL),MARLINSCRIBE_MODEL="$(MODEL)") $(if $(CALIBRATION),MARLINSCRIBE_CALIBRATION="$(CALIBRATION)")
 
-.PHONY: serve test lint unit engine compatibility schemathesis fuzz demo-check bench-start bench-mayday bench-http bench-prompts bench-large bench-quantize env
+.PHONY: serve test lint unit engine compatibility schemathesis fuzz demo-check bench-start bench-mayday bench-http bench-overhead bench-prompts bench-beside bench-large bench-quantize alerts dashboard observe env
 serve: $(VENV)/.serve-$(VARIANT)
 	@exec env $(SERVE_ENV) $(VENV)/bin/marlinscribe serve
 
@@ -35,14 +35,33 @@ bench-http: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.http
 	$(RUN) -m bench.first_delta
 
+bench-overhead: $(VENV)/.dev-$(VARIANT)
+	$(RUN) -m bench.overhead
+
 bench-prompts: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.prompts
 
 bench-quantize: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.quantize --write
 
+bench-beside: $(VENV)/.dev-$(VARIANT)
+	$(RUN) -m bench.beside
+
 bench-large: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.large
+
+# Prometheus' own word on our rules, alerts and metric names; Debian has it as `prometheus`.
+alerts: $(VENV)/.dev-$(VARIANT)
+	@command -v promtool >/dev/null || { echo "make alerts needs promtool: apt-get install prometheus"; exit 1; }
+	promtool check config deploy/prometheus/prometheus.yml
+	promtool test rules deploy/prometheus/alerts.test.yml
+	@exposition=$$($(RUN) -m bench.exposition) && echo "$$exposition" | promtool check metrics
+
+dashboard: $(VENV)/.dev-$(VARIANT)
+	$(RUN) -m deploy.grafana.dashboard
+
+observe: $(VENV)/.dev-$(VARIANT)
+	$(RUN) -m bench.observe
 
 # What real clients see. Their tools live apart, in .contract; none of it runs in `make test`.
 CONTRACT = .contract/.tools

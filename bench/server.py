@@ -21,7 +21,9 @@ class Server:
     Used as a context manager it waits until the server is ready and ends it afterwards.
     """
 
-    def __init__(self, *, prefix: tuple[str, ...] = (), **settings: Any) -> None:
+    def __init__(
+        self, *, prefix: tuple[str, ...] = (), module: str = "app", **settings: Any
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         # The process's own file offset must not move when the log is read: a second descriptor.
@@ -31,7 +33,7 @@ class Server:
         self.started = time.monotonic()
         with open(self._log.name, "ab") as sink:
             self.process = subprocess.Popen(
-                [*prefix, sys.executable, "-m", "app", "serve"],
+                [*prefix, sys.executable, "-m", module, "serve"],
                 env=os.environ | {"MARLINSCRIBE_PORT": str(self.port)} | variables,
                 stdout=sink,
                 stderr=subprocess.STDOUT,

@@ -19,7 +19,9 @@ from app.metrics import Metrics
 _SHARE = 0.75
 _LONGEST_RETRY = 120  # openai's SDK does not wait for longer than that
 _UNKNOWN_PACE = 1.0  # seconds of audio a second, until it is measured
-_AHEAD = 2  # times what decodes at once keeps the engine busy while answers are rendered
+# Beyond what decodes at once: the engine has the next ones at hand while answers are rendered.
+# More would only wait inside, where a newcomer cannot pass them.
+_AHEAD = 0.25
 
 
 class Admission:
@@ -31,7 +33,7 @@ class Admission:
         self._most_seconds = most_seconds
         self._metrics = metrics
         self._windows = 1
-        self._turns = Turns(_AHEAD)
+        self._turns = Turns(1)
         self._requests: Counter[str] = Counter()
         self._waiting: Counter[str] = Counter()
         # Seconds of audio that have not had their turn: by client, by request.
@@ -43,7 +45,7 @@ class Admission:
     def resize(self, windows: int) -> None:
         """The engine decodes so many at once."""
         self._windows = windows
-        self._turns.resize(_AHEAD * windows)
+        self._turns.resize(windows + ceil(_AHEAD * windows))
 
     @property
     def under_way(self) -> int:

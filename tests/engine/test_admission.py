@@ -1,0 +1,66 @@
+"""Turns, patience and log lines through the real engine."""
+
+import threading
+import time
+
+import httpx
+import numpy as np
+
+from tests.engine.conftest import MAYDAY, MAYDAY_WORDS
+from tests.engine.test_transcription import metric, post, samples_of
+from tests.sound import encode, silence
+
+
+def archive(minutes):
+    """So much of somebody's speech: 2 windows a minute."""
+    once = np.concatenate([samples_of(MAYDAY), silence(20)])
+    return encode(np.concatenate([once] * (2 * minutes)))
+
+
+def test_a_clip_does_not_wait_for_the_archive_before_it(server):
+    told = {}
+
+    def ask(name, content):
+        told[name] = post(server, content), time.monotonic()
+
+    long = threading.Thread(target=ask, args=("archive", archive(9)))
+    long.start()
+    while metric(server, "marlinscribe_windows_queued") < 1:
+        time.sleep(0.01)
+    ask("clip", MAYDAY.read_bytes())
+    waited = metric(server, "marlinscribe_windows_queued")
+    long.join()
+    assert told["clip"][0].json()["text"] == MAYDAY_WORDS
+    assert told["archive"][0].json()["text"].count(MAYDAY_WORDS.split()[-1]) >= 15
+    assert told["clip"][1] < told["archive"][1]
+    assert waited, "the archive was through before: the test showed nothing"
+    assert metric(server, "marlinscribe_windows_queued") == 0
+    assert metric(server, "marlinscribe_audio_queued_seconds") == 0
+
+
+def test_a_client_that_would_leave_first_is_told_at_once(server):
+    """Needs the pace of a full engine, which the archive above has shown."""
+    assert metric(server, "marlinscribe_capacity_rtfx") > 0
+    answer = httpx.post(
+        f"{server.url}/v1/audio/transcriptions",
+        files={"file": archive(9)},
+        headers={"x-stainless-read-timeout": "0.05", "x-stainless-retry-count": "0"},
+        timeout=60,
+    )
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "client_would_time_out")
+    assert answer.headers["x-should-retry"] == "false"
+
+
+def test_a_request_is_one_line_of_the_log_without_its_text(server):
+    request_id = f"req-{time.time_ns()}"
+    answer = httpx.post(
+        f"{server.url}/v1/audio/transcriptions",
+        files={"file": MAYDAY.read_bytes()},
+        headers={"x-request-id": request_id},
+        timeout=60,
+    )
+    said = [line for line in server.read_log().splitlines() if request_id in line]
+    assert len(said) == 1
+    assert "POST /v1/audio/transcriptions 200" in said[0]
+    assert "rtfx=" in said[0]
+    assert answer.json()["text"] not in server.read_log()
