@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from app.asr.languages import code_of
 from app.checkpoints.recipe import Plain, Recipe, Recordings
@@ -50,7 +50,8 @@ def _by_code(limits: Mapping[str, Limits]) -> Mapping[str, Limits]:
 class Thresholds(Limits):
     """When a candidate is proven: every limit holds, for every language of the proof set.
 
-    languages: limits of their own for some, in place of the general ones.
+    languages: limits of their own for some; what one leaves unsaid is the general limit's, and
+        null is none at all.
     max_nll_increase: in nats a token, under teacher forcing, over all languages.
     min_token_agreement: share of tokens that source and candidate both think likeliest.
     """
@@ -58,6 +59,21 @@ class Thresholds(Limits):
     languages: Annotated[Mapping[str, Limits], AfterValidator(_by_code)] = {}
     max_nll_increase: Bound | None = None
     min_token_agreement: Share | None = None
+
+    @field_validator("languages", mode="before")
+    @classmethod
+    def _inherited(cls, given: Any, info: ValidationInfo) -> Any:
+        """Before they are looked at, so that what makes no sense together is refused."""
+        general = {name: info.data[name] for name in Limits.model_fields if name in info.data}
+
+        def whole(own: Any) -> Any:
+            if isinstance(own, Limits):
+                own = own.model_dump(exclude_unset=True)
+            return general | dict(own) if isinstance(own, Mapping) else own
+
+        if not isinstance(given, Mapping):
+            return given
+        return {name: whole(own) for name, own in given.items()}
 
     def of(self, language: str) -> Limits:
         return self.languages.get(language, self)

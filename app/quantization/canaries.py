@@ -15,7 +15,7 @@ from app.asr.transcript import Finished, Options
 from app.audio.decode import decode
 from app.checkpoints.calibration import Clip
 from app.checkpoints.proof import Proof
-from app.checkpoints.scoring import Pair, count
+from app.checkpoints.scoring import Metric, Pair, count, metrics_of
 from app.errors import CanaryFailed
 from app.files import write_json
 from app.serving.loading import Service
@@ -27,12 +27,13 @@ _TOLERANCE = 0.1
 
 @dataclass(frozen=True)
 class Canary:
-    """expected: what is to be heard. allowed: the error rate (of characters) that passes."""
+    """expected: what is to be heard. allowed: the error rate that passes, by this metric."""
 
     audio: bytes
     language: str
     expected: str
     allowed: float
+    metric: Metric = "cer"
 
 
 def chosen(clips: Sequence[Clip], proof: Proof) -> list[tuple[Clip, str]]:
@@ -74,12 +75,17 @@ def kept(folder: Path) -> list[Canary]:
 
 
 def given(clips: Iterable[Clip], proof: dict[str, Any]) -> list[Canary]:
-    """An operator's own, with their words: they may be missed as often as the proof's were."""
+    """An operator's own, with their words: they may be missed as often as the proof's were, and
+    are judged as these were: by words, or by characters where a language has no spaces."""
     rates = {name: one["candidate"] for name, one in proof["languages"].items()}
     worst = max(rates.values(), default=0.0)
     return [
         Canary(
-            clip.content(), clip.language, clip.text, rates.get(clip.language, worst) + _TOLERANCE
+            clip.content(),
+            clip.language,
+            clip.text,
+            rates.get(clip.language, worst) + _TOLERANCE,
+            metrics_of(clip.language)[0],
         )
         for clip in clips
     ]
@@ -93,13 +99,15 @@ async def check(service: Service, canaries: Sequence[Canary]) -> None:
         pair = Pair(canary.language, canary.expected, text)
         heard[canary.language].append((canary, pair))
     for language, several in heard.items():
-        counts = count([pair for _, pair in several], "cer")
+        one = several[0][0]
+        counts = count([pair for _, pair in several], one.metric)
         units = max(1, int(counts.units.sum()))
-        rate, allowed = counts.errors.sum() / units, several[0][0].allowed
+        rate, allowed = counts.errors.sum() / units, one.allowed
         if rate > allowed:
             worst = several[int((counts.errors / counts.units.clip(1)).argmax())][1]
+            what = "words" if one.metric == "wer" else "characters"
             raise CanaryFailed(
-                f"The canaries in {language} differ by {rate:.1%} of characters, over "
+                f"The canaries in {language} differ by {rate:.1%} of {what}, over "
                 f"{allowed:.1%}: {worst.reference!r} was heard as {worst.heard!r}.",
                 "What served before serves again. Prove the checkpoint anew, or look at the "
                 "canaries' words.",

@@ -110,7 +110,7 @@ def test_every_language_is_judged_and_every_reason_told():
     assert [reason.split(" ")[0] for reason in reasons] == ["en:", "en:", "the"]
 
 
-def test_a_language_with_limits_of_its_own_is_judged_by_those_alone():
+def test_a_language_with_limits_of_its_own_is_judged_by_those():
     limits = Thresholds(min_recovery=0.9, languages={"zh": {"min_recovery": 0.5}})
     lossy = language(0.1, 0.15)
     assert judge({"zh": lossy}, SAME, limits) == []

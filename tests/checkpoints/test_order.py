@@ -37,7 +37,8 @@ def test_it_is_the_same_after_a_way_through_json():
      {"thresholds": {"max_error_rate": -1}}, {"thresholds": {"max_nll_increase": -1}},
      {"thresholds": {"min_token_agreement": 2}}, {"thresholds": {"min_recovery": float("nan")}},
      {"thresholds": {"max_nll_increase": float("nan")}}, {"thresholds": {"wer": 1}},
-     {"thresholds": {"languages": {"en": {"max_nll_increase": 1}}}}],
+     {"thresholds": {"languages": {"en": {"max_nll_increase": 1}}}},
+     {"thresholds": {"languages": {"en": 3}}}, {"thresholds": {"languages": 3}}],
 )  # fmt: skip
 def test_what_is_no_choice_is_refused(given):
     with pytest.raises(ValidationError):
@@ -72,13 +73,26 @@ def test_the_default_estimate_counts_too():
         Limits(min_recovery_low=0.95)
 
 
-def test_a_language_with_limits_of_its_own_has_those_and_no_others():
+def test_what_a_language_leaves_unsaid_is_as_strict_as_for_the_others():
     thresholds = Thresholds(
-        min_recovery=0.9, max_increase=0.02, languages={"zh": {"min_recovery": 0.8}}
+        min_recovery=0.95,
+        max_increase=0.02,
+        languages={"zh": {"max_increase": 0.05}, "ja": {"min_recovery": None}, "de": {}},
     )
-    assert thresholds.of("zh") == Limits(min_recovery=0.8)
-    assert thresholds.of("zh").max_increase is None
-    assert (thresholds.of("en").min_recovery, thresholds.of("en").max_increase) == (0.9, 0.02)
+    assert thresholds.of("zh") == Limits(min_recovery=0.95, max_increase=0.05)
+    assert thresholds.of("ja") == Limits(min_recovery=None, max_increase=0.02)
+    assert thresholds.of("de") == Limits(min_recovery=0.95, max_increase=0.02)
+    assert (thresholds.of("en").min_recovery, thresholds.of("en").max_increase) == (0.95, 0.02)
+
+
+def test_what_is_inherited_is_looked_at_together_with_what_is_said():
+    """Of both alone nothing is wrong."""
+    general = {"min_recovery": 0.95, "min_recovery_low": 0.9}
+    with pytest.raises(ValidationError, match="min_recovery_low is above") as caught:
+        Thresholds(**general, languages={"zh": {"min_recovery": 0.8}})
+    assert caught.value.errors()[0]["loc"] == ("languages", "zh")
+    high = Thresholds(min_recovery=0.99, languages={"zh": {"min_recovery_low": 0.95}})
+    assert high.of("zh").min_recovery_low == 0.95
 
 
 def test_every_limit_may_be_left_out():

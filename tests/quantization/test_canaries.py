@@ -115,6 +115,19 @@ def test_an_operators_own_may_be_missed_as_often_as_the_proofs_were():
     assert [one.expected for one in own] == ["en 0", "zh 0", "de 0"]
 
 
+async def test_an_operators_own_are_judged_as_the_proof_was_by_words_or_by_characters():
+    """Three of ten words are wrong, each by a letter: a tenth of the characters would pass."""
+    said = "keep a good watch on the sea at night here"
+    heard = "keep a good watts on the see at nite here"
+    judged = proof(*clips(en=1, zh=1), rates={"en": 0.1, "zh": 0.1}).summary()
+    own = canaries.given([Clip(WAV, said, "en")], judged)
+    with pytest.raises(CanaryFailed, match=r"30\.0% of words, over 20\.0%"):
+        await canaries.check(service(Says(en=heard)), own)
+    own = canaries.given([Clip(WAV, "求救求救求救求救求救", "zh")], judged)
+    with pytest.raises(CanaryFailed, match=r"30\.0% of characters"):
+        await canaries.check(service(Says(zh="求救求救求救求見再見")), own)
+
+
 def test_own_ones_are_read_when_they_are_given(tmp_path):
     recording = tmp_path / "a.wav"
     recording.write_bytes(WAV)
