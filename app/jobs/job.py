@@ -36,7 +36,8 @@ class Job:
     progress: {"done", "total", "eta_seconds"} of the stage.
     committed: too far gone to be cancelled.
     otherwise: what it is where the work that runs comes to nothing; None is what the end says.
-    Times are in Unix seconds.
+    Times are in Unix seconds: when it was taken, and when its run through the queue began and
+    ended. Work on it beside the queue has none here.
     """
 
     id: str

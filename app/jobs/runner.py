@@ -17,6 +17,7 @@ from app.errors import (
     UnknownJob,
 )
 from app.jobs.job import Job, JobStatus, Outcome, Teller, Work
+from app.jobs.log import Log
 from app.jobs.records import Records
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class Jobs:
         self._work = work
         self._most_waiting = most_waiting
         self._jobs = self._records.load()
-        self._logs: dict[str, _Log] = {}
+        self._logs: dict[str, Log] = {}
         self._tasks: dict[str, asyncio.Task[Outcome]] = {}
         self._cancelled: set[str] = set()
         self._listeners: list[Listener] = []
@@ -94,10 +95,10 @@ class Jobs:
         job = self.get(job_id)
         if not job.status.active:
             raise JobConflict(f"The job is {job.status}; only one that is not over is cancelled.")
+        if job.id in self._cancelled:
+            return job  # it is cleaning up, which it may have committed itself to
         if job.committed:
             raise JobConflict(f"The job is {job.stage}, which is not broken off.")
-        if job.id in self._cancelled:
-            return job  # it is cleaning up
         if job.id in self._tasks:
             self._cancelled.add(job.id)
             self._tasks[job.id].cancel()
@@ -114,7 +115,7 @@ class Jobs:
         if standing := self._standing(job.key):
             raise JobConflict(f"{standing.id} has taken its place.")
         self._check_room()
-        job.error = job.finished_at = job.progress = None
+        job.error = job.started_at = job.finished_at = job.progress = None
         job.status, job.stage, job.committed = JobStatus.QUEUED, "", False
         self._logs.pop(job.id, None)
         self._save(job)
@@ -132,9 +133,13 @@ class Jobs:
         return job
 
     def amend(self, job: Job, status: JobStatus, **facts: Any) -> None:
-        """Record what became of a job after it was over."""
+        """Record what became of a job after it was over. Its times stay its own; one whose run was
+        killed has its end now."""
         job.facts |= facts
-        self._finish(job, status)
+        job.status, job.finished_at = status, job.finished_at or int(time.time())
+        self._save(job)
+        if job.id in self._logs:
+            self._logs[job.id].close(_end(job, int(time.time())))
 
     async def events(self, job_id: str) -> AsyncGenerator[dict[str, Any]]:
         """What happened to a job in this process, then what happens, until it is over. The last
@@ -147,7 +152,7 @@ class Jobs:
             else:
                 yield log_.events[told]
                 told += 1
-        yield log_.end or _end(job)
+        yield log_.end or _end(job, job.finished_at)
 
     async def close(self) -> None:
         """Interrupt what runs beside the queue."""
@@ -172,9 +177,10 @@ class Jobs:
         self, job: Job, work: Work, otherwise: JobStatus | None = None
     ) -> asyncio.Task[Outcome]:
         """Start work as a job's; `otherwise` is what the job is where it fails."""
-        job.status, job.error, job.finished_at = JobStatus.RUNNING, None, None
+        job.status, job.error = JobStatus.RUNNING, None
         job.committed, job.otherwise = False, otherwise
-        job.started_at = int(time.time())
+        if otherwise is None:  # times are the queued run's; further work has facts of its own
+            job.started_at, job.finished_at = int(time.time()), None
         self._save(job)
         task = asyncio.create_task(work(job, Teller(job, self._on_event)))
         self._tasks[job.id] = task
@@ -200,10 +206,13 @@ class Jobs:
             self._finish(job, outcome.status)
 
     def _finish(self, job: Job, status: JobStatus) -> None:
-        job.status, job.finished_at = status, int(time.time())
+        now = int(time.time())
+        if job.otherwise is None:
+            job.finished_at = now
+        job.status, job.otherwise = status, None
         self._save(job)
-        self._log(job).close(_end(job))
-        self._tell(job, _end(job))
+        self._log(job).close(_end(job, now))
+        self._tell(job, _end(job, now))
         log.info("job %s: %s", job.id, status)
 
     def _save(self, job: Job) -> None:
@@ -223,12 +232,12 @@ class Jobs:
         for listener in self._listeners:
             listener(job, event)
 
-    def _log(self, job: Job) -> "_Log":
-        return self._logs.setdefault(job.id, _Log())
+    def _log(self, job: Job) -> Log:
+        return self._logs.setdefault(job.id, Log())
 
 
-def _end(job: Job) -> dict[str, Any]:
-    return {"type": "status", "status": job.status, "error": job.error, "at": job.finished_at}
+def _end(job: Job, at: int | None) -> dict[str, Any]:
+    return {"type": "status", "status": job.status, "error": job.error, "at": at}
 
 
 def _told(error: BaseException) -> dict[str, str]:
@@ -238,27 +247,3 @@ def _told(error: BaseException) -> dict[str, str]:
         return {"code": "internal_error", "message": f"{type(error).__name__}: {error}"}
     advice = {"advice": error.advice} if isinstance(error, StartupError) else {}
     return {"code": error.code, "message": error.message} | advice
-
-
-class _Log:
-    """A job's events in this process, and those who wait for more."""
-
-    def __init__(self) -> None:
-        self.events: list[dict[str, Any]] = []
-        self.end: dict[str, Any] | None = None
-        self._news = asyncio.Event()
-
-    def add(self, event: dict[str, Any]) -> None:
-        self.events.append(event)
-        self._wake()
-
-    def close(self, end: dict[str, Any]) -> None:
-        self.end = end
-        self._wake()
-
-    def _wake(self) -> None:
-        self._news.set()
-        self._news = asyncio.Event()
-
-    async def more(self) -> None:
-        await self._news.wait()

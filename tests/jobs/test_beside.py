@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+import app.jobs.runner
 from app.errors import EngineDied, JobConflict, OutOfMemory
 from app.jobs import JobStatus, Outcome
 from tests.jobs.fakes import OVER, ended_as, over, record, submit, working
@@ -106,6 +107,52 @@ async def test_a_kill_during_further_work_leaves_the_job_what_it_was(jobs, work,
     found = open_again().get(job.id).status
     await jobs.close()
     assert found == "proven"
+
+
+@pytest.mark.parametrize("ends", ["promoted", "failed", "killed", "amended"])
+async def test_a_jobs_times_are_those_of_its_run_through_the_queue(
+    jobs, work, open_again, tmp_path, monkeypatch, ends
+):
+    job = await ended_as(jobs, work, JobStatus.PROVEN)
+    times = (job.started_at, job.finished_at)
+    assert None not in times
+    later = job.finished_at + 3600
+    monkeypatch.setattr(app.jobs.runner.time, "time", lambda: later)
+
+    async def promote(job, tell):
+        if ends == "failed":
+            raise EngineDied("gone")
+        if ends == "killed":
+            await asyncio.Event().wait()
+        return Outcome(JobStatus.PROMOTED, {"promoted_at": later})
+
+    if ends == "amended":
+        jobs.amend(job, JobStatus.FAILED)
+    else:
+        jobs.start_beside(job.id, promote)
+        assert (job.started_at, job.finished_at) == times
+    if ends == "killed":
+        found = open_again().get(job.id)
+        assert found.status == "proven"
+    else:
+        await over(job)
+        found = job
+        assert [event async for event in jobs.events(job.id)][-1]["at"] == later
+    assert (found.started_at, found.finished_at) == times
+    await jobs.close()
+
+
+async def test_a_job_cancelled_after_further_work_and_a_resumption_has_an_end(jobs, work):
+    job = await ended_as(jobs, work, JobStatus.FAILED)
+
+    async def fail(job, tell):
+        raise EngineDied("gone")
+
+    jobs.start_beside(job.id, fail)
+    await over(job)
+    jobs.resume(job.id)
+    assert job.finished_at is None
+    assert jobs.cancel(job.id).finished_at
 
 
 async def test_what_became_of_a_job_later_is_recorded(jobs, work, open_again):

@@ -94,6 +94,29 @@ async def test_cancelling_twice_lets_the_work_clean_up(jobs, work):
     assert cleaned
 
 
+async def test_cancelling_what_cleans_up_beyond_recall_is_no_conflict(jobs, work):
+    cleaning, may_end = asyncio.Event(), asyncio.Event()
+
+    async def careful(job, tell):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            tell.commit()
+            cleaning.set()
+            await may_end.wait()
+
+    work.does["a"] = careful
+    job = submit(jobs, "a")
+    async with working(jobs):
+        await until(lambda: work.began)
+        jobs.cancel(job.id)
+        await cleaning.wait()
+        assert jobs.cancel(job.id) is job
+        may_end.set()
+        await over(job)
+    assert job.status == "cancelled"
+
+
 async def test_work_that_ends_in_spite_of_being_cancelled_is_what_it_says(jobs, work):
     async def stubborn(job, tell):
         with suppress(asyncio.CancelledError):
@@ -167,7 +190,8 @@ async def test_a_job_that_came_to_nothing_is_queued_again(jobs, work, status, tm
     job = await ended_as(jobs, work, status)
     facts = dict(job.facts)
     assert jobs.resume(job.id) is job
-    assert (job.status, job.stage, job.error, job.finished_at) == ("queued", "", None, None)
+    assert (job.status, job.stage, job.error) == ("queued", "", None)
+    assert (job.started_at, job.finished_at) == (None, None)
     assert job.facts == facts
     assert record(tmp_path, job)["status"] == "queued"
     work.gates["a"].set()
