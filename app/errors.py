@@ -25,6 +25,7 @@ MarlinscribeError
 │  ├─ QueueFull                 as much audio waits as may
 │  ├─ ClientWouldLeave          the client's own timeout is shorter than its recording takes
 │  ├─ UploadNotStored           no room on disk for the upload
+│  ├─ JobsElsewhere             another process does the jobs of this cache
 │  └─ RecordNotKept             no room on disk for a job's record
 └─ StartupError                 the operator's to mend: what happened, and what to do about it
    ├─ BadSource                 no such checkpoint, not a Whisper, or one vLLM cannot serve
@@ -190,6 +191,10 @@ class ClientWouldLeave(Unavailable):
 
 class UploadNotStored(Unavailable):
     code = "upload_not_stored"
+
+
+class JobsElsewhere(Unavailable):
+    code = "jobs_elsewhere"
 
 
 class RecordNotKept(Unavailable):

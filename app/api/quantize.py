@@ -87,6 +87,7 @@ class RolledBack(TypedDict):
 async def _quantizing(context: Ctx) -> Quantizing:
     if context.quantization is None:
         raise NotReady("The service is not up yet.", retry_after=2)
+    context.quantization.jobs.check_here()
     return context.quantization
 
 

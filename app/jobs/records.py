@@ -1,12 +1,14 @@
-"""Jobs on the disk."""
+"""Jobs on the disk, which are one process's at a time."""
 
 import logging
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
+from app.errors import JobsElsewhere, RecordNotKept
 from app.files import write_json
 from app.jobs.job import Job, JobStatus
 
@@ -16,10 +18,31 @@ _RECORD = TypeAdapter(Job)
 
 
 class Records:
-    """<folder>/<id>.json, each replaced as a whole."""
+    """<folder>/<id>.json, each replaced as a whole; who holds .<folder>.lock has them."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._lock = FileLock(folder.with_name(f".{folder.name}.lock"), thread_local=False)
+
+    def take(self) -> None:
+        """Have them to oneself: two processes would run each other's jobs. The kernel takes them
+        back from one that dies. Raises JobsElsewhere, RecordNotKept."""
+        path = Path(self._lock.lock_file)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(blocking=False)
+        except Timeout as error:
+            raise JobsElsewhere(
+                f"Another server does the jobs of {self._folder.parent}: ask that one, or give "
+                "this one a MARLINSCRIBE_CACHE_DIR of its own.",
+                retry_after=60,
+            ) from error
+        except OSError as error:
+            raise RecordNotKept(f"Jobs cannot be recorded: {error}.") from error
+
+    def leave(self) -> None:
+        """To whoever comes next."""
+        self._lock.release(force=True)
 
     def save(self, job: Job) -> None:
         write_json(self._folder / f"{job.id}.json", asdict(job))

@@ -5,51 +5,73 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 from app.errors import (
     JobConflict,
     JobsFull,
-    MarlinscribeError,
     RecordNotKept,
-    StartupError,
+    Unavailable,
     UnknownJob,
 )
 from app.jobs.job import Job, JobStatus, Outcome, Teller, Work
-from app.jobs.log import Log
+from app.jobs.log import Log, end_of, told
 from app.jobs.records import Records
 
 log = logging.getLogger(__name__)
 
 _LAST_WAIT = 10  # seconds, for work to clean up when the process ends
-Listener = Callable[[Job, dict[str, Any]], None]
-
+_LOOK_AGAIN = 5  # seconds, for jobs that another process has
 _RESUMABLE = (JobStatus.INTERRUPTED, JobStatus.CANCELLED, JobStatus.FAILED)
+
+Listener = Callable[[Job, dict[str, Any]], None]
 
 
 class Jobs:
     """The queue and its one worker. For the event loop's thread."""
 
-    def __init__(self, folder: Path, work: Work, *, most_waiting: int) -> None:
-        """`folder` holds the records; it is made when the first job comes."""
+    def __init__(
+        self,
+        folder: Path,
+        work: Work,
+        *,
+        most_waiting: int,
+        on_taken: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`folder` holds the records; it is made when the first job comes. While they are another
+        process's there are no jobs here; `on_taken` is called where `run` gets them later."""
         self._records = Records(folder)
         self._work = work
         self._most_waiting = most_waiting
-        self._jobs = self._records.load()
+        self._on_taken = on_taken
+        self._jobs: dict[str, Job] = {}
+        self._elsewhere: Unavailable | None = None
         self._logs: dict[str, Log] = {}
         self._tasks: dict[str, asyncio.Task[Outcome]] = {}
         self._cancelled: set[str] = set()
         self._listeners: list[Listener] = []
         self._wake = asyncio.Event()
+        if not self._take():
+            log.warning("there are no jobs here: %s", self._elsewhere)
+
+    def check_here(self) -> None:
+        """Raises JobsElsewhere, RecordNotKept where another process, or none, has the jobs."""
+        if self._elsewhere:
+            raise self._elsewhere.with_traceback(None)
 
     def listen(self, listener: Listener) -> None:
         """It hears of every event of every job from now on, the last of each being its status."""
         self._listeners.append(listener)
 
     async def run(self) -> None:
-        """Work through the queue, for as long as the task lives. What runs when it is cancelled is
-        recorded as interrupted."""
+        """Work through the queue, for as long as the task lives, once it is this process's. What
+        runs when it is cancelled is recorded as interrupted."""
+        while self._elsewhere:
+            await asyncio.sleep(_LOOK_AGAIN)
+            if self._take():
+                self._on_taken()
         while True:
             waiting = self._with_status(JobStatus.QUEUED)
             if not waiting:
@@ -139,28 +161,40 @@ class Jobs:
         job.status, job.finished_at = status, job.finished_at or int(time.time())
         self._save(job)
         if job.id in self._logs:
-            self._logs[job.id].close(_end(job, int(time.time())))
+            self._logs[job.id].close(end_of(job, int(time.time())))
 
     async def events(self, job_id: str) -> AsyncGenerator[dict[str, Any]]:
         """What happened to a job in this process, then what happens, until it is over. The last
         event is its status. Raises UnknownJob."""
         job = self.get(job_id)
-        told, log_ = 0, self._log(job)
-        while told < len(log_.events) or (job.status.active and not log_.end):
-            if told == len(log_.events):
-                await log_.more()
-            else:
-                yield log_.events[told]
-                told += 1
-        yield log_.end or _end(job, job.finished_at)
+        log_ = self._log(job)
+        async with aclosing(log_.follow(lambda: job.status.active)) as happening:
+            async for event in happening:
+                yield event
+        yield log_.end or end_of(job, job.finished_at)
 
     async def close(self) -> None:
-        """Interrupt what runs beside the queue."""
+        """Interrupt what runs beside the queue; then the records are left."""
         tasks = set(self._tasks.values())
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=_LAST_WAIT)
+        self.leave()
+
+    def leave(self) -> None:
+        """Let another process have the records, which this one has done with."""
+        self._records.leave()
+
+    def _take(self) -> bool:
+        """Have the records and what is in them; whether they are not another's."""
+        try:
+            self._records.take()
+        except Unavailable as error:
+            self._elsewhere = error
+            return False
+        self._elsewhere, self._jobs = None, self._records.load()
+        return True
 
     def _standing(self, key: str) -> Job | None:
         jobs = self._jobs.values()
@@ -197,12 +231,12 @@ class Jobs:
             status = JobStatus.CANCELLED if asked_for else JobStatus.INTERRUPTED
             self._finish(job, job.otherwise or status)
         elif error := task.exception():
-            job.error = _told(error)
+            job.error = told(error)
             self._finish(job, job.otherwise or JobStatus.FAILED)
         else:
             outcome = task.result()
             job.facts |= outcome.facts
-            job.error = _told(outcome.error) if outcome.error else None
+            job.error = told(outcome.error) if outcome.error else None
             self._finish(job, outcome.status)
 
     def _finish(self, job: Job, status: JobStatus) -> None:
@@ -211,8 +245,8 @@ class Jobs:
             job.finished_at = now
         job.status, job.otherwise = status, None
         self._save(job)
-        self._log(job).close(_end(job, now))
-        self._tell(job, _end(job, now))
+        self._log(job).close(end_of(job, now))
+        self._tell(job, end_of(job, now))
         log.info("job %s: %s", job.id, status)
 
     def _save(self, job: Job) -> None:
@@ -234,16 +268,3 @@ class Jobs:
 
     def _log(self, job: Job) -> Log:
         return self._logs.setdefault(job.id, Log())
-
-
-def _end(job: Job, at: int | None) -> dict[str, Any]:
-    return {"type": "status", "status": job.status, "error": job.error, "at": at}
-
-
-def _told(error: BaseException) -> dict[str, str]:
-    """An error as the record has it."""
-    if not isinstance(error, MarlinscribeError):
-        log.error("a job failed", exc_info=error)
-        return {"code": "internal_error", "message": f"{type(error).__name__}: {error}"}
-    advice = {"advice": error.advice} if isinstance(error, StartupError) else {}
-    return {"code": error.code, "message": error.message} | advice

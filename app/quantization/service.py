@@ -92,7 +92,12 @@ class Quantization:
         self._maker = Maker(settings)
         self._promoter = Promoter(loader, host, startup, self._maker)
         self._closing = False
-        self.jobs = Jobs(settings.cache_dir / "jobs", self._work, most_waiting=settings.max_jobs)
+        self.jobs = Jobs(
+            settings.cache_dir / "jobs",
+            self._work,
+            most_waiting=settings.max_jobs,
+            on_taken=lambda: self._settle(startup.status),
+        )
         startup.listen(self._settle)
 
     async def submit(self, order: Order) -> tuple[Job, bool]:

@@ -253,6 +253,14 @@ def test_before_the_service_is_up_it_is_503(client, context):
     envelope(client.get("/quantize", headers={"authorization": "Bearer no"}), 401)
 
 
+def test_where_another_server_has_the_jobs_it_is_503(client, context, tmp_path):
+    context.quantization = FakeQuantizing(tmp_path / "jobs")  # over the folder of the first
+    for method, path in ROUTES:
+        answer = client.request(method, path.format(id="qjob_1"))
+        assert "Another server" in envelope(answer, 503, "jobs_elsewhere")
+        assert answer.headers["retry-after"]
+
+
 def test_json_nested_too_deep_is_400(client):
     envelope(client.post("/quantize", content=b"[" * 100_000), 400, "invalid_body")
 
@@ -332,6 +340,7 @@ def test_a_record_of_another_version_does_not_hide_the_others(client, context, t
     path = tmp_path / "jobs" / f"{name}.json"
     other = json.loads(path.read_text()) | {"id": "qjob_other", "status": "proven", "request": {}}
     path.with_name("qjob_other.json").write_text(json.dumps(other))
+    context.quantization.jobs.leave()
     context.quantization = FakeQuantizing(tmp_path / "jobs")
     listed = client.get("/quantize").json()["data"]
     assert name in [job["id"] for job in listed]

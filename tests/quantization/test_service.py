@@ -55,11 +55,14 @@ class House:
                          "while_quantizing": "serve"} | settings  # fmt: skip
         self.says = Says(en="mayday", zh="求救")
         self.reasons, self.fault, self.gate, self.asked = (), None, None, []
+        self.jobs = None
         monkeypatch.setattr(app.quantization.service, "make_and_prove", self._make_and_prove)
         self.start()
 
     def start(self):
         """Another process over the same cache; nothing serves yet."""
+        if self.jobs:
+            self.jobs.leave()
         self.context = context(**self.settings)
         self.loader = FakeLoader(self.context.settings)
         self.loader.make = lambda checkpoint: self.says
@@ -860,6 +863,7 @@ async def test_a_shutdown_in_maintenance_does_not_load_the_engine_again(maintain
     monkeypatch.setattr(app.main.zygote, "start", lambda *_: None)
     monkeypatch.setattr(app.main, "Loader", loader_for)
     house.gate = asyncio.Event()
+    house.jobs.leave()
     asgi = app.main.create_app(house.context.settings)
     async with asgi.router.lifespan_context(asgi):
         context = asgi.state.context
