@@ -12,19 +12,25 @@ from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__
 from app.api import envelope, health, models, openapi, quantize, transcriptions
+from app.api.account import AccountMiddleware
 from app.api.context import Context
+from app.api.stopping import StoppingMiddleware, Unfinished
 from app.asr import zygote
 from app.asr.plan import pick_device
 from app.errors import EngineFailed, StartupError, Unavailable
-from app.metrics import Metrics, TimingMiddleware
+from app.metrics import Metrics
 from app.process import in_daemon_thread
+from app.quantization.metering import meter
 from app.quantization.service import Quantization
 from app.serving.hosting import Host
 from app.serving.loading import Loader
+from app.serving.watching import watch
 from app.settings import Settings
 from app.startup import Stage, Startup
 
 log = logging.getLogger(__name__)
+
+_SHORT_REQUEST = 1.0  # seconds: what is no transcription takes no longer
 
 
 def build_app(context: Context) -> FastAPI:
@@ -38,7 +44,9 @@ def build_app(context: Context) -> FastAPI:
     envelope.install(app)
     for router in (health.router, models.router, transcriptions.router, quantize.router):
         app.include_router(router)
-    app.add_middleware(TimingMiddleware, metrics=context.metrics)
+    app.state.unfinished = Unfinished()
+    app.add_middleware(StoppingMiddleware, unfinished=app.state.unfinished)
+    app.add_middleware(AccountMiddleware, metrics=context.metrics, tracing=context.tracing)
     if context.settings.cors_origins:
         # Outside of what asks for keys: a preflight carries none, and a 401 must be readable.
         app.add_middleware(
@@ -60,6 +68,7 @@ def create_app(
 ) -> FastAPI:
     """The service. `on_failure` is called once a failed start has been shown long enough."""
     context = Context(settings or Settings(), startup or Startup(), Metrics())
+    context.startup.listen(lambda status: context.metrics.enter(status.stage, Stage))
     app = build_app(context)
 
     @asynccontextmanager
@@ -69,6 +78,7 @@ def create_app(
         loader = Loader(context.settings, device)
         host = Host(context, loader)
         quantization = Quantization(loader, host, context.startup)
+        meter(quantization.jobs, context.metrics)
         context.quantization = quantization
         task = asyncio.create_task(_serve(context, host, quantization, on_failure))
         yield
@@ -78,19 +88,33 @@ def create_app(
             await task
         await quantization.close()
         await asyncio.to_thread(host.stop)
+        await asyncio.to_thread(context.tracing.close)
 
     app.router.lifespan_context = lifespan
     return app
 
 
+async def drain(app: FastAPI) -> None:
+    """Let nobody in any more. What is under way has a while to finish; what does not is answered
+    that the service is shutting down."""
+    context: Context = app.state.context
+    unfinished: Unfinished = app.state.unfinished
+    if context.startup.status.stage is not Stage.FAILED:
+        context.startup.enter(Stage.STOPPING)
+        if await context.admission.emptied(context.settings.drain_seconds):
+            await unfinished.short_ones(_SHORT_REQUEST)
+    await unfinished.refuse()
+
+
 async def _serve(
     context: Context, host: Host, quantization: Quantization, on_failure: Callable[[], None]
 ) -> None:
-    """Bring the engine up, do the jobs, and watch it until it dies or the task is cancelled."""
+    """Bring the engine up, do the jobs, and look after it until nothing serves any more or the task
+    is cancelled."""
     try:
         checkpoint = await in_daemon_thread(quantization.checkpoint, _entering(context.startup))
         await host.open(checkpoint)
-        await _first_of(quantization.jobs.run(), host.watch())
+        await _first_of(quantization.jobs.run(), watch(host))
     except StartupError as error:
         failure = error
     except Unavailable as error:  # it died while it was warmed up

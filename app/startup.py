@@ -2,12 +2,13 @@
 
 resolving ► quantizing ► loading ► warming ► ready | failed
 and from ready, back to it: exchanging (one checkpoint for another), maintenance (the device is a
-job's).
+job's), restarting (the engine is gone and is started again), idle (nobody wants it: it is started
+again for the next request). From everywhere: stopping, which is the end.
 """
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -23,6 +24,9 @@ class Stage(StrEnum):
     READY = "ready"
     EXCHANGING = "exchanging"
     MAINTENANCE = "maintenance"
+    RESTARTING = "restarting"
+    IDLE = "idle"
+    STOPPING = "stopping"
     FAILED = "failed"
 
 
@@ -34,6 +38,9 @@ _RETRY_AFTER = {
     Stage.WARMING: 2,
     Stage.EXCHANGING: 10,
     Stage.MAINTENANCE: 60,
+    Stage.RESTARTING: 15,
+    Stage.IDLE: 10,
+    Stage.STOPPING: 10,
     Stage.FAILED: 60,
 }
 _LONGEST_RETRY = 120  # openai's SDK does not wait for longer than that
@@ -41,7 +48,8 @@ _LONGEST_RETRY = 120  # openai's SDK does not wait for longer than that
 
 @dataclass(frozen=True)
 class Status:
-    """One moment of a start. done, total: units of the stage (layers). eta in seconds."""
+    """One moment of a start. done, total: units of the stage (layers). eta: seconds, from `since`
+    on."""
 
     stage: Stage
     detail: str = ""
@@ -53,9 +61,17 @@ class Status:
 
     @property
     def retry_after(self) -> int:
-        """Whole seconds."""
-        wait = self.eta_seconds or _RETRY_AFTER.get(self.stage, 5)
+        """Whole seconds, from now."""
+        if self.eta_seconds:
+            wait = self.eta_seconds - (time.time() - self.since)
+        else:
+            wait = _RETRY_AFTER.get(self.stage, 5)
         return max(1, min(_LONGEST_RETRY, round(wait)))
+
+    @property
+    def answers(self) -> bool:
+        """Whether a transcription that comes now is answered, at once or after a short wait."""
+        return self.stage in (Stage.READY, Stage.IDLE)
 
     def body(self) -> dict[str, Any]:
         """What /health/ready answers."""
@@ -75,10 +91,14 @@ class Status:
 
 
 class Startup:
-    """The current Status, and those who want to hear of each new one."""
+    """The current Status, and those who want to hear of each new one.
+
+    engine_seconds: how long the last engine took to start, once there was one.
+    """
 
     def __init__(self) -> None:
         self.status = Status(Stage.RESOLVING)
+        self.engine_seconds: float | None = None
         self._listeners: list[Callable[[Status], None]] = []
         self._waiters: set[asyncio.Future[None]] = set()
 
@@ -87,6 +107,10 @@ class Startup:
         listener(self.status)
 
     def enter(self, stage: Stage, detail: str = "", **progress: Any) -> None:
+        """Say where the service is now. Nothing comes after STOPPING: what is still at work then
+        does not let anybody in again."""
+        if self.status.stage is Stage.STOPPING:
+            return
         self.status = Status(stage, detail, **progress)
         for listener in self._listeners:
             listener(self.status)
@@ -95,12 +119,17 @@ class Startup:
                 waiter.set_result(None)
         self._waiters.clear()
 
-    async def left(self, stage: Stage, seconds: float) -> bool:
-        """Wait until the stage is another one, at most so long; whether it is. For the event
+    def eta(self, pause: float = 0) -> float | None:
+        """Seconds until an engine serves that is started after a pause, if it takes as long as the
+        last one."""
+        return pause + self.engine_seconds if self.engine_seconds else None
+
+    async def left(self, stages: Collection[Stage], seconds: float) -> bool:
+        """Wait until the stage is none of these, at most so long; whether it is. For the event
         loop's thread, as `enter` is then."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
-        while self.status.stage is stage:
+        while self.status.stage in stages:
             if loop.time() >= deadline:
                 return False
             waiter = loop.create_future()

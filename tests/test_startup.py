@@ -1,3 +1,5 @@
+import time
+
 from app.errors import DiskFull
 from app.startup import Stage, Startup, Status
 
@@ -31,3 +33,29 @@ def test_a_failure_gives_its_reason_and_what_to_do():
     assert body["reason"] == "The disk is full."
     assert body["advice"] == "Free space."
     assert body["code"] == "disk_full"
+
+
+def test_an_estimate_runs_down_while_the_stage_lasts():
+    status = Status(Stage.RESTARTING, eta_seconds=40, since=time.time() - 30)
+    assert status.retry_after == 10
+    assert Status(Stage.RESTARTING, eta_seconds=40, since=time.time() - 90).retry_after == 1
+
+
+def test_an_engine_is_expected_to_take_as_long_as_the_last_one():
+    startup = Startup()
+    assert startup.eta(4) is None
+    startup.engine_seconds = 20.0
+    assert startup.eta(4) == 24
+
+
+def test_who_is_idle_answers_too():
+    assert {stage for stage in Stage if Status(stage).answers} == {Stage.READY, Stage.IDLE}
+
+
+def test_nothing_comes_after_the_end():
+    startup, heard = Startup(), []
+    startup.listen(lambda status: heard.append(status.stage))
+    startup.enter(Stage.STOPPING)
+    startup.enter(Stage.READY)
+    assert heard == [Stage.RESOLVING, Stage.STOPPING]
+    assert startup.status.stage is Stage.STOPPING

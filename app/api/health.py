@@ -5,7 +5,6 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from app.api.context import Ctx
-from app.startup import Stage
 
 router = APIRouter(tags=["health"])
 
@@ -18,9 +17,10 @@ async def live() -> dict[str, str]:
 
 @router.get("/health/ready", responses={503: {"description": "Not ready; its body says why"}})
 async def ready(context: Ctx) -> JSONResponse:
-    """200 when transcriptions are answered; otherwise 503 with the stage and its progress."""
+    """200 when transcriptions are answered, by an idle engine too; otherwise 503 with the stage and
+    its progress."""
     status = context.status()
-    if status.stage is Stage.READY:
+    if status.answers:
         return JSONResponse(status.body())
     return JSONResponse(status.body(), 503, {"retry-after": str(status.retry_after)})
 

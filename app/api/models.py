@@ -37,13 +37,13 @@ router = APIRouter(
 @router.get("")
 async def models(context: Ctx) -> ModelList:
     """OpenAI's list, one model long."""
-    return ModelList(object="list", data=[_model(context, context.ready())])
+    return ModelList(object="list", data=[_model(context, context.known())])
 
 
 @router.get("/{model:path}", responses=errors(404))
 async def model(context: Ctx, model: str) -> Model:
     """The served model, by its id or one of its aliases."""
-    served = context.ready()
+    served = context.known()
     context.check_model(served, model)
     return _model(context, served)
 

@@ -1,5 +1,6 @@
 """vLLM, as the rest of the service sees it: a thing that decodes windows."""
 
+import asyncio
 import itertools
 import logging
 import math
@@ -32,6 +33,8 @@ from app.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
+_LAST_WAIT = 5  # seconds, for the engine's processes to end
+_LONGEST_CALL = 60  # seconds, of the engine for what it answers at once
 _ENDS: dict[str | None, Literal["text", "limit"] | None] = {
     None: None,
     "stop": "text",
@@ -40,7 +43,11 @@ _ENDS: dict[str | None, Literal["text", "limit"] | None] = {
 
 
 class VllmEngine:
-    """One checkpoint in one AsyncLLM. Implements WindowDecoder."""
+    """One checkpoint in one AsyncLLM. Implements WindowDecoder.
+
+    windows: in flight now. outputs: how often any window gave tokens, ever. used: when a window
+    last came or left, by time.monotonic(). stalled: whether it was killed because it was stuck.
+    """
 
     def __init__(self, llm: AsyncLLM, tokens: SpecialTokens, metrics: Metrics) -> None:
         self._llm = llm
@@ -48,6 +55,9 @@ class VllmEngine:
         self._metrics = metrics
         self._ids = itertools.count()
         self._stopped = False
+        self.windows = self.outputs = 0
+        self.stalled = False
+        self.used = time.monotonic()
 
     @classmethod
     def start(
@@ -94,8 +104,13 @@ class VllmEngine:
             ) from error
 
     async def linear_kernels(self) -> dict[str, int]:
-        """Kernel class to how many linear layers it serves, read from the worker."""
-        kernels: list[dict[str, int]] = await self._llm.collective_rpc("linear_kernels")
+        """Kernel class to how many linear layers it serves, read from the worker. Raises
+        EngineDied."""
+        try:
+            async with asyncio.timeout(_LONGEST_CALL):  # vLLM has no answer for a dead engine's
+                kernels: list[dict[str, int]] = await self._llm.collective_rpc("linear_kernels")
+        except (EngineDeadError, TimeoutError) as error:
+            raise EngineDied("The engine does not answer.") from error
         return kernels[0]
 
     @property
@@ -103,10 +118,25 @@ class VllmEngine:
         return not self._stopped and not self._llm.errored
 
     def stop(self) -> None:
-        """End the engine's processes, if they have not been. Blocking, for seconds at most."""
-        if not self._stopped:
-            self._stopped = True
-            self._llm.shutdown(timeout=5)
+        """End the engine's processes, if they have not been. Blocking, for seconds at most: one
+        that does not heed SIGTERM, because it is stuck or stopped, is killed."""
+        if self._stopped:
+            return
+        self._stopped = True
+        try:
+            self._llm.shutdown(timeout=_LAST_WAIT)
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """End its processes at once, whatever they are at; windows in flight raise EngineDied.
+        Blocking, until they are gone and their memory is free."""
+        manager = self._llm.engine_core.resources.engine_manager  # no part of vLLM's interface
+        for process in manager.processes:
+            if process.is_alive():
+                process.kill()  # SIGKILL: others wait until a stopped process goes on
+        for process in manager.processes:
+            process.join(_LAST_WAIT)
 
     async def decode(self, ask: Ask, max_tokens: int | None = None) -> AsyncGenerator[Step]:
         """Decode one window of at most 30 s, into all the tokens the model has room for unless
@@ -114,7 +144,9 @@ class VllmEngine:
         room = self._tokens.max_tokens - len(ask.prompt)
         sampling = self._sampling(ask, min(room, max_tokens or room))
         forced = len(forced_steps(self._tokens, ask.rules))
-        self._metrics.in_flight.inc()
+        self._metrics.windows_in_flight.inc()
+        self.windows += 1
+        self.used = time.monotonic()
         try:
             async with aclosing(self._outputs(ask, sampling)) as outputs:
                 arrived = 0
@@ -124,7 +156,9 @@ class VllmEngine:
         except (EngineDeadError, EngineGenerateError) as error:
             raise EngineDied("The engine stopped while decoding. Try again shortly.") from error
         finally:
-            self._metrics.in_flight.dec()
+            self._metrics.windows_in_flight.dec()
+            self.windows -= 1
+            self.used = time.monotonic()
 
     async def _outputs(self, ask: Ask, sampling: SamplingParams) -> AsyncGenerator[Any]:
         """vLLM's CompletionOutputs, each with what came since the one before."""
@@ -145,6 +179,7 @@ class VllmEngine:
                     # Several come at once when this loop was kept waiting.
                     self._metrics.inter_token.observe((now - last) / len(output.token_ids))
                 last = now
+                self.outputs += 1
                 if partial.finished:
                     self._observe_queue(partial.metrics)
                 yield output
@@ -186,7 +221,7 @@ class VllmEngine:
 
     def _observe_queue(self, times: Any) -> None:
         if times is not None and times.scheduled_ts and times.queued_ts:
-            self._metrics.queue.observe(max(0.0, times.scheduled_ts - times.queued_ts))
+            self._metrics.window_queue.observe(max(0.0, times.scheduled_ts - times.queued_ts))
 
 
 def _language_probabilities(tokens: SpecialTokens, first: dict[int, float]) -> dict[str, float]:

@@ -16,6 +16,8 @@ SERVER_PID = "_MARLINSCRIBE_SERVER_PID"  # tells the fork server whose life to s
 _THREADS = "OMP_NUM_THREADS"
 _WORKERS = {"cpu": "vllm.v1.worker.cpu_worker", "cuda": "vllm.v1.worker.gpu_worker"}
 
+_started_with: tuple[Device, Mapping[str, str]] | None = None
+
 
 def start(device: Device, environment: Mapping[str, str]) -> None:
     """Start the fork server. Call it from the main thread: it lives as long as that does.
@@ -24,6 +26,8 @@ def start(device: Device, environment: Mapping[str, str]) -> None:
     OpenMP's threads: what is computed here takes milliseconds, and threads that wait for the next
     of it would spin on the engine's cores. What the engine sees is fixed from here on.
     """
+    global _started_with  # noqa: PLW0603  a process has one fork server, as it has one environment
+    _started_with = device, environment
     threads_are_given = _THREADS in os.environ
     for name, value in environment.items():
         os.environ.setdefault(name, value)  # the operator's own word comes first
@@ -42,6 +46,13 @@ def start(device: Device, environment: Mapping[str, str]) -> None:
     forkserver.ensure_running()
     if not threads_are_given:
         os.environ.pop(_THREADS, None)
+
+
+def revive() -> None:
+    """Start it again if it was started and has died. From the main thread, as `start`: left to
+    multiprocessing, it would be started from the thread that loads an engine, and die with that."""
+    if _started_with:
+        start(*_started_with)
 
 
 def environment(device: Device, log_level: str) -> dict[str, str]:

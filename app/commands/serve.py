@@ -4,20 +4,32 @@ import argparse
 import logging
 import os
 import signal
-from collections.abc import Iterator
+import socket
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from types import FrameType
 
 import uvicorn
 from rich.console import Console
 
-from app.commands.console import FAILURE, SUCCESS, USAGE, StageProgress, settings_for
-from app.main import create_app
+from app.commands.console import (
+    FAILURE,
+    INTERRUPTED,
+    SUCCESS,
+    USAGE,
+    StageProgress,
+    settings_for,
+)
+from app.main import create_app, drain
 from app.process import keep_freed_memory
 from app.startup import Startup
 
+_LAST_BYTES = 5  # seconds, for answers on their way once nothing is under way any more
+
 
 def serve(_: argparse.Namespace) -> int:
-    """Run until SIGINT or SIGTERM; 1 if the start failed or the engine died."""
+    """Run until SIGINT or SIGTERM; 1 if the start failed or the engine died for good."""
     console = Console(stderr=True)
     settings = settings_for(console)
     if settings is None:
@@ -36,9 +48,9 @@ def serve(_: argparse.Namespace) -> int:
     app = create_app(settings, startup, on_failure)
     config = uvicorn.Config(
         app, settings.host, settings.port, log_config=None, access_log=False,
-        timeout_graceful_shutdown=30,
+        timeout_graceful_shutdown=_LAST_BYTES,
     )  # fmt: skip
-    server = _Server(config)
+    server = _Server(config, partial(drain, app))
     try:
         server.run()
     finally:
@@ -51,7 +63,13 @@ def serve(_: argparse.Namespace) -> int:
 
 
 class _Server(uvicorn.Server):
-    """Ends with status 0 when told to: uvicorn raises the signal again after its shutdown."""
+    """Told to end, it first drains, still listening: whoever comes meanwhile is told why not. Then
+    it ends with status 0, where uvicorn raises the signal again. Told twice, it ends at once."""
+
+    def __init__(self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(config)
+        self._drain = drain
+        self._told = False
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -62,3 +80,12 @@ class _Server(uvicorn.Server):
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._told:
+            os._exit(INTERRUPTED)  # engine and quantizer end with this process
+        self._told = self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._drain()
+        await super().shutdown(sockets)

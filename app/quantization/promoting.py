@@ -15,7 +15,7 @@ from app.quantization.making import Checkpoint, Maker, cache_faults, checkpoint_
 from app.quantization.promotions import Promotion, Promotions
 from app.serving.hosting import Host
 from app.serving.loading import Loader, Service
-from app.startup import Stage, Startup
+from app.startup import Startup
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Promoter:
         """Raises JobConflict where nothing can be exchanged now."""
         if self._turn.locked() or self._host.busy:
             raise JobConflict("Another checkpoint is being exchanged.", code="exchange_under_way")
-        if self._startup.status.stage is not Stage.READY:
+        if not self._startup.status.answers:
             raise JobConflict(
                 f"The service is not ready ({self._startup.status.stage}).", code="not_ready"
             )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from app.asr import zygote
 from app.asr.decoding import WhisperTranscriber
 from app.asr.hearing import Ask
 from app.asr.plan import Device, EnginePlan, Geometry, plan_engine, weight_bytes
@@ -20,6 +21,7 @@ from app.audio.windows import Window, quietest
 from app.metrics import Metrics
 from app.process import in_daemon_thread
 from app.quantization.making import Checkpoint
+from app.serving.stalls import end_if_stuck
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,13 +30,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Service:
-    """A loaded checkpoint, ready to transcribe."""
+    """A loaded checkpoint, ready to transcribe. `watch` ends with the engine; it is here because
+    the event loop itself holds on to no task. `windows` are decoded at once."""
 
     checkpoint: Checkpoint
     engine: "VllmEngine"
     transcriber: WhisperTranscriber
     kernels: dict[str, int]
     since: int
+    watch: asyncio.Task[bool] | None = None
+    windows: int = 1
 
     def describe(self) -> dict[str, Any]:
         """The entry in /v1/models, beside OpenAI's fields."""
@@ -70,7 +75,8 @@ class Loader:
         """Start an engine and warm it up. Without `metrics` it is not observed: vLLM keeps one
         engine's metrics in a process, which are the serving one's. `on_loaded` is called before
         the warm-up. Where it is cancelled, the `patient` leave no engine behind that is still
-        starting. Raises EngineFailed, EngineDied; nothing of it is left then."""
+        starting. From here on it is killed where it is stuck. Raises EngineFailed, EngineDied;
+        nothing of it is left then."""
         tokens = SpecialTokens.load(checkpoint.folder)
         plan = plan_engine(
             Geometry.of(checkpoint.folder),
@@ -78,7 +84,9 @@ class Loader:
             windows=windows or self.settings.max_windows,
             kv_bytes=self.settings.kv_cache_bytes,
         )
+        zygote.revive()
         engine = await _started(self._start, checkpoint, tokens, plan, metrics, patient=patient)
+        watch = asyncio.create_task(end_if_stuck(engine, self.settings.engine_stall_seconds))
         try:
             on_loaded()
             await _warm(engine, (tokens.start,))
@@ -94,7 +102,9 @@ class Loader:
         except BaseException:
             await asyncio.shield(in_daemon_thread(engine.stop))
             raise
-        return Service(checkpoint, engine, transcriber, kernels, int(time.time()))
+        return Service(
+            checkpoint, engine, transcriber, kernels, int(time.time()), watch, plan.windows
+        )
 
     def _start(
         self,

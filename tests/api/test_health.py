@@ -26,9 +26,18 @@ def test_ready_is_200_only_when_transcriptions_are_answered(client, context):
 def test_ready_is_503_as_soon_as_the_engine_is_dead(client, context):
     context.alive = lambda: False
     answer = client.get("/health/ready")
-    assert (answer.status_code, answer.json()["status"]) == (503, "failed")
-    assert "engine" in answer.json()["reason"]
+    assert (answer.status_code, answer.json()["status"]) == (503, "restarting")
+    assert "engine" in answer.json()["detail"]
+    assert answer.headers["retry-after"]
     assert client.get("/v1/models").status_code == 503
+
+
+def test_an_idle_service_is_ready_and_says_what_it_would_serve(client, context):
+    context.startup.enter(Stage.IDLE)
+    context.alive = lambda: False
+    answer = client.get("/health/ready")
+    assert (answer.status_code, answer.json()) == (200, {"status": "idle"})
+    assert client.get("/v1/models").json()["data"][0]["id"] == "mine"
 
 
 def test_a_failed_start_shows_its_reason(client, context):

@@ -226,8 +226,8 @@ def test_a_full_disk_is_told_and_the_next_start_works(tmp_path):
     assert_works(Server(cache_dir=tmp_path, **QUICK))
 
 
-def test_a_dead_engine_is_noticed_and_the_service_ends(cache, server):
-    victim = Server(cache_dir=cache, failure_linger_seconds=3)
+def test_without_restarts_a_dead_engine_is_noticed_and_the_service_ends(cache, server):
+    victim = Server(cache_dir=cache, failure_linger_seconds=3, engine_restarts=0)
     victim.wait_ready()
     engine_of(victim).kill()
     body = victim.wait_for("failed", seconds=10)
@@ -262,7 +262,7 @@ def test_kill_9_of_the_quantizer_at_any_moment_leaves_a_next_start_that_works(tm
 
 @pytest.mark.parametrize("seed", range(3))
 def test_kill_9_of_the_engine_at_any_moment_leaves_a_next_start_that_works(cache, server, seed):
-    victim = Server(cache_dir=cache, failure_linger_seconds=0)
+    victim = Server(cache_dir=cache, failure_linger_seconds=0, engine_restarts=0)
     while not any("EngineCore" in command(p) for p in descendants(victim)):
         time.sleep(0.02)
     engine = engine_of(victim)

@@ -1,6 +1,7 @@
 """Engines that are started by script, and a context around them."""
 
 import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from app.api.context import Context
@@ -14,7 +15,9 @@ from app.startup import Startup
 
 class FakeEngine:
     def __init__(self):
-        self.stopped = self.dead = False
+        self.stopped = self.dead = self.stalled = False
+        self.windows = self.outputs = 0
+        self.used = 0.0
 
     @property
     def alive(self):
@@ -22,6 +25,9 @@ class FakeEngine:
 
     def stop(self):
         self.stopped = True
+
+    def kill(self):
+        self.dead = True
 
 
 class FakeTranscriber:
@@ -36,6 +42,7 @@ class FakeLoader:
     def __init__(self, settings, device="cpu"):
         self.settings, self.device = settings, device
         self.loaded, self.faults, self.gate = [], {}, None
+        self.clock = lambda: 0.0
         self.loading = asyncio.Event()
         self.make = lambda checkpoint: FakeTranscriber()
 
@@ -46,7 +53,9 @@ class FakeLoader:
         if fault := self.faults.get(checkpoint.source.name):
             raise fault
         on_loaded()
-        service = Service(checkpoint, FakeEngine(), self.make(checkpoint), {"marlin": 4}, 1)
+        engine = FakeEngine()
+        engine.used = self.clock()
+        service = Service(checkpoint, engine, self.make(checkpoint), {"marlin": 4}, 1)
         self.loaded.append(service)
         return service
 
@@ -54,6 +63,16 @@ class FakeLoader:
     def running(self):
         """What is alive, by name."""
         return [one.checkpoint.source.name for one in self.loaded if one.engine.alive]
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
 
 
 def checkpoint(folder, name, **more):
@@ -76,11 +95,31 @@ class Request:
     name: str = ""
 
     async def __call__(self):
-        served = await self.context.admitted()
-        self.context.enter()
-        try:
+        async with self.context.place(f"client {id(self)}") as served:
             self.name = served.name
             await self.end.wait()
-        finally:
-            self.context.leave()
-        return served.name
+        return self.name
+
+
+def request(house, ended=False):
+    """One that ends at once where it has `ended` already."""
+    one = Request(house, asyncio.Event())
+    if ended:
+        one.end.set()
+    return one
+
+
+async def passes(service):
+    """A check."""
+
+
+@asynccontextmanager
+async def going(*coroutines):
+    """Tasks that are cancelled at the end, if they have not ended."""
+    tasks = [asyncio.ensure_future(one) for one in coroutines]
+    try:
+        yield tasks[0] if len(tasks) == 1 else tasks
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

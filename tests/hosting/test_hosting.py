@@ -1,7 +1,7 @@
-"""One engine at a time: opened, exchanged for another, put away for a while, and missed."""
+"""One engine at a time: opened, exchanged for another, and put away for a job."""
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 
 import pytest
 
@@ -13,75 +13,11 @@ from app.errors import (
     OutOfMemory,
     TooManyRequests,
 )
-from app.serving.hosting import Host
 from app.startup import Stage
-from tests.hosting.fakes import FakeLoader, Request, checkpoint, context
+from tests.hosting.fakes import going, passes, request
 from tests.waiting import turns, until
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def settings(tmp_path):
-    return {"cache_dir": tmp_path, "drain_seconds": 60, "exchange_wait_seconds": 60}
-
-
-@pytest.fixture
-def house(settings):
-    return context(**settings)
-
-
-@pytest.fixture
-def loader(house):
-    return FakeLoader(house.settings)
-
-
-@pytest.fixture
-def host(house, loader):
-    return Host(house, loader)
-
-
-@pytest.fixture
-def make(tmp_path):
-    return lambda name: checkpoint(tmp_path, name)
-
-
-@pytest.fixture
-def stages(house):
-    """Every stage that is shown, and that nothing is shown as ready that does not serve."""
-    shown = []
-
-    def on_status(status):
-        shown.append(status.stage)
-        if status.stage is Stage.READY:
-            assert house.served is not None
-            assert house.status().stage is Stage.READY
-
-    house.startup.listen(on_status)
-    return shown
-
-
-async def passes(service):
-    """A check."""
-
-
-@asynccontextmanager
-async def going(*coroutines):
-    """Tasks that are cancelled at the end, if they have not ended."""
-    tasks = [asyncio.ensure_future(one) for one in coroutines]
-    try:
-        yield tasks[0] if len(tasks) == 1 else tasks
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def request(house, ended=False):
-    one = Request(house, asyncio.Event())
-    if ended:
-        one.end.set()
-    return one
 
 
 # Opening
@@ -91,7 +27,7 @@ async def test_nothing_serves_before_an_engine_is_open(house, host):
     assert host.checkpoint is None
     assert not house.alive()
     with pytest.raises(NotReady, match="resolving"):
-        await house.admitted()
+        await request(house)()
 
 
 async def test_opening_shows_its_stages_and_serves(house, host, make, stages):
@@ -157,14 +93,14 @@ async def test_they_are_waited_for_no_longer_than_the_bound(house, host, loader,
     await host.open(make("first"))
     stuck = request(house)
     async with going(stuck()) as answer:
-        await until(lambda: house.under_way)
+        await until(lambda: house.admission.under_way)
         async with asyncio.timeout(60):
             await host.exchange(make("second"), passes)
         assert loader.running == ["second"]
         assert not answer.done()
         stuck.end.set()
         assert await answer == "first"
-    assert not house.under_way
+    assert not house.admission.under_way
 
 
 async def test_new_requests_wait_and_are_answered_by_the_new_engine(house, host, loader, make):
@@ -172,14 +108,14 @@ async def test_new_requests_wait_and_are_answered_by_the_new_engine(house, host,
     loader.gate = asyncio.Event()
     late = [request(house, ended=True) for _ in range(5)]
     async with going(host.exchange(make("second"), passes), *(one() for one in late)) as tasks:
-        await until(lambda: house.waiting == 5)
+        await until(lambda: house.admission.waiters == 5)
         await turns()
         assert not any(task.done() for task in tasks)
         loader.gate.set()
         exchange, *answers = tasks
         assert set(await asyncio.gather(*answers)) == {"second"}
         await exchange
-    assert (house.waiting, house.under_way) == (0, 0)
+    assert (house.admission.waiters, house.admission.under_way) == (0, 0)
 
 
 async def test_they_are_answered_by_the_old_one_where_the_new_one_fails(house, host, loader, make):
@@ -188,7 +124,7 @@ async def test_they_are_answered_by_the_old_one_where_the_new_one_fails(house, h
     loader.faults["second"] = OutOfMemory("none left", "buy")
     late = request(house, ended=True)
     async with going(host.exchange(make("second"), passes), late()) as (exchange, answer):
-        await until(lambda: house.waiting)
+        await until(lambda: house.admission.waiters)
         loader.gate.set()
         assert await answer == "first"
         with pytest.raises(OutOfMemory):
@@ -202,15 +138,15 @@ async def test_no_more_wait_than_may_be_under_way(house, host, loader, make):
     under_way, late = request(house), [request(house, ended=True) for _ in range(2)]
     async with going(under_way(), host.exchange(make("second"), passes),
                      *(one() for one in late)) as tasks:  # fmt: skip
-        await until(lambda: house.waiting == 2)
+        await until(lambda: house.admission.waiters == 2)
         with pytest.raises(TooManyRequests, match="3 requests") as caught:
             await request(house)()
         assert caught.value.retry_after
-        assert (house.waiting, house.under_way) == (2, 1)
+        assert (house.admission.waiters, house.admission.under_way) == (2, 1)
         under_way.end.set()
         loader.gate.set()
         await asyncio.gather(*tasks)
-    assert (house.waiting, house.under_way) == (0, 0)
+    assert (house.admission.waiters, house.admission.under_way) == (0, 0)
 
 
 @pytest.mark.parametrize("settings", [{"max_requests": 4}])
@@ -219,9 +155,9 @@ async def test_all_that_waited_get_in_however_many_they_are(house, host, loader,
     loader.gate = asyncio.Event()
     late = [request(house) for _ in range(4)]
     async with going(host.exchange(make("second"), passes), *(one() for one in late)):
-        await until(lambda: house.waiting == 4)
+        await until(lambda: house.admission.waiters == 4)
         loader.gate.set()
-        await until(lambda: house.under_way == 4)
+        await until(lambda: house.admission.under_way == 4)
     assert {one.name for one in late} == {"second"}
 
 
@@ -236,9 +172,9 @@ async def test_a_request_that_has_waited_too_long_is_told_to_come_back(house, ho
         await until(lambda: house.status().stage is Stage.EXCHANGING)
         async with asyncio.timeout(60):
             with pytest.raises(NotReady, match="exchanging") as caught:
-                await house.admitted()
+                await request(house)()
         assert caught.value.retry_after > 0
-        assert house.waiting == 0
+        assert house.admission.waiters == 0
         loader.gate.set()
         await exchange
 
@@ -248,9 +184,9 @@ async def test_a_client_that_leaves_waits_no_longer(house, host, loader, make):
     loader.gate = asyncio.Event()
     async with going(host.exchange(make("second"), passes)) as exchange:
         await until(lambda: house.status().stage is Stage.EXCHANGING)
-        async with going(house.admitted()):
-            await until(lambda: house.waiting)
-        assert house.waiting == 0
+        async with going(request(house)()):
+            await until(lambda: house.admission.waiters)
+        assert house.admission.waiters == 0
         loader.gate.set()
         await exchange
 
@@ -363,55 +299,6 @@ async def test_the_old_one_may_have_died_before_it_is_exchanged(house, host, loa
     assert house.ready().name == "second"
 
 
-# What becomes of the watch
-
-
-async def test_the_watch_notices_an_engines_death(house, host, loader, make):
-    await host.open(make("first"))
-    loader.loaded[0].engine.dead = True
-    assert house.status().stage is Stage.FAILED
-    with pytest.raises(NotReady):
-        house.ready()
-    async with asyncio.timeout(60):
-        with pytest.raises(EngineFailed, match="died"):
-            await host.watch()
-
-
-async def test_the_watch_raises_where_neither_the_new_nor_the_old_one_serves(
-    house, host, loader, make
-):
-    await host.open(make("first"))
-    loader.faults |= {name: EngineFailed(f"not {name}", "why") for name in ("first", "second")}
-    with pytest.raises(EngineFailed, match="What served before could not be started again"):
-        await host.exchange(make("second"), passes)
-    assert house.status().stage is not Stage.READY
-    async with asyncio.timeout(60):
-        with pytest.raises(EngineFailed, match="not first"):
-            await host.watch()
-
-
-async def test_the_watch_raises_also_where_the_old_one_fails_unforeseen(house, host, loader, make):
-    await host.open(make("first"))
-    loader.faults["second"] = EngineFailed("no", "way")
-    loader.faults["first"] = RuntimeError("from vLLM")
-    with suppress(EngineFailed, RuntimeError):
-        await host.exchange(make("second"), passes)
-    async with going(host.watch()) as watch:
-        await turns()
-        assert watch.done()
-        with pytest.raises(EngineFailed):
-            await watch
-
-
-async def test_the_watch_is_silent_while_there_is_no_engine_to_watch(house, host, loader, make):
-    async with going(host.watch()) as watch:
-        await turns()
-        await host.open(make("first"))
-        await host.make_room("work")
-        await turns()
-        assert not watch.done()
-
-
 # Making room
 
 
@@ -425,7 +312,7 @@ async def test_an_engine_makes_room_and_comes_back(house, host, loader, make, st
         "detail": "a checkpoint is being made",
     }
     with pytest.raises(NotReady, match="maintenance") as caught:
-        await house.admitted()
+        await request(house)()
     assert caught.value.retry_after
     assert host.checkpoint.source.name == "first"
     await host.reopen()
@@ -451,7 +338,7 @@ async def test_those_that_wait_when_room_is_made_are_told_to_come_back(house, ho
     await host.open(make("first"))
     under_way, late = request(house), request(house)
     async with going(under_way(), host.make_room("work"), late()) as (_, room, waits):
-        await until(lambda: house.waiting)
+        await until(lambda: house.admission.waiters)
         under_way.end.set()
         with pytest.raises(NotReady, match="maintenance"):
             await waits
@@ -464,21 +351,20 @@ async def test_those_that_come_while_it_is_loaded_again_wait_for_it(house, host,
     loader.gate = asyncio.Event()
     late = request(house, ended=True)
     async with going(host.reopen(), late()) as (again, answer):
-        await until(lambda: house.waiting)
+        await until(lambda: house.admission.waiters)
         loader.gate.set()
         assert await answer == "first"
         await again
 
 
-async def test_what_cannot_be_loaded_again_is_raised_and_noticed(house, host, loader, make):
+@pytest.mark.parametrize("settings", [{"engine_restarts": 0}])
+async def test_what_cannot_be_loaded_again_is_raised_and_given_up(house, host, loader, make):
     await host.open(make("first"))
     await host.make_room("work")
     loader.faults["first"] = EngineFailed("no", "way")
     with pytest.raises(EngineFailed, match="could not be started again"):
         await host.reopen()
-    async with asyncio.timeout(60):
-        with pytest.raises(EngineFailed, match="could not be started again"):
-            await host.watch()
+    assert "could not be started again" in host.given_up.message
 
 
 async def test_from_maintenance_another_checkpoint_may_be_promoted(house, host, loader, make):

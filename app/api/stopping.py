@@ -1,0 +1,113 @@
+"""The service's last moments, as its clients see them: nobody's connection is just cut."""
+
+import asyncio
+import json
+
+from fastapi.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.account import Account
+from app.api.context import Context
+from app.api.envelope import body_of
+from app.errors import ShuttingDown
+
+_STREAM = b"text/event-stream"
+_RETRY_AFTER = 10  # seconds, for whoever starts the service again
+_LAST_WORD = 5  # seconds, for the answers to be sent
+
+
+class Unfinished:
+    """Requests that can still be answered otherwise: those without an answer so far, and streams.
+    For the event loop's thread."""
+
+    def __init__(self) -> None:
+        self.refused = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._streams: set[asyncio.Task[None]] = set()
+
+    def add(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.add(task)
+
+    def streams(self, task: "asyncio.Task[None]") -> bool:
+        return task in self._streams
+
+    def begins(self, task: "asyncio.Task[None]", *, stream: bool) -> None:
+        """Its answer does. One that is no stream is whole."""
+        if stream:
+            self._streams.add(task)
+        else:
+            self.discard(task)
+
+    def discard(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        self._streams.discard(task)
+
+    async def short_ones(self, seconds: float) -> None:
+        """Wait for all that are no streams, at most so long."""
+        if tasks := self._tasks - self._streams:
+            await asyncio.wait(tasks, timeout=seconds)
+
+    async def refuse(self) -> None:
+        """Answer them all that the service is shutting down."""
+        self.refused = True
+        tasks = set(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_LAST_WORD)
+
+
+class StoppingMiddleware:
+    """Ends a request that `unfinished` refuses: with 503, or with an error as its stream's last
+    frame. Plain ASGI, inside of what counts and logs."""
+
+    def __init__(self, app: ASGIApp, unfinished: Unfinished) -> None:
+        self._app = app
+        self._unfinished = unfinished
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        task = asyncio.current_task()
+        if scope["type"] != "http" or task is None:
+            await self._app(scope, receive, send)
+            return
+
+        async def noting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._unfinished.begins(task, stream=_is_stream(message))
+            elif not message.get("more_body"):
+                self._unfinished.discard(task)
+            await send(message)
+
+        self._unfinished.add(task)
+        try:
+            await self._app(scope, receive, noting)
+        except asyncio.CancelledError:
+            if not self._unfinished.refused:
+                raise
+            task.uncancel()
+            await _refuse(scope, receive, send, stream=self._unfinished.streams(task))
+        finally:
+            self._unfinished.discard(task)
+
+
+def _is_stream(start: Message) -> bool:
+    headers = dict(start["headers"])
+    return bool(headers.get(b"content-type", b"").startswith(_STREAM))
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, *, stream: bool) -> None:
+    error = ShuttingDown(
+        "The service is shutting down, and this took longer than it could wait.",
+        retry_after=_RETRY_AFTER,
+    )
+    account: Account = scope["account"]
+    if stream:
+        account.stream_failed(error.code)
+        frame = f"data: {json.dumps(body_of(error))}\n\n".encode()
+        await send({"type": "http.response.body", "body": frame})
+    else:
+        account.facts["code"] = error.code
+        context: Context = scope["app"].state.context
+        context.metrics.refused.labels(error.code).inc()
+        headers = {"retry-after": str(_RETRY_AFTER), "connection": "close"}
+        await JSONResponse(body_of(error), error.status, headers)(scope, receive, send)

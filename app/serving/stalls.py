@@ -1,0 +1,44 @@
+"""An engine that is stuck is as good as dead, and made so."""
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from app.process import in_daemon_thread
+
+if TYPE_CHECKING:
+    from app.asr.engine import VllmEngine
+
+log = logging.getLogger(__name__)
+
+_LOOKS = 10  # in the time that an engine may be silent
+_LONGEST_BETWEEN = 1.0  # seconds, between two looks
+
+
+async def end_if_stuck(engine: "VllmEngine", seconds: float) -> bool:
+    """Watch an engine until it is dead; kill it once it has had windows for so long and no token
+    for any of them. Whether it came to that.
+
+    Time is counted in looks, so that a service that was stopped itself (a paused container) does
+    not take its own absence for its engine's silence. An idle engine may be silent; what it was
+    silent for before it was idle still counts, since clients that leave a stuck engine one by one
+    would else hide it.
+    """
+    between = min(_LONGEST_BETWEEN, seconds / _LOOKS)
+    heard, silent = engine.outputs, 0.0
+    while engine.alive:
+        await asyncio.sleep(between)
+        if engine.outputs != heard:
+            heard, silent = engine.outputs, 0.0
+        elif engine.windows:
+            silent += between
+        if silent >= seconds:
+            log.error(
+                "the engine has %d windows and gave no token for %g s: it is stuck, and killed",
+                engine.windows,
+                seconds,
+            )
+            engine.stalled = True
+            await in_daemon_thread(engine.kill)
+            return True
+    return False
