@@ -40,13 +40,16 @@ WORKDIR /opt/marlinscribe
 COPY pyproject.toml README.md ./
 COPY requirements requirements
 COPY app app
-# What the service serves when told nothing, what that is calibrated on, and a recording to try.
+# What the service serves when told nothing, what that is calibrated on and proven by, and a
+# recording to try.
 COPY demo demo
 # chmod: a checkout made under a strict umask would be unreadable to the service's user.
 RUN PIP_NO_CACHE_DIR=1 requirements/install.sh ${VARIANT} venv project \
  && chmod -R a+rX app demo \
  && venv/bin/python -m compileall -q app
 
+# Nothing under / is written from here on but the cache and the temporary folder: it also runs with a
+# read-only root file system (docker run --read-only --tmpfs /tmp, as docker-compose.yml does).
 # HOST: published ports reach the container's address, not its loopback.
 # NVIDIA_*: nvidia-smi too ("utility"), by which the service sizes itself.
 ENV PATH=/opt/marlinscribe/venv/bin:$PATH \
