@@ -93,7 +93,7 @@ async def _quantizing(context: Ctx) -> Quantizing:
 
 Jobs = Annotated[Quantizing, Depends(_quantizing)]
 
-router = APIRouter(tags=["quantization"], responses=errors(401, 403))
+router = APIRouter(tags=["quantization"], responses=errors(401, 403, 503))
 _admin = Depends(require_admin_key)
 
 
@@ -102,7 +102,7 @@ _admin = Depends(require_admin_key)
     status_code=202,
     dependencies=[_admin],
     response_model=JobBody,
-    responses=errors(400, 429, 503)
+    responses=errors(400, 429)
     | {200: {"model": JobBody, "description": "The job for the same order, as it stands"}},
     openapi_extra=json_request(Order),
 )
@@ -191,7 +191,7 @@ async def report(request: Request, quantizing: Jobs, id: str) -> Response:
     return HTMLResponse(await asyncio.to_thread(page, _told(one), proof))
 
 
-@router.post("/models/rollback", dependencies=[_admin], responses=errors(409, 503))
+@router.post("/models/rollback", dependencies=[_admin], responses=errors(409))
 async def roll_back(quantizing: Jobs) -> RolledBack:
     """Serve what was served before the last promotion; answers when it does."""
     served = await quantizing.roll_back()

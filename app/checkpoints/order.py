@@ -18,7 +18,7 @@ class Limits(Plain):
 
     min_recovery: of the source's accuracy, the source's error rate by the candidate's.
     min_recovery_low: the same of the lower end of its 95 % interval, which asks for certainty,
-        and for enough recordings.
+        and for enough recordings (scoring.FEWEST).
     max_increase: of the error rate, in absolute terms (0.01 is one point).
     max_error_rate: of the candidate, whatever the source's.
     """

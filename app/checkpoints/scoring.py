@@ -21,6 +21,8 @@ Metric = Literal["wer", "cer"]
 _UNSPACED = frozenset({"zh", "yue", "ja", "th", "lo", "my"})  # the paper's, and Cantonese
 _CHINESE = frozenset({"zh", "yue"})
 _RESAMPLES = 2000
+_AT_ONCE = 2**20  # recordings drawn in one go: 8 MB an array
+FEWEST = 30  # recordings of a language that an interval's end may be asked of
 _CONFIDENCE = 0.95
 _MOST_RECOVERY = 10.0
 
@@ -107,9 +109,16 @@ def _sampled(
     number = len(several[0][1])
     if any(units.sum() == 0 for _, units in several):
         raise ValueError("the references hold no words")
-    chosen = np.random.default_rng(0).integers(number, size=(_RESAMPLES, number))
-    rows = np.concatenate([np.arange(number)[None], chosen])
-    return combine(*(t[rows].sum(1) / np.maximum(u[rows].sum(1), 1) for t, u in several))
+
+    def found(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        return combine(*(t[rows].sum(1) / np.maximum(u[rows].sum(1), 1) for t, u in several))
+
+    random, samples = np.random.default_rng(0), max(1, _AT_ONCE // number)
+    parts = [found(np.arange(number)[None])]
+    for done in range(0, _RESAMPLES, samples):
+        drawn = random.integers(number, size=(min(samples, _RESAMPLES - done), number))
+        parts.append(found(drawn))
+    return np.concatenate(parts)
 
 
 def _interval(sampled: NDArray[np.float64]) -> Interval:

@@ -8,7 +8,7 @@ from typing import Literal
 from app.asr.tokens import SpecialTokens
 from app.checkpoints.calibration import Clip
 from app.checkpoints.order import Order
-from app.checkpoints.scoring import normalized
+from app.checkpoints.scoring import FEWEST, normalized
 from app.checkpoints.source import Source
 from app.errors import BadField, StartupError
 
@@ -54,8 +54,14 @@ def check_limits(order: Order, heard: list[Clip]) -> None:
             f"There is a limit for {extra[0]}, and no such recording in the proof set.",
             param="thresholds",
         )
-    for language in spoken:
+    for language in sorted(spoken):
         texts = [clip.text for clip in heard if clip.language == language]
+        if order.thresholds.of(language).min_recovery_low is not None and len(texts) < FEWEST:
+            raise BadField(
+                f"min_recovery_low asks for at least {FEWEST} recordings of a language, and there "
+                f"are {len(texts)} in {language}: the interval of so few says little.",
+                param="thresholds",
+            )
         if not any(normalized(text, language).strip() for text in texts):
             raise BadField(f"The proof set has no words in {language}.", param="proof")
 

@@ -1,10 +1,13 @@
 """Error rates: what counts as an error, by language, and how sure a figure is."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.checkpoints import scoring
 from app.checkpoints.scoring import Counts, Interval, Pair, count, mean, metrics_of, rate, recovery
 
 
@@ -70,6 +73,26 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
         found = rate(Counts(random.binomial(20, 0.1, 100), np.full(100, 20)))
         held += found.low <= 0.1 <= found.high
     assert 180 <= held <= 199
+
+
+def test_drawn_bit_by_bit_the_interval_is_the_same(monkeypatch):
+    random = np.random.default_rng(4)
+    some = Counts(random.binomial(20, 0.1, 333), np.full(333, 20))
+    at_once = rate(some)
+    for bound in (1, 1000, 333 * 7):
+        monkeypatch.setattr(scoring, "_AT_ONCE", bound)
+        assert rate(some) == at_once
+
+
+def test_very_many_recordings_take_little_memory():
+    many = Counts(np.full(50_000, 2), np.full(50_000, 20))
+    tracemalloc.start()
+    try:
+        rate(many)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 100e6
 
 
 def test_a_mean_is_a_units_and_its_interval_tightens_with_recordings():

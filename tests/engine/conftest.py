@@ -1,5 +1,7 @@
 """One real server for all tests that only talk to it; it makes its checkpoint first."""
 
+import shutil
+
 import pytest
 
 from bench.server import DEMO, Server
@@ -19,6 +21,16 @@ def pytest_collection_modifyitems(items):
 def cache(tmp_path_factory):
     """A cache folder that outlives a test: what one start makes, the next one finds."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def jobs_cache(cache, tmp_path_factory):
+    """Another, for servers that do jobs: these are one server's at a time. What was made so far is
+    there too."""
+    own = tmp_path_factory.mktemp("jobs")
+    if (cache / "checkpoints").exists():
+        shutil.copytree(cache / "checkpoints", own / "checkpoints")
+    return own
 
 
 @pytest.fixture(scope="session")

@@ -24,9 +24,10 @@ RTN = {
 
 
 @pytest.fixture(scope="module")
-def server(cache, tmp_path_factory):
+def server(jobs_cache, tmp_path_factory):
     work = tmp_path_factory.mktemp("work")
-    with Server(cache_dir=cache, admin_key=KEY, data_roots=work, drain_seconds=20) as server:
+    settings = {"cache_dir": jobs_cache, "admin_key": KEY, "data_roots": work}
+    with Server(**settings, drain_seconds=20) as server:
         server.work = work
         yield server
 

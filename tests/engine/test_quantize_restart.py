@@ -25,8 +25,8 @@ def served(server):
     return model["marlinscribe"]
 
 
-def test_a_killed_servers_job_is_resumed_and_its_promotion_outlives_a_restart(cache):
-    settings = {"cache_dir": cache, "admin_key": KEY, "while_quantizing": "maintenance"}
+def test_a_killed_servers_job_is_resumed_and_its_promotion_outlives_a_restart(jobs_cache):
+    settings = {"cache_dir": jobs_cache, "admin_key": KEY, "while_quantizing": "maintenance"}
     order = RTN | {"recipe": {"method": "rtn", "group_size": "channel"}, "promote": "auto"}
     with Server(**settings) as server:
         job = httpx.post(f"{server.url}/quantize", headers=ADMIN, json=order).json()["id"]

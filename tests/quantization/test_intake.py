@@ -461,6 +461,15 @@ def test_there_is_no_limit_for_a_language_that_is_not_there(ask, refused, proof)
     ask(order | {"thresholds": {"languages": {"zh": {}, "en": {}}}})
 
 
+def test_an_intervals_end_is_not_asked_of_a_few_recordings(ask, refused, root):
+    rows = [(f"{n} mayday", "en") for n in range(30)] + [("求救", "zh")] * 29
+    order = RTN | {"proof": {"sources": recordings(root / "x", *rows)}}
+    limits = {"min_recovery_low": 0.8}
+    refused("thresholds", order | {"thresholds": limits}, "at least 30 .* there are 29 in zh")
+    refused("thresholds", order | {"thresholds": {"languages": {"zh": limits}}}, "29 in zh")
+    ask(order | {"thresholds": {"languages": {"en": limits}}})
+
+
 def test_a_language_without_a_word_cannot_be_judged(refused, root):
     wanted = {"sources": recordings(root / "x", ("hello", "en"), ("?!", "zh"))}
     refused("proof", RTN | {"proof": wanted}, "no words in zh")
