@@ -150,7 +150,7 @@ async def resume(quantizing: Jobs, id: str) -> JobBody:
 )
 async def events(context: Ctx, quantizing: Jobs, account: Accounted, id: str) -> Response:
     """What happened and happens to a job, as server-sent events, until it is over: stages, progress
-    with the layer's loss and an ETA, and its status at last."""
+    with the layer, its loss and an ETA, and its status at last."""
     quantizing.jobs.get(id)
     return EventStream(
         _events(quantizing.jobs.events(id)),

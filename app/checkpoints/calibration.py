@@ -5,7 +5,7 @@ import hashlib
 import io
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -112,6 +112,14 @@ def _in_turn(streams: list[Iterator[T]]) -> Iterator[T]:
                 streams.remove(stream)
             else:
                 yield one
+
+
+def by_turns(languages: Sequence[str], most: int) -> list[int]:
+    """Which of clips in these languages: the first of each, the second of each, … in order."""
+    numbers: defaultdict[str, list[int]] = defaultdict(list)
+    for number, language in enumerate(languages):
+        numbers[language].append(number)
+    return sorted(islice(_in_turn([iter(several) for several in numbers.values()]), most))
 
 
 def _quotas(wanted: Recordings) -> dict[str, int]:

@@ -9,7 +9,7 @@ quantization differs.
 import gc
 import resource
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
+from app.checkpoints.calibration import by_turns
 from app.checkpoints.recipe import Recordings
 from app.checkpoints.reporting import Reporter, run
 from app.checkpoints.residuals import Errors, Stream, kept
@@ -54,7 +55,8 @@ def compare(job: Job, report: Reporter) -> dict[str, Any]:
     dtype = _dtype(job.candidate, device)
     clips = spoken(job.source, job.recordings, dtype)
     report.progress(0, 2 * len(clips))  # each is met twice
-    streams: list[Stream] = []
+    watched = by_turns([clip.language for clip in clips], _LAYERS_CLIPS)
+    streams: dict[int, Stream] = {number: [] for number in watched}
     source: list[Scores] = []
     for scores in _source(_load(job.source, dtype, device), clips, streams):
         source.append(scores)
@@ -73,6 +75,7 @@ def compare(job: Job, report: Reporter) -> dict[str, Any]:
             {"name": name, "relative_error": error, "own_relative_error": own[name]}
             for name, error in errors.relative().items()
         ],
+        "layers_clips": len(streams),
         "seconds": round(time.monotonic() - started, 1),
         "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
@@ -103,28 +106,31 @@ def _load(folder: Path, dtype: torch.dtype, device: str) -> Any:
     return model.eval().to(device)
 
 
-def _source(model: Any, clips: Sequence[Spoken], streams: list[Stream]) -> Iterator[Scores]:
-    """Each clip's scores; `streams` takes what flows through the layers in the first ones."""
+def _source(model: Any, clips: Sequence[Spoken], streams: Mapping[int, Stream]) -> Iterator[Scores]:
+    """Each clip's scores; `streams` take what flows through the layers in the clips they are of."""
     for number, clip in enumerate(clips):
-        stream: Stream = []
-        with kept(model, stream) if number < _LAYERS_CLIPS else nullcontext():
+        stream = streams.get(number)
+        with nullcontext() if stream is None else kept(model, stream):
             scores = _scores(model, clip)
-        if stream:
-            streams.append(stream)
         yield scores
 
 
 def _candidate(
-    model: Any, clips: Sequence[Spoken], streams: Sequence[Stream], errors: Errors, alone: Errors
+    model: Any,
+    clips: Sequence[Spoken],
+    streams: Mapping[int, Stream],
+    errors: Errors,
+    alone: Errors,
 ) -> Iterator[Scores]:
     """Each clip's scores; `errors` takes layers' in the whole model, `alone` each one's own."""
     for number, clip in enumerate(clips):
-        if number >= len(streams):
+        stream = streams.get(number)
+        if stream is None:
             yield _scores(model, clip)
             continue
-        with errors.measured(model, streams[number], corrected=False):
+        with errors.measured(model, stream, corrected=False):
             scores = _scores(model, clip)
-        with alone.measured(model, streams[number], corrected=True):
+        with alone.measured(model, stream, corrected=True):
             _scores(model, clip)
         yield scores
 

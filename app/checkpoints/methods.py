@@ -120,7 +120,7 @@ class Watch(Modifier):
             loss = self._loss(layer)
             if loss is not None:
                 self._losses[layer] = loss
-            self._report.progress(len(self._done), len(self._layers), loss=loss)
+            self._report.progress(len(self._done), len(self._layers), loss=loss, layer=layer)
 
 
 def apply(

@@ -50,13 +50,14 @@ _KINDS: dict[str, tuple[type[StartupError], str]] = {
 
 @dataclass(frozen=True)
 class Progress:
-    """Units of the work done: layers of a checkpoint, clips of a comparison. loss: what the
-    method says of the layer it has just done, where it says anything."""
+    """Units of the work done: layers of a checkpoint, clips of a comparison. layer: the one just
+    done, such as encoder.0; loss: what the method says of it, where it says anything."""
 
     done: int
     total: int
     eta_seconds: float | None
     loss: float | None = None
+    layer: str | None = None
 
 
 OnProgress = Callable[[Progress], None]

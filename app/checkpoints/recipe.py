@@ -107,6 +107,9 @@ class Recipe(Plain):
             raise ValueError("rtn takes no calibration")
         if self.observer == "imatrix" and self.method != "gptq":
             raise ValueError("the imatrix observer goes with gptq")
+        for name in ("act_order", "dampening"):
+            if self.method != "gptq" and getattr(self, name) != Recipe.model_fields[name].default:
+                raise ValueError(f"{name} goes with gptq; {self.method} has none")
         if set(self.schemes.values()) == {"none"}:
             raise ValueError("every component is left alone: nothing would be quantized")
         return self

@@ -1,6 +1,6 @@
 """How a job of the quantizer's process tells of itself: JSON lines, one object each.
 
-    {"event": "progress", "done", "total", "eta_seconds"}
+    {"event": "progress", "done", "total", "eta_seconds"}   and of a layer, "layer" and "loss"
     {"event": "done", "figures": {…}}
     {"event": "error", "kind", "message", "advice"}     kind: a key of quantizing.py's table
 

@@ -195,7 +195,8 @@ def from_thread(tell: Teller) -> OnProgress:
     loop = asyncio.get_running_loop()
 
     def on_progress(p: Progress) -> None:
-        more = {} if p.loss is None else {"loss": p.loss}
+        layer = {"layer": p.layer, "loss": p.loss}
+        more = {name: part for name, part in layer.items() if part is not None}
         told = partial(tell.progress, p.done, p.total, p.eta_seconds, **more)
         loop.call_soon_threadsafe(told)
 

@@ -263,6 +263,13 @@ def test_what_went_wrong_after_the_proof_is_told():
 NASTY = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 
 
+def test_how_many_recordings_the_layers_errors_are_of_is_said_where_it_is_known():
+    assert "of every language in turn" not in Reading(page(job(), proof())).text
+    known = proof()
+    known.comparison["layers_clips"] = 8
+    assert "Over 8 recordings, of every language in turn" in Reading(page(job(), known)).text
+
+
 def test_texts_and_names_of_anybodys_are_escaped():
     nasty = proof(
         languages={"en": language(), NASTY: language()},

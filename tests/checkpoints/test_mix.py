@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from app.checkpoints.calibration import digest, read
+from app.checkpoints.calibration import by_turns, digest, read
 from app.checkpoints.recipe import Recordings
 from app.errors import NoCalibration
 
@@ -207,3 +207,19 @@ def test_a_recording_whose_words_are_none_is_left_out_of_a_folder(tmp_path):
     (tmp_path / "a.txt").write_text(" \n")
     with pytest.raises(NoCalibration, match="no recordings with text"):
         texts(str(tmp_path))
+
+
+# Some of each language
+
+
+@pytest.mark.parametrize(
+    ("languages", "most", "which"),
+    [
+        (["en"] * 300 + ["zh"] * 8, 8, [0, 1, 2, 3, 300, 301, 302, 303]),
+        (["en"] * 300 + ["zh"], 4, [0, 1, 2, 300]),
+        (["en", "zh", "en"], 8, [0, 1, 2]),
+        ([], 8, []),
+    ],
+)
+def test_a_few_are_taken_of_every_language_by_turns(languages, most, which):
+    assert by_turns(languages, most) == which

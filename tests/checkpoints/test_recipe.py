@@ -43,6 +43,9 @@ def test_what_is_no_choice_is_refused(given):
         ({"method": "rtn", "calibration": {"sources": "x"}}, "rtn takes no calibration"),
         ({"method": "awq", "observer": "imatrix"}, "imatrix"),
         ({"method": "rtn", "observer": "imatrix"}, "imatrix"),
+        ({"method": "awq", "act_order": "none"}, "act_order goes with gptq; awq has none"),
+        ({"method": "autoround", "act_order": "none"}, "act_order goes with gptq"),
+        ({"method": "rtn", "dampening": 0.1}, "dampening goes with gptq; rtn has none"),
         ({"components": dict.fromkeys(LINEARS, "none")}, "nothing would be quantized"),
     ],
 )

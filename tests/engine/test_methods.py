@@ -258,6 +258,7 @@ def test_layers_are_told_with_their_losses(tmp_path):
     figures = quantizer.make(SOURCE, tmp_path, GPTQ, told.append)
     assert [(p.done, p.total) for p in told] == [(n, 5) for n in range(6)]
     assert [p.loss for p in told] == [None, *figures["losses"].values()]
+    assert [p.layer for p in told] == [None, *LAYERS]
 
 
 def make_all(folder):

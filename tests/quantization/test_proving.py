@@ -13,7 +13,7 @@ from app.checkpoints.recipe import Recipe, Recordings
 from app.errors import EngineDied, EngineFailed, NoCalibration, QuantizerFailed, SourceChanged
 from app.jobs import Job, Teller
 from app.quantization.making import Maker
-from app.quantization.proving import Prover, hear
+from app.quantization.proving import Prover, from_thread, hear
 from app.settings import Settings
 from tests.hosting.fakes import FakeLoader, checkpoint
 from tests.quantization.fakes import Says, recordings
@@ -236,6 +236,17 @@ async def test_the_proving_engine_is_not_observed(setting, monkeypatch):
     await setting.prove()
     assert [metrics for metrics, _ in given] == [None, None]
     assert all(windows for _, windows in given)
+
+
+async def test_a_layer_is_told_with_its_name_and_loss():
+    events = []
+    on_progress = from_thread(teller(events))
+    on_progress(Progress(1, 2, 3.0, 0.5, "encoder.0"))
+    on_progress(Progress(2, 2, 0.0))
+    await asyncio.sleep(0)
+    assert [(one.get("layer"), one.get("loss")) for one in events] == [
+        ("encoder.0", 0.5), (None, None),
+    ]  # fmt: skip
 
 
 # Hearing

@@ -26,6 +26,7 @@ def page(job: Mapping[str, Any], proof: Proof) -> str:
             forced=figures.forced(proof),
             stacks=stacks,
             layer_plots=plots.layers(stacks),
+            layers_clips=proof.comparison.get("layers_clips"),
             costs=figures.costs(proof),
             making=provenance.making(proof),
             rounded=provenance.rounded(proof),
