@@ -21,7 +21,7 @@ from app.checkpoints.order import Order
 from app.checkpoints.proof import Proof
 from app.checkpoints.recipe import Recipe, Recordings
 from app.jobs import Job, Teller
-from app.quantization.service import make_and_prove
+from app.quantization.fulfilling import make_and_prove
 from app.serving.loading import Loader
 from app.settings import DEMO, Settings
 

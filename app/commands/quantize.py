@@ -20,8 +20,8 @@ from app.commands.console import FAILURE, INTERRUPTED, SUCCESS, USAGE, StageProg
 from app.errors import BadField, MarlinscribeError
 from app.files import check_writable
 from app.jobs import Job, Teller
+from app.quantization.fulfilling import make_and_prove
 from app.quantization.intake import Intake
-from app.quantization.service import make_and_prove
 from app.serving.loading import Loader
 from app.settings import Settings
 

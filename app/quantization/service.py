@@ -2,26 +2,26 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
+from pydantic import ValidationError
+
 from app.checkpoints.calibration import Clip, read
-from app.checkpoints.inputs import check_unchanged, marks
 from app.checkpoints.order import Order
 from app.checkpoints.proof import Proof
 from app.checkpoints.recipe import Recordings
-from app.checkpoints.source import resolve
-from app.errors import JobConflict, MarlinscribeError
+from app.errors import JobConflict
 from app.files import write_json
 from app.jobs import Job, Jobs, JobStatus, Outcome, Teller
-from app.process import in_daemon_thread, stoppably
+from app.process import in_daemon_thread
 from app.quantization import canaries
+from app.quantization.fulfilling import make_and_prove
 from app.quantization.intake import Intake, Taken
-from app.quantization.making import Checkpoint, Maker, cache_faults, check_recipe
+from app.quantization.making import Checkpoint, Maker, cache_faults
 from app.quantization.promoting import CheckpointGone, Promoter
 from app.quantization.promotions import Promotion
-from app.quantization.proving import Prover, from_thread, versions
+from app.quantization.proving import versions
 from app.serving.hosting import Host
 from app.serving.loading import Loader
 from app.startup import Stage, Startup, Status
@@ -29,50 +29,6 @@ from app.startup import Stage, Startup, Status
 log = logging.getLogger(__name__)
 
 _NICENESS = 10  # of a quantizer beside an engine that serves
-
-
-async def make_and_prove(
-    order: Order,
-    loader: Loader,
-    tell: Teller,
-    niceness: int = 0,
-    asked: Mapping[str, Any] | None = None,
-) -> tuple[Checkpoint, Proof | None]:
-    """What an order asks for, promotion aside; there is a proof where it has recordings for one.
-    The order is complete, as Intake leaves it; `niceness` is the quantizer's; `asked` are
-    inputs.marks of when it was asked for. Raises StartupError, EngineDied."""
-    assert order.model is not None
-    maker = Maker(loader.settings, niceness)
-    tell.stage("resolving")
-    source = await in_daemon_thread(resolve, order.model)
-    check_recipe(order.recipe, source, loader.device)
-    found = await in_daemon_thread(marks, source, order.recipe.calibration, order.proof)
-    check_unchanged(asked or {}, found, "since it was asked for")
-    tell.stage("quantizing")
-    make = partial(maker.make, found=found)
-    entry = await stoppably(maker.stop, make, source, order.recipe, from_thread(tell))
-    candidate = Checkpoint.of(entry)
-    tell.facts(checkpoint=_described(candidate, entry.manifest))
-    if order.proof is None:
-        return candidate, None
-    before = Checkpoint(source, source.folder)
-    proof = await Prover(loader, maker).prove(
-        before, candidate, order.proof, order.thresholds, found, tell
-    )
-    proof.run["making"] = entry.manifest["figures"]
-    return candidate, proof
-
-
-def _described(candidate: Checkpoint, manifest: dict[str, Any]) -> dict[str, Any]:
-    figures = manifest["figures"]
-    return {
-        "fingerprint": candidate.fingerprint,
-        "scheme": candidate.scheme,
-        "bytes": sum(file["bytes"] for file in manifest["files"].values()),
-        "made_at": manifest["made_at"],
-        "rounded_to_nearest": figures.get("rounded_to_nearest", []),
-        "calibration": figures.get("calibration"),
-    }
 
 
 class Quantization:
@@ -111,12 +67,15 @@ class Quantization:
         return self.jobs.submit(taken.order.as_json(), taken.key, asked=taken.marks)
 
     async def report(self, job: Job) -> Proof:
-        """A proof, whole. Raises JobConflict where there is none yet."""
+        """A proof, whole. Raises JobConflict where there is none yet, or one of another version."""
         try:
             text = await in_daemon_thread((self._reports / f"{job.id}.json").read_text, "utf-8")
         except FileNotFoundError:
             raise JobConflict("There is no proof yet.", code="no_proof") from None
-        return Proof.model_validate_json(text)
+        try:
+            return Proof.model_validate_json(text)
+        except ValidationError as error:
+            raise _of_another_version("proof") from error
 
     async def promote(self, job_id: str, own: Recordings | None) -> Job:
         """Begin to serve a proven checkpoint; `own` are canaries in place of the proof's. What
@@ -154,7 +113,7 @@ class Quantization:
     # What a job does
 
     async def _work(self, job: Job, tell: Teller) -> Outcome:
-        order = Order.model_validate(job.request)
+        order = _order_of(job)
         try:
             if self._makes_room:
                 await self._host.make_room("a checkpoint is being made and proven")
@@ -170,7 +129,7 @@ class Quantization:
                 return Outcome(JobStatus.PROVEN)
             try:
                 return await self._promote(job, tell, None, made_room=self._makes_room)
-            except MarlinscribeError as error:
+            except Exception as error:  # whatever it is, what was proven stays so
                 return Outcome(JobStatus.PROVEN, error=error)
         finally:
             if self._makes_room and not self._closing:
@@ -235,8 +194,23 @@ def _check_promotable(job: Job) -> None:
     """Raises JobConflict."""
     if job.status is not JobStatus.PROVEN:
         raise JobConflict(f"The job is {job.status}; only what is proven is promoted.")
-    order = Order.model_validate(job.request)
+    order = _order_of(job)
     if order.promote == "never":
         raise JobConflict("The order said never to promote it.", code="never_promoted")
     if order.recipe.emulate:
         raise JobConflict("It is emulated: nothing serves it.", code="emulated")
+
+
+def _order_of(job: Job) -> Order:
+    """Raises JobConflict."""
+    try:
+        return Order.model_validate(job.request)
+    except ValidationError as error:
+        raise _of_another_version("record") from error
+
+
+def _of_another_version(what: str) -> JobConflict:
+    return JobConflict(
+        f"The job's {what} is of another version of Marlinscribe. Ask for the same again.",
+        code="another_version",
+    )

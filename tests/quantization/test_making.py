@@ -12,8 +12,8 @@ from app.checkpoints.recipe import Recipe
 from app.checkpoints.source import resolve
 from app.errors import BadRecipe, CacheUnusable, DiskFull, SourceChanged
 from app.jobs import Job, Teller
+from app.quantization.fulfilling import make_and_prove
 from app.quantization.making import Maker, check_recipe
-from app.quantization.service import make_and_prove
 from app.settings import DEMO, Settings
 from tests.hosting.fakes import FakeLoader
 from tests.quantization.fakes import recordings

@@ -203,6 +203,21 @@ async def test_a_report_that_is_not_there_yet_is_a_conflict(house):
     assert caught.value.code == "no_proof"
 
 
+async def test_what_another_version_wrote_is_a_conflict_that_says_so(house):
+    await house.open()
+    async with house.working():
+        job = await house.proven("a")
+        (house.cache / "reports" / f"{job.id}.json").write_text('{"passed": true}')
+        job.request["recipe"]["sauce"] = "secret"
+        for ask in (house.quantization.report(job), house.quantization.promote(job.id, None)):
+            with pytest.raises(JobConflict, match="another version") as caught:
+                await ask
+            assert caught.value.code == "another_version"
+        again, _ = house.jobs.submit(job.request, "another")
+        await over(again)
+        assert (again.status, again.error["code"]) == ("failed", "another_version")
+
+
 async def test_a_rejected_job_says_why_and_is_not_promoted(house):
     await house.open()
     house.reasons = ("en: recovery 50.0%, under 90.0%",)
@@ -306,12 +321,16 @@ async def test_where_canaries_fail_the_old_one_serves_and_the_job_is_proven(hous
         assert (job.status, job.error) == ("promoted", None)
 
 
-async def test_where_auto_promotion_fails_the_job_is_proven(house):
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [(EngineFailed("no", "way"), "engine_failed"), (KeyError("a defect"), "internal_error")],
+)
+async def test_where_auto_promotion_fails_the_job_is_proven(house, fault, code):
     await house.open()
-    house.loader.faults["a"] = EngineFailed("no", "way")
+    house.loader.faults["a"] = fault
     async with house.working():
         job = await house.proven("a", promote="auto")
-        assert (job.status, job.error["code"]) == ("proven", "engine_failed")
+        assert (job.status, job.error["code"]) == ("proven", code)
         assert house.serving == "asked"
     house.start()
     await house.open()
