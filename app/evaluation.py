@@ -11,6 +11,7 @@ import httpx
 from app.asr.languages import code_of
 from app.checkpoints.calibration import Clip
 from app.checkpoints.scoring import Interval, Metric, Pair, count, metrics_of, rate
+from app.checkpoints.scripts import CHINESE
 from app.client import Refused, transcribe
 
 
@@ -108,7 +109,7 @@ def _ask(client: httpx.Client, clip: Clip, tell_language: bool) -> Outcome:
 def _score(language: str, outcomes: Sequence[Outcome]) -> Score:
     pairs = [Pair(language, one.clip.text, one.heard) for one in outcomes]
     rates = {metric: rate(count(pairs, metric)) for metric in metrics_of(language)}
-    chinese = language in ("zh", "yue")
+    chinese = language in CHINESE
     as_written = rate(count(pairs, "cer", fold_script=False)) if chinese else None
     right = sum(one.language == language for one in outcomes)
     return Score(len(outcomes), rates, as_written, right)

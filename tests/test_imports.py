@@ -68,7 +68,7 @@ def test_http_reaches_recognition_through_the_protocol_alone(module):
     ours = {n for n in names if n in MODULES and not n.startswith("app.api")}
     plain = {"app.errors", "app.settings", "app.metrics", "app.startup", "app.tracing"}
     plain |= {n for n in MODULES if n.startswith(("app.jobs", "app.admission"))}
-    plain |= {f"app.checkpoints.{types}" for types in ("order", "proof", "recipe")}
+    plain |= {f"app.checkpoints.{types}" for types in ("order", "proof", "recipe", "scripts")}
     recognition = {"app.asr.engine", "app.asr.decoding", "app.asr.rules"}
     assert {n for n in ours if not n.startswith(("app.asr", "app.audio"))} <= plain | {"app"}
     assert not names & recognition

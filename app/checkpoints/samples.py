@@ -13,12 +13,11 @@ from app.asr.tokens import TIMESTAMP_MS, SpecialTokens
 from app.audio.waveform import SAMPLE_RATE
 from app.checkpoints.calibration import Clip, read
 from app.checkpoints.recipe import Recordings
+from app.checkpoints.scripts import UNSPACED
 from app.errors import NoCalibration
 
 # input_features, shape (mels, 3000), and decoder_input_ids, shape (tokens,)
 Sample = dict[str, torch.Tensor]
-
-_UNSPACED = {"zh", "yue", "ja", "th", "lo", "my"}  # written without spaces between words
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def _written(
 
     def words(text: str) -> list[int]:
         # As the model writes: English pieces begin with a space.
-        text = text if clip.language in _UNSPACED else f" {text}"
+        text = text if clip.language in UNSPACED else f" {text}"
         ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 

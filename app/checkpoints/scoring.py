@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
+from app.checkpoints.scripts import CHINESE, UNSPACED, simplified
+
 Metric = Literal["wer", "cer"]
 
-_UNSPACED = frozenset({"zh", "yue", "ja", "th", "lo", "my"})  # the paper's, and Cantonese
-_CHINESE = frozenset({"zh", "yue"})
 _RESAMPLES = 2000
 _AT_ONCE = 2**20  # recordings drawn in one go: 8 MB an array
 FEWEST = 30  # recordings of a language that an interval's end may be asked of
@@ -55,7 +55,7 @@ class Interval:
 
 def metrics_of(language: str) -> tuple[Metric, ...]:
     """What a language is judged by."""
-    return ("cer",) if language in _UNSPACED else ("wer", "cer")
+    return ("cer",) if language in UNSPACED else ("wer", "cer")
 
 
 def count(pairs: Iterable[Pair], metric: Metric, *, fold_script: bool = True) -> Counts:
@@ -135,8 +135,8 @@ def _units(text: str, language: str, metric: Metric, fold_script: bool) -> Seque
 def normalized(text: str, language: str, *, fold_script: bool = True) -> str:
     """Text without what is style and not recognition: case, punctuation, spelling of numbers."""
     text = unicodedata.normalize("NFKC", text)
-    if language in _CHINESE and fold_script:
-        text = _simplified(text)
+    if language in CHINESE and fold_script:
+        text = simplified(text)
     normal: str = _normalizer(language)(text)
     return normal
 
@@ -149,17 +149,5 @@ def _normalizer(language: str) -> Callable[[str], str]:
     if language == "en":
         english: Callable[[str], str] = EnglishTextNormalizer()
         return english
-    basic: Callable[[str], str] = BasicTextNormalizer(split_letters=language in _UNSPACED)
+    basic: Callable[[str], str] = BasicTextNormalizer(split_letters=language in UNSPACED)
     return basic
-
-
-def _simplified(text: str) -> str:
-    folded: str = _converter().convert(text)
-    return folded
-
-
-@cache
-def _converter():  # type: ignore[no-untyped-def]  # OpenCC has no types
-    from opencc import OpenCC
-
-    return OpenCC("t2s")

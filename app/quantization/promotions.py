@@ -1,7 +1,8 @@
 """Which made checkpoint serves in place of the one that the settings ask for, also after a restart.
 
 A stack, in one file: promoting pushes, rolling back pops, and under the last lies what the settings
-ask for. It belongs to these settings: where an operator asks for another model, it is forgotten.
+ask for. It belongs to these settings: where an operator asks for another model, or for it to be
+made in another way, it is forgotten.
 """
 
 import json

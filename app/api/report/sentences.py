@@ -3,16 +3,15 @@
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import groupby
-from typing import Any, Literal
+from typing import Literal
 
 from rapidfuzz.distance import Levenshtein
 
 from app.checkpoints.proof import Proof, Sentence
+from app.checkpoints.scripts import CHINESE, simplified
 
 _MOST = 20
-_CHINESE = frozenset({"zh", "yue"})
 _APOSTROPHES = "'’"
 _WITHOUT_APOSTROPHES = str.maketrans("", "", _APOSTROPHES)
 Kind = Literal["same", "ins", "del"]
@@ -64,7 +63,7 @@ def cases(proof: Proof) -> Cases:
 def _case(proof: Proof, one: Sentence) -> Case:
     judged = proof.languages.get(one.language)
     by_words = judged is None or judged.metric == "wer"
-    folded = one.language in _CHINESE
+    folded = one.language in CHINESE
     return Case(
         said=one,
         unit="word" if by_words else "character",
@@ -117,7 +116,7 @@ def _merged(runs: Sequence[Run]) -> list[Run]:
 
 def _units(text: str, by_words: bool, fold_script: bool) -> tuple[list[_Unit], str]:
     """A text's, and what stands after the last."""
-    folded = _simplified(text) if fold_script else text
+    folded = simplified(text) if fold_script else text
     if len(folded) != len(text):  # a character of one script is one of the other, but for rarities
         folded = text
     units: list[_Unit] = []
@@ -145,15 +144,3 @@ def _spans(text: str, by_words: bool) -> list[tuple[int, int]]:
 def _counts(letter: str) -> bool:
     """Whether it is part of what is said: no space, punctuation or symbol."""
     return unicodedata.category(letter)[0] in "LMN"
-
-
-def _simplified(text: str) -> str:
-    folded: str = _converter().convert(text)
-    return folded
-
-
-@cache
-def _converter() -> Any:
-    from opencc import OpenCC
-
-    return OpenCC("t2s")
