@@ -198,6 +198,8 @@ def gptq(source: Path, work: Path) -> Rows:
         ("GPTQ: total; without imports", f"{full.seconds:.0f} s; {full.figures['seconds']:.0f} s"),
         ("GPTQ: modules whose Hessian failed, rounded", str(failed)),
     ]
+    if on_card := full.figures["peak_device_bytes"]:
+        rows.append(("GPTQ: the child's peak on the card", f"{on_card / GB:.2f} GB"))
     _section(Table(), rows)  # told already: the short runs take minutes more
     return rows + _extrapolated(full, *_short_runs(work))
 

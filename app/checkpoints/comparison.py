@@ -7,7 +7,6 @@ quantization differs.
 """
 
 import gc
-import resource
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -23,7 +22,7 @@ from transformers import WhisperConfig, WhisperForConditionalGeneration
 
 from app.checkpoints.calibration import by_turns
 from app.checkpoints.recipe import Recordings
-from app.checkpoints.reporting import Reporter, run
+from app.checkpoints.reporting import Reporter, peaks, run
 from app.checkpoints.residuals import Errors, Stream, kept
 from app.checkpoints.samples import Spoken, batch, spoken
 from app.checkpoints.scoring import mean
@@ -77,7 +76,7 @@ def compare(job: Job, report: Reporter) -> dict[str, Any]:
         ],
         "layers_clips": len(streams),
         "seconds": round(time.monotonic() - started, 1),
-        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        **peaks(),
     }
 
 

@@ -4,7 +4,6 @@ It runs on its own overlay of packages, because llm-compressor and vLLM cannot s
 """
 
 import json
-import resource
 import shutil
 import time
 from collections import Counter
@@ -53,7 +52,7 @@ def quantize(job: Job, report: Reporter) -> dict[str, Any]:
     _save(model, job)
     return {
         "seconds": round(time.monotonic() - started, 1),
-        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        **reporting.peaks(),
         "quantized": outcome.quantized,
         "losses": outcome.losses,
         "rounded_to_nearest": outcome.rounded,

@@ -10,6 +10,7 @@ They go to a descriptor of their own, because libraries print to standard output
 import errno
 import json
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -61,6 +62,16 @@ def run(events: int, work: Callable[[str, Reporter], dict[str, Any]]) -> int:
             return 1
         report("done", figures=figures)
         return 0
+
+
+def peaks() -> dict[str, int | None]:
+    """The most memory this process has held, in bytes: of the machine, and of a card, if it has
+    one, as torch counts what it allocates there."""
+    card = torch.cuda.is_available()
+    return {
+        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_device_bytes": torch.cuda.max_memory_allocated() if card else None,
+    }
 
 
 def kind(error: BaseException) -> str:

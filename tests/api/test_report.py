@@ -263,6 +263,15 @@ def test_what_went_wrong_after_the_proof_is_told():
 NASTY = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 
 
+@pytest.mark.parametrize("card", [None, 4_500_000_000])
+def test_the_memory_of_a_card_is_among_the_costs_where_there_was_one(card):
+    one = proof()
+    one.run["making"]["peak_device_bytes"] = one.comparison["peak_device_bytes"] = card
+    text = Reading(page(job(), one)).text
+    assert ("Peak memory of the card, making" in text) == bool(card)
+    assert text.count("4,500 MB") == (2 if card else 0)
+
+
 def test_how_many_recordings_the_layers_errors_are_of_is_said_where_it_is_known():
     assert "of every language in turn" not in Reading(page(job(), proof())).text
     known = proof()

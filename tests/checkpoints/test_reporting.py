@@ -8,7 +8,7 @@ import os
 import pytest
 import torch
 
-from app.checkpoints.reporting import Reporter, run
+from app.checkpoints.reporting import Reporter, peaks, run
 from app.errors import NoCalibration
 
 
@@ -71,3 +71,12 @@ def test_what_nobody_foresaw_leaves_its_traceback_too(monkeypatch):
 
     with pytest.raises(KeyError):
         told(monkeypatch, work)
+
+
+@pytest.mark.parametrize(("card", "device"), [(False, None), (True, 4_500_000_000)])
+def test_the_peak_of_a_card_is_told_where_there_is_one(monkeypatch, card, device):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: card)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 4_500_000_000)
+    found = peaks()
+    assert found["peak_device_bytes"] == device
+    assert 1e6 < found["peak_rss_bytes"] < 1e12

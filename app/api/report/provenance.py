@@ -50,12 +50,20 @@ def making(proof: Proof) -> list[tuple[str, str]]:
     said = {
         "Time to make": duration(made.get("seconds")),
         "Peak memory, making": megabytes(made.get("peak_rss_bytes")),
+        "Peak memory of the card, making": _of_a_card(made),
         "Time to prove": duration(proof.run.get("proving_seconds")),
         "Peak memory, comparing": megabytes(compared.get("peak_rss_bytes")),
+        "Peak memory of the card, comparing": _of_a_card(compared),
         "Quantized": ", ".join(f"{several(n, 'module')} to {scheme}" for scheme, n in modules),
         "Rounded to nearest": several(len(rounded(proof)), "module"),
     }
     return [(name, text) for name, text in said.items() if text]
+
+
+def _of_a_card(figures: Mapping[str, Any]) -> str:
+    """Empty where there was none."""
+    peak = figures.get("peak_device_bytes")
+    return megabytes(peak) if peak else ""
 
 
 def calibration(job: Mapping[str, Any], proof: Proof) -> Calibration | None:
