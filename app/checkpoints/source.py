@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from typing import Any
 
 from app.errors import BadSource, DiskFull
 
+log = logging.getLogger(__name__)
+
+_HUB_SECONDS = 10  # for an answer; the hub's library asks twice
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _WANTED = ["*.json", "*.txt", "model.safetensors", "model-*.safetensors"]
 _TORCH_WEIGHTS = ["pytorch_model*.bin"]  # for repositories without safetensors
@@ -73,13 +77,12 @@ def resolve(model: str, on_download: Callable[[str], None] = lambda _: None) -> 
 
 
 def _snapshot(model: str) -> Path:
-    from huggingface_hub import snapshot_download
+    """Its files, as the hub has them now or, where that cannot be asked, as the cache does."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
+    unreachable = _why_unreachable(model)
     try:
-        folder = Path(snapshot_download(model, allow_patterns=_WANTED))
-        if not list(folder.glob("*.safetensors")):
-            folder = Path(snapshot_download(model, allow_patterns=_WANTED + _TORCH_WEIGHTS))
+        folder = _fetch(model, only_cached=unreachable is not None)
     except GatedRepoError as error:
         raise BadSource(
             f"{model} is gated.", "Accept its terms on the hub and set HF_TOKEN."
@@ -92,11 +95,57 @@ def _snapshot(model: str) -> Path:
                 f"{model} does not fit on the disk: {error}.",
                 "Free space, or set HF_HOME to a larger disk.",
             ) from error
+        if unreachable:
+            raise BadSource(
+                f"{model} is not in the cache, or not whole, and the hub cannot be asked "
+                f"({unreachable}).",
+                "Check the network, download it where there is one and bring the cache (HF_HOME) "
+                "here, or set MARLINSCRIBE_MODEL to a local folder.",
+            ) from error
         raise BadSource(
-            f"{model} cannot be downloaded and is not in the cache: {error}",
+            f"{model} cannot be downloaded: {error}",
             "Check the network, or set MARLINSCRIBE_MODEL to a local folder.",
         ) from error
+    if unreachable:
+        log.warning(
+            "%s is served as the cache has it, revision %s: the hub cannot be asked whether there "
+            "is a newer one (%s)",
+            model,
+            folder.name[:12],
+            unreachable,
+        )
     return folder
+
+
+def _fetch(model: str, *, only_cached: bool) -> Path:
+    from huggingface_hub import snapshot_download
+
+    def fetch(patterns: list[str]) -> Path:
+        found = snapshot_download(model, allow_patterns=patterns, local_files_only=only_cached)
+        return Path(found)
+
+    folder = fetch(_WANTED)
+    return folder if list(folder.glob("*.safetensors")) else fetch(_WANTED + _TORCH_WEIGHTS)
+
+
+def _why_unreachable(model: str) -> str | None:
+    """Why the hub gives no answer, or None where it gives one, if only that it has no such model.
+
+    Asked before the download, which waits for an answer without end: behind a proxy that accepts
+    and is silent, a start would hang.
+    """
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    if constants.is_offline_mode():
+        return "HF_HUB_OFFLINE is set"
+    try:
+        HfApi().model_info(model, timeout=_HUB_SECONDS)
+    except (GatedRepoError, RepositoryNotFoundError):
+        return None
+    except Exception as error:  # the hub's and the network's errors share no root
+        return f"{type(error).__name__}: {error}".strip(": ").splitlines()[0]
+    return None
 
 
 def _check(source: Source) -> None:
@@ -110,12 +159,24 @@ def _check(source: Source) -> None:
         raise BadSource(f"{source.name} is not a Whisper but {kind}.", _ADVICE)
     if not _weights(source.folder):
         raise BadSource(f"{source.folder} holds no weights.", _ADVICE)
+    if missing := _missing_shards(source.folder):
+        raise BadSource(f"{source.folder} lacks {', '.join(missing)}.", "Download it again.")
     if source.quantized:
         _check_servable(source.name, config)
 
 
 def _weights(folder: Path) -> list[Path]:
     return [*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")]
+
+
+def _missing_shards(folder: Path) -> list[str]:
+    """Of weights in several files, those that an interrupted download did not bring."""
+    try:
+        index = json.loads((folder / "model.safetensors.index.json").read_text("utf-8"))
+        named = {str(name) for name in index["weight_map"].values()}
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return []
+    return sorted(name for name in named if not (folder / name).exists())
 
 
 def _check_servable(name: str, config: dict[str, Any]) -> None:
