@@ -74,6 +74,11 @@ def test_http_reaches_recognition_through_the_protocol_alone(module):
     assert not names & recognition
 
 
+@pytest.mark.parametrize("module", in_room("app.serving", "app.checkpoints", "app.jobs"))
+def test_what_serves_and_what_is_made_know_nothing_of_the_jobs_that_make_it(module):
+    assert not any(name.startswith("app.quantization") for name in imports(MODULES[module]))
+
+
 LEAVES = {
     "app.errors": set(),
     "app.settings": set(),

@@ -12,7 +12,7 @@ from app.checkpoints.inputs import check_unchanged, marks
 from app.checkpoints.quantizing import OnProgress, Progress, Quantizer
 from app.checkpoints.recipe import Recipe, Recordings, RecordingSet
 from app.checkpoints.schemes import refusal
-from app.checkpoints.served import Checkpoint as Checkpoint
+from app.checkpoints.served import Checkpoint
 from app.checkpoints.source import Source, resolve
 from app.checkpoints.store import Entry, Store
 from app.errors import BadRecipe, CacheUnusable, DiskFull

@@ -7,11 +7,12 @@ from functools import partial
 from typing import Any
 
 from app.checkpoints.schemes import refusal
+from app.checkpoints.served import Checkpoint
 from app.errors import CacheUnusable, JobConflict
 from app.process import in_daemon_thread
 from app.quantization import canaries
 from app.quantization.canaries import Canary
-from app.quantization.making import Checkpoint, Maker, cache_faults, checkpoint_of
+from app.quantization.making import Maker, cache_faults, checkpoint_of
 from app.quantization.promotions import Promotion, Promotions
 from app.serving.hosting import Host
 from app.serving.loading import Loader, Service

@@ -21,10 +21,11 @@ from app.checkpoints.order import Thresholds
 from app.checkpoints.proof import Hearing, Proof
 from app.checkpoints.quantizing import OnProgress, Progress
 from app.checkpoints.recipe import Recordings
+from app.checkpoints.served import Checkpoint
 from app.checkpoints.weights import bytes_per_token
 from app.jobs import Teller
 from app.process import in_daemon_thread, stoppably
-from app.quantization.making import Checkpoint, Maker, cache_faults
+from app.quantization.making import Maker, cache_faults
 from app.serving.loading import Loader
 
 _AT_ONCE = 4  # windows in the proving engine, which may have another engine beside it

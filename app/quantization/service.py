@@ -11,6 +11,7 @@ from app.checkpoints.calibration import Clip, read
 from app.checkpoints.order import Order
 from app.checkpoints.proof import Proof
 from app.checkpoints.recipe import Recordings
+from app.checkpoints.served import Checkpoint
 from app.errors import JobConflict
 from app.files import write_json
 from app.jobs import Job, Jobs, JobStatus, Outcome, Teller
@@ -18,7 +19,7 @@ from app.process import in_daemon_thread
 from app.quantization import canaries
 from app.quantization.fulfilling import make_and_prove
 from app.quantization.intake import Intake, Taken
-from app.quantization.making import Checkpoint, Maker, cache_faults
+from app.quantization.making import Maker, cache_faults
 from app.quantization.promoting import CheckpointGone, Promoter
 from app.quantization.promotions import Promotion
 from app.quantization.proving import versions

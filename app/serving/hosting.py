@@ -16,9 +16,9 @@ from contextlib import suppress
 from typing import Any
 
 from app.api.context import Context, Served
+from app.checkpoints.served import Checkpoint
 from app.errors import EngineFailed, NotReady
 from app.process import in_daemon_thread
-from app.quantization.making import Checkpoint
 from app.serving.loading import Loader, Service
 from app.serving.restarts import Restarts
 from app.startup import Stage

@@ -18,9 +18,9 @@ from app.asr.text import TextCodec
 from app.asr.tokens import SpecialTokens
 from app.audio.waveform import SAMPLE_RATE
 from app.audio.windows import Window, quietest
+from app.checkpoints.served import Checkpoint
 from app.metrics import Metrics
 from app.process import in_daemon_thread
-from app.quantization.making import Checkpoint
 from app.serving.stalls import end_if_stuck
 from app.settings import Settings
 

@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from app.api.context import Context
+from app.checkpoints.served import Checkpoint
 from app.checkpoints.source import Source
 from app.metrics import Metrics
-from app.quantization.making import Checkpoint
 from app.serving.loading import Service
 from app.settings import Settings
 from app.startup import Startup

@@ -6,10 +6,10 @@ import threading
 import pytest
 
 import app.serving.loading
+from app.checkpoints.served import Checkpoint
 from app.checkpoints.source import Source
 from app.errors import EngineDied, EngineFailed
 from app.metrics import Metrics
-from app.quantization.making import Checkpoint
 from app.serving.loading import Loader
 from app.settings import DEMO, Settings
 from tests.hosting.fakes import FakeEngine

@@ -17,11 +17,11 @@ from app.checkpoints.calibration import read
 from app.checkpoints.order import Order
 from app.checkpoints.quantizing import Quantizer
 from app.checkpoints.recipe import Recipe, Recordings
+from app.checkpoints.served import Checkpoint
 from app.checkpoints.source import Source
 from app.checkpoints.store import Store
 from app.errors import BadField, CanaryFailed, EngineFailed, JobConflict, OutOfMemory
 from app.quantization.intake import Taken
-from app.quantization.making import Checkpoint
 from app.quantization.service import Quantization
 from app.serving.hosting import Host
 from app.settings import DEMO
@@ -175,7 +175,7 @@ async def under_way(house):
     """A request that does not end before it is told to."""
     request = Request(house.context, asyncio.Event())
     task = asyncio.create_task(request())
-    await until(lambda: house.context.under_way)
+    await until(lambda: house.context.admission.under_way)
     try:
         yield request
     finally:
