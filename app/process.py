@@ -55,6 +55,19 @@ async def in_daemon_thread(work: Callable[..., T], *arguments: Any) -> T:
     return await asyncio.wrap_future(future)
 
 
+async def to_its_end(work: Callable[..., T], *arguments: Any) -> T:
+    """Like in_daemon_thread, for work of seconds that must be over before anything else begins: a
+    cancellation waits for it."""
+    working = asyncio.ensure_future(in_daemon_thread(work, *arguments))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait({working})
+        if not working.cancelled():
+            working.exception()  # seen: whoever asked is gone
+        raise
+
+
 async def stoppably(stop: Callable[[], None], work: Callable[..., T], *arguments: Any) -> T:
     """Like in_daemon_thread, for work that `stop` brings to an end: a cancellation calls it, and
     waits a while for the work to have cleaned up."""

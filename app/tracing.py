@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from starlette.types import Scope
-
 from app import __version__
 
 if TYPE_CHECKING:
@@ -36,7 +34,7 @@ class Tracing:
         self._provider = _provider(endpoint) if endpoint else None
 
     @contextmanager
-    def request(self, scope: Scope, facts: Facts) -> Generator[None]:
+    def request(self, scope: Mapping[str, Any], facts: Facts) -> Generator[None]:
         """A request's span, which gets the `facts` at its end."""
         if self._provider is None:
             yield

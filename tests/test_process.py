@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from app.process import in_daemon_thread
+from app.process import in_daemon_thread, to_its_end
 
 pytestmark = pytest.mark.anyio
 
@@ -31,3 +31,38 @@ async def test_cancelling_does_not_wait_for_the_thread():
     assert not ended.is_set()
     release.set()
     assert await asyncio.to_thread(ended.wait, 10)
+
+
+async def test_work_that_must_be_over_first_delays_its_cancellation():
+    release, ended = threading.Event(), threading.Event()
+
+    def work():
+        release.wait(30)
+        ended.set()
+
+    task = asyncio.create_task(to_its_end(work))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    await asyncio.sleep(0.05)
+    assert not task.done()
+    release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended.is_set()
+
+
+async def test_work_that_fails_behind_its_cancellation_is_cancelled_all_the_same():
+    release = threading.Event()
+
+    def work():
+        release.wait(30)
+        raise ZeroDivisionError
+
+    task = asyncio.create_task(to_its_end(work))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    with pytest.raises(ZeroDivisionError):
+        await to_its_end(work)

@@ -6,8 +6,8 @@ import logging
 import math
 import multiprocessing
 import time
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +30,7 @@ from app.asr.worker_extension import WorkerExtension
 from app.audio.waveform import SAMPLE_RATE
 from app.errors import EngineDied, EngineFailed
 from app.metrics import Metrics
+from app.tracing import trace_headers
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class VllmEngine:
         self._metrics = metrics
         self._ids = itertools.count()
         self._stopped = False
+        self._loop: asyncio.AbstractEventLoop | None = None  # of those who decode
         self.windows = self.outputs = 0
         self.stalled = False
         self.used = time.monotonic()
@@ -68,6 +70,7 @@ class VllmEngine:
         tokens: SpecialTokens,
         metrics: Metrics | None,
         linear_backend: str = "auto",
+        traces_endpoint: str | None = None,
     ) -> "VllmEngine":
         """Load the checkpoint in `folder`; `name` is what vLLM's metrics call it. Blocking, for
         seconds: call it in a thread.
@@ -86,6 +89,7 @@ class VllmEngine:
             gpu_memory_utilization=plan.device_share,
             enforce_eager=plan.eager,
             linear_backend=linear_backend,
+            otlp_traces_endpoint=traces_endpoint if metrics else None,
             use_tqdm_on_load=False,
             disable_log_stats=metrics is None,
             limit_mm_per_prompt={"audio": 1},
@@ -95,8 +99,8 @@ class VllmEngine:
             worker_extension_cls=f"{WorkerExtension.__module__}.{WorkerExtension.__name__}",
         )
         try:
-            with _forked_from_zygote():
-                return cls(AsyncLLM.from_engine_args(arguments), tokens, metrics or Metrics())
+            _fork_from_zygote()
+            return cls(AsyncLLM.from_engine_args(arguments), tokens, metrics or Metrics())
         except Exception as error:
             raise EngineFailed(
                 f"vLLM could not load {folder}: {error}.",
@@ -127,6 +131,11 @@ class VllmEngine:
             self._llm.shutdown(timeout=_LAST_WAIT)
         finally:
             self.kill()
+            if self._loop:
+                # vLLM cancels what would have told them: they would wait for ever.
+                tell = self._llm.output_processor.propagate_error
+                with suppress(RuntimeError):  # the loop has ended, and they with it
+                    self._loop.call_soon_threadsafe(tell, EngineDeadError())
 
     def kill(self) -> None:
         """End its processes at once, whatever they are at; windows in flight raise EngineDied.
@@ -141,6 +150,7 @@ class VllmEngine:
     async def decode(self, ask: Ask, max_tokens: int | None = None) -> AsyncGenerator[Step]:
         """Decode one window of at most 30 s, into all the tokens the model has room for unless
         `max_tokens` says less. Raises EngineDied; closing it aborts the request."""
+        self._loop = asyncio.get_running_loop()
         room = self._tokens.max_tokens - len(ask.prompt)
         sampling = self._sampling(ask, min(room, max_tokens or room))
         forced = len(forced_steps(self._tokens, ask.rules))
@@ -153,7 +163,9 @@ class VllmEngine:
                 async for output in outputs:
                     yield self._step(output, forced, arrived)
                     arrived += len(output.token_ids)
-        except (EngineDeadError, EngineGenerateError) as error:
+        except (EngineDeadError, EngineGenerateError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not self._stopped:
+                raise  # what is shut down raises these, and so do defects
             raise EngineDied("The engine stopped while decoding. Try again shortly.") from error
         finally:
             self._metrics.windows_in_flight.dec()
@@ -172,7 +184,10 @@ class VllmEngine:
         parsed = parse_model_prompt(self._llm.model_config, prompt)
         (rendered,) = await self._llm.renderer.render_cmpl_async([parsed])
         last, request_id = 0.0, f"window-{next(self._ids)}"
-        async with aclosing(self._llm.generate(rendered, sampling, request_id)) as partials:
+        generating = self._llm.generate(
+            rendered, sampling, request_id, trace_headers=trace_headers()
+        )
+        async with aclosing(generating) as partials:
             async for partial in partials:
                 output, now = partial.outputs[0], time.perf_counter()
                 for _ in output.token_ids if last else ():
@@ -231,19 +246,12 @@ def _language_probabilities(tokens: SpecialTokens, first: dict[int, float]) -> d
     return {code: p / total for code, p in raw.items()} if total else {}
 
 
-@contextmanager
-def _forked_from_zygote() -> Iterator[None]:
-    """Have vLLM start its engine process from the fork server (see app.asr.zygote).
+def _fork_from_zygote() -> None:
+    """Have vLLM start its engine processes from the fork server (see app.asr.zygote), from here on:
+    two may start at once.
 
     Its own choices are fork, of a process with threads, and spawn, which imports everything anew.
     Under WSL, where NVIDIA's management library does not survive a fork, it keeps its choice.
     """
-    if in_wsl():
-        yield
-        return
-    original = engine_utils.get_mp_context
-    engine_utils.get_mp_context = lambda: multiprocessing.get_context("forkserver")
-    try:
-        yield
-    finally:
-        engine_utils.get_mp_context = original
+    if not in_wsl():
+        engine_utils.get_mp_context = lambda: multiprocessing.get_context("forkserver")

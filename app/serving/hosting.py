@@ -18,7 +18,7 @@ from typing import Any
 from app.api.context import Context, Served
 from app.checkpoints.served import Checkpoint
 from app.errors import EngineFailed, NotReady
-from app.process import in_daemon_thread
+from app.process import to_its_end
 from app.serving.loading import Loader, Service
 from app.serving.restarts import Restarts
 from app.startup import Stage
@@ -234,6 +234,6 @@ class Host:
 async def _ended(service: Service) -> None:
     """Its processes are gone, or have been told to go: what remains is not worth stopping for."""
     try:
-        await in_daemon_thread(service.engine.stop)
+        await to_its_end(service.engine.stop)
     except Exception:
         log.exception("the engine did not end cleanly")

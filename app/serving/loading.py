@@ -20,7 +20,7 @@ from app.audio.waveform import SAMPLE_RATE
 from app.audio.windows import Window, quietest
 from app.checkpoints.served import Checkpoint
 from app.metrics import Metrics
-from app.process import in_daemon_thread
+from app.process import in_daemon_thread, to_its_end
 from app.serving.stalls import end_if_stuck
 from app.settings import Settings
 
@@ -100,7 +100,7 @@ class Loader:
             )
             kernels = await engine.linear_kernels()
         except BaseException:
-            await asyncio.shield(in_daemon_thread(engine.stop))
+            await to_its_end(engine.stop)
             raise
         return Service(
             checkpoint, engine, transcriber, kernels, int(time.time()), watch, plan.windows
@@ -122,6 +122,7 @@ class Loader:
             tokens,
             metrics,
             self.settings.linear_backend,
+            self.settings.otlp_traces_endpoint,
         )
 
 
@@ -134,9 +135,12 @@ async def _started(
     try:
         return await asyncio.shield(starting)
     except asyncio.CancelledError:
-        starting.add_done_callback(_end)
         if patient:
             await asyncio.wait({starting})
+            if not starting.exception():
+                await to_its_end(starting.result().stop)
+        else:
+            starting.add_done_callback(_end)
         raise
 
 

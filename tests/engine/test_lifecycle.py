@@ -260,26 +260,27 @@ def test_kill_9_of_the_quantizer_at_any_moment_leaves_a_next_start_that_works(tm
     assert_works(Server(cache_dir=tmp_path, **QUICK))
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_kill_9_of_the_engine_at_any_moment_leaves_a_next_start_that_works(cache, server, seed):
-    victim = Server(cache_dir=cache, failure_linger_seconds=0, engine_restarts=0)
-    while not any("EngineCore" in command(p) for p in descendants(victim)):
-        time.sleep(0.02)
-    engine = engine_of(victim)
-    time.sleep(moment(seed, 6))
-    processes = descendants(victim)
-    engine.kill()
-    assert victim.wait() == 1
-    assert_no_orphans(processes)
+def test_kill_9_of_the_engine_at_any_moment_leaves_a_next_start_that_works(cache, server):
+    for seed in range(3):
+        victim = Server(cache_dir=cache, failure_linger_seconds=0, engine_restarts=0)
+        while not any("EngineCore" in command(p) for p in descendants(victim)):
+            time.sleep(0.02)
+        engine = engine_of(victim)
+        time.sleep(moment(seed, 6))
+        processes = descendants(victim)
+        engine.kill()
+        assert victim.wait() == 1
+        assert_no_orphans(processes)
     assert_works(Server(cache_dir=cache))
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_kill_9_of_the_server_at_any_moment_leaves_a_next_start_that_works(tmp_path, seed):
-    """Its quantizer, fork server and engine die with it."""
-    server = Server(cache_dir=tmp_path, **QUICK)
-    time.sleep(moment(seed, 40))
-    processes = descendants(server)
-    server.kill()
-    assert_no_orphans(processes)
+def test_kill_9_of_the_server_at_any_moment_leaves_a_next_start_that_works(tmp_path):
+    """Its quantizer, fork server and engine die with it. Each start finds what the kill before it
+    left behind."""
+    for wait in sorted(moment(seed, 40) for seed in range(3)):
+        server = Server(cache_dir=tmp_path, **QUICK)
+        time.sleep(wait)
+        processes = descendants(server)
+        server.kill()
+        assert_no_orphans(processes)
     assert_works(Server(cache_dir=tmp_path, **QUICK))

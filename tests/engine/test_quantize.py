@@ -10,6 +10,8 @@ import pytest
 
 from bench.server import DEMO, Server
 from tests.engine.conftest import MAYDAY, MAYDAY_WORDS
+from tests.engine.test_admission import archive
+from tests.engine.test_transcription import metric, post
 
 STORY = Path(__file__).with_name("quantize_story.sh")
 KEY = "the-admins"
@@ -27,7 +29,7 @@ RTN = {
 def server(jobs_cache, tmp_path_factory):
     work = tmp_path_factory.mktemp("work")
     settings = {"cache_dir": jobs_cache, "admin_key": KEY, "data_roots": work}
-    with Server(**settings, drain_seconds=20) as server:
+    with Server(**settings, drain_seconds=5) as server:
         server.work = work
         yield server
 
@@ -89,3 +91,22 @@ def test_no_request_is_lost_while_checkpoints_are_exchanged(server):
     metrics = httpx.get(f"{server.url}/metrics").text.splitlines()
     after = [float(line.split()[-1]) for line in metrics if line.startswith(asked)]
     assert sum(after) == sum(counts) + 1
+
+
+def test_what_takes_longer_than_the_drain_is_told_to_come_again(server):
+    job = admin(server, "POST", "/quantize", json=RTN).json()["id"]
+    assert over(server, job)["status"] == "proven"
+    long = archive(40)
+    answers = []
+    client = threading.Thread(target=lambda: answers.append(post(server, long)))
+    client.start()
+    while metric(server, "marlinscribe_windows_queued") < 1:
+        time.sleep(0.05)
+    admin(server, "POST", f"/quantize/{job}/promote")
+    client.join(60)
+    (answer,) = answers
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "engine_died")
+    assert int(answer.headers["retry-after"]) > 0
+    assert over(server, job)["status"] == "promoted"
+    assert server.transcribe(MAYDAY).json()["text"] == MAYDAY_WORDS
+    assert metric(server, "marlinscribe_requests_in_flight") == 0

@@ -121,6 +121,19 @@ async def test_an_engine_that_nobody_waits_for_any_more_is_ended_when_it_is_ther
     assert await asyncio.to_thread(engine.ended.wait, 60)
 
 
+async def test_the_patient_wait_until_it_is_gone_again(loader, start, engine):
+    start.go.clear()
+    loading = asyncio.create_task(loader.load(CHECKPOINT, None, patient=True))
+    await asyncio.to_thread(start.began.wait, 60)
+    loading.cancel()
+    await asyncio.sleep(0.05)
+    assert not loading.done()
+    start.go.set()
+    await asyncio.wait({loading})
+    assert loading.cancelled()
+    assert engine.ended.is_set()
+
+
 async def test_a_start_that_fails_when_nobody_waits_any_more_is_no_matter(loader, start):
     start.go.clear()
     start.fault = EngineFailed("no", "way")
