@@ -35,6 +35,7 @@ from app.tracing import trace_headers
 log = logging.getLogger(__name__)
 
 _LAST_WAIT = 5  # seconds, for the engine's processes to end
+_PAUSE = 2  # seconds, from an engine's death to the next one's start
 _LONGEST_CALL = 60  # seconds, of the engine for what it answers at once
 _ENDS: dict[str | None, Literal["text", "limit"] | None] = {
     None: None,
@@ -48,6 +49,7 @@ class VllmEngine:
 
     windows: in flight now. outputs: how often any window gave tokens, ever. used: when a window
     last came or left, by time.monotonic(). stalled: whether it was killed because it was stuck.
+    start_seconds: what its start took, and another one's will if it dies.
     """
 
     def __init__(self, llm: AsyncLLM, tokens: SpecialTokens, metrics: Metrics) -> None:
@@ -60,6 +62,7 @@ class VllmEngine:
         self.windows = self.outputs = 0
         self.stalled = False
         self.used = time.monotonic()
+        self.start_seconds = 10.0
 
     @classmethod
     def start(
@@ -166,7 +169,10 @@ class VllmEngine:
         except (EngineDeadError, EngineGenerateError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and not self._stopped:
                 raise  # what is shut down raises these, and so do defects
-            raise EngineDied("The engine stopped while decoding. Try again shortly.") from error
+            again = math.ceil(self.start_seconds) + _PAUSE
+            raise EngineDied(
+                "The engine stopped while decoding. Try again shortly.", retry_after=again
+            ) from error
         finally:
             self._metrics.windows_in_flight.dec()
             self.windows -= 1

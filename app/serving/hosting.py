@@ -176,9 +176,8 @@ class Host:
         await _ended(self._service)
 
     async def _load(self, checkpoint: Checkpoint, on_loaded: Callable[[], None]) -> Service:
-        begun = time.monotonic()
         service = await self._loader.load(checkpoint, self._context.metrics, on_loaded=on_loaded)
-        self._startup.engine_seconds = time.monotonic() - begun
+        self._startup.engine_seconds = service.engine.start_seconds
         return service
 
     async def _reload(self, service: Service) -> Service:

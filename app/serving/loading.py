@@ -84,6 +84,7 @@ class Loader:
             windows=windows or self.settings.max_windows,
             kv_bytes=self.settings.kv_cache_bytes,
         )
+        begun = time.monotonic()
         zygote.revive()
         engine = await _started(self._start, checkpoint, tokens, plan, metrics, patient=patient)
         watch = asyncio.create_task(end_if_stuck(engine, self.settings.engine_stall_seconds))
@@ -99,6 +100,7 @@ class Loader:
                 in_flight=2 * plan.windows,
             )
             kernels = await engine.linear_kernels()
+            engine.start_seconds = time.monotonic() - begun
         except BaseException:
             await to_its_end(engine.stop)
             raise

@@ -17,7 +17,7 @@ class FakeEngine:
     def __init__(self):
         self.stopped = self.dead = self.stalled = False
         self.windows = self.outputs = 0
-        self.used = 0.0
+        self.used, self.start_seconds = 0.0, 0.1
 
     @property
     def alive(self):
