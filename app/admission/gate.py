@@ -112,6 +112,7 @@ class Admission:
             del mine[request]
             if not mine:
                 self._queued.pop(client, None)
+            self._turns.forget(client, request)
             self._show()
 
     def wait_for(self, client: str, seconds: float) -> float | None:

@@ -13,18 +13,26 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Waiter:
-    """A window that waits for its turn."""
+    """A window that waits for its turn. `taken`: out of the line."""
 
     seconds: float
     turn: asyncio.Future[None]
+    taken: bool = False
+
+    @property
+    def left(self) -> bool:
+        """Whether its task was cancelled; that may be before the task gets to know of it, and
+        others end their turns meanwhile."""
+        return self.turn.cancelled()
 
 
 class _Line(Protocol):
     def put(self, path: Sequence[str], waiter: Waiter) -> None: ...
     def take(self) -> Waiter: ...
     def drop(self, path: Sequence[str], waiter: Waiter) -> None: ...
+    def forget(self, path: Sequence[str]) -> None: ...
     def __len__(self) -> int: ...
 
 
@@ -38,10 +46,15 @@ class _InOrder:
         self._waiters.append(waiter)
 
     def take(self) -> Waiter:
-        return self._waiters.popleft()
+        waiter = self._waiters.popleft()
+        waiter.taken = True
+        return waiter
 
     def drop(self, _: Sequence[str], waiter: Waiter) -> None:
         self._waiters.remove(waiter)
+
+    def forget(self, path: Sequence[str]) -> None:
+        pass
 
     def __len__(self) -> int:
         return len(self._waiters)
@@ -76,7 +89,7 @@ class _ByShare(Generic[L]):
         member = min((m for m in self._members.values() if m.line), key=lambda m: m.had)
         waiter = member.line.take()
         self._reached = member.had
-        member.had += waiter.seconds
+        member.had += 0.0 if waiter.left else waiter.seconds
         self._forget()
         return waiter
 
@@ -87,6 +100,15 @@ class _ByShare(Generic[L]):
 
     def __len__(self) -> int:
         return sum(len(member.line) for member in self._members.values())
+
+    def forget(self, path: Sequence[str]) -> None:
+        """A request that does not come again."""
+        name, *rest = path
+        if member := self._members.get(name):
+            if rest:
+                member.line.forget(rest)
+            elif not member.line:
+                del self._members[name]
 
     def _forget(self) -> None:
         """Members that are as good as new."""
@@ -119,6 +141,12 @@ class Turns:
         self._slots = slots
         self._give()
 
+    def forget(self, client: str, request: str) -> None:
+        """A request is over. Once nobody is left, nobody owes anybody anything."""
+        self._line.forget((client, request))
+        if not self.running and not self._line:
+            self._line = _ByShare(_OfClient)
+
     @asynccontextmanager
     async def turn(self, client: str, request: str, seconds: float) -> AsyncGenerator[None]:
         """Entered when it is this window's turn, which lasts until it is left."""
@@ -129,10 +157,10 @@ class Turns:
         try:
             await waiter.turn
         except asyncio.CancelledError:
-            if waiter.turn.done() and not waiter.turn.cancelled():  # given in the same moment
-                self._end()
-            else:
+            if not waiter.taken:
                 self._line.drop(path, waiter)
+            elif not waiter.left:  # it was given its turn in the same moment
+                self._end()
             raise
         try:
             yield
@@ -145,5 +173,7 @@ class Turns:
 
     def _give(self) -> None:
         while self.running < self._slots and self._line:
-            self.running += 1
-            self._line.take().turn.set_result(None)
+            waiter = self._line.take()
+            if not waiter.left:
+                self.running += 1
+                waiter.turn.set_result(None)

@@ -136,6 +136,56 @@ async def test_a_turn_given_in_the_moment_of_leaving_is_passed_on(line):
     assert (line.turns.running, line.turns.waiting) == (0, 0)
 
 
+@pytest.mark.parametrize("slots", [1, 2, 3])
+async def test_all_windows_of_a_request_may_leave_at_once(slots):
+    """Those with a turn end it while those in line do not know yet that they are cancelled."""
+    line = Line(slots)
+    for number in range(12):
+        await line.ask(number, "a")
+    for task in line.tasks.values():
+        task.cancel()
+    await asyncio.gather(*line.tasks.values(), return_exceptions=True)
+    assert (line.turns.running, line.turns.waiting) == (0, 0)
+    await line.ask("clip", "b")
+    assert line.order[-1] == "clip"
+    await line.end("clip")
+
+
+async def test_who_leaves_as_another_ends_takes_nothing_with_it(line):
+    for name in "abc":
+        await line.ask(name, name)
+    line.tasks["b"].cancel()
+    line.release["a"].set()
+    await line.tasks["a"]
+    await steps()
+    assert line.order == ["a", "c"]
+    await line.end("c")
+    assert (line.turns.running, line.turns.waiting) == (0, 0)
+
+
+async def test_who_left_is_not_charged_for_what_it_did_not_get(line):
+    await line.ask("first", "x", seconds=1)
+    for number in range(9):
+        await line.ask(f"a{number}", "a", request="long")
+    for number in range(9):
+        line.tasks[f"a{number}"].cancel()
+    await line.end("first")
+    await line.ask("b0", "b")
+    for number in range(1, 3):
+        await line.ask(f"b{number}", "b")
+    await line.ask("again", "a", request="new")
+    await line.end("b0")
+    assert line.order[-1] == "again"
+
+
+async def test_nothing_is_remembered_of_who_is_gone(line):
+    for number in range(50):
+        await line.ask(number, f"client {number}", request=str(number))
+        await line.end(number)
+        line.turns.forget(f"client {number}", str(number))
+    assert not line.turns._line._members
+
+
 async def test_more_slots_let_more_in_and_fewer_take_nothing_away(line):
     for name in "abcd":
         await line.ask(name, name)
@@ -152,14 +202,28 @@ async def test_more_slots_let_more_in_and_fewer_take_nothing_away(line):
 
 @given(
     windows=st.lists(
-        st.tuples(st.sampled_from("abc"), st.sampled_from("xy"), st.floats(0.1, 30)), max_size=30
+        st.tuples(st.sampled_from("abc"), st.sampled_from("xy"), st.floats(0.1, 30), st.booleans()),
+        max_size=30,
     ),
     slots=st.integers(1, 4),
 )
-async def test_everybody_gets_one_turn_and_nothing_is_left(windows, slots):
+async def test_everybody_who_stays_gets_one_turn_and_nothing_is_left(windows, slots):
     line = Line(slots)
-    for number, (client, request, seconds) in enumerate(windows):
+    for number, (client, request, seconds, _) in enumerate(windows):
         await line.ask(number, client, request, seconds)
-    assert sorted(await line.run_out()) == list(range(len(windows)))
+    had = set(line.order)
+    leaves = {number for number, window in enumerate(windows) if window[-1]}
+    for number in leaves:
+        line.tasks[number].cancel()
+    await asyncio.gather(*(line.tasks[number] for number in leaves), return_exceptions=True)
+    await steps()
+    stay = set(range(len(windows))) - leaves
+    for number in had & stay:
+        line.release[number].set()
+    while waiting := [n for n in stay if not line.tasks[n].done()]:
+        for number in set(line.order) & set(waiting):
+            line.release[number].set()
+        await steps()
+    assert stay <= set(line.order)
+    assert len(line.order) == len(set(line.order))
     assert (line.turns.running, line.turns.waiting) == (0, 0)
-    await asyncio.gather(*line.tasks.values())
