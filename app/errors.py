@@ -42,7 +42,15 @@ MarlinscribeError
 The envelope is OpenAI's: {"error": {"message", "type", "param", "code"}}.
 """
 
+from math import ceil
 from typing import Any, ClassVar
+
+LONGEST_RETRY = 120  # seconds: openai's SDK does not wait for longer, but gives up
+
+
+def whole_seconds(wait: float) -> int:
+    """A wait as Retry-After has it."""
+    return max(1, min(LONGEST_RETRY, ceil(wait)))
 
 
 class MarlinscribeError(Exception):
@@ -141,9 +149,9 @@ class TooManyRequests(RequestError):
     code = "too_many_requests"
     kind = "rate_limit_error"
 
-    def __init__(self, message: str, *, retry_after: int = 2) -> None:
+    def __init__(self, message: str, *, retry_after: float = 2) -> None:
         super().__init__(message)
-        self.retry_after = retry_after
+        self.retry_after = whole_seconds(retry_after)
 
 
 class JobsFull(RequestError):
@@ -158,9 +166,9 @@ class Unavailable(MarlinscribeError):
     code = "unavailable"
     kind = "service_unavailable"
 
-    def __init__(self, message: str, *, retry_after: int = 5) -> None:
+    def __init__(self, message: str, *, retry_after: float = 5) -> None:
         super().__init__(message)
-        self.retry_after = retry_after
+        self.retry_after = whole_seconds(retry_after)
 
 
 class NotReady(Unavailable):
@@ -184,7 +192,7 @@ class ClientWouldLeave(Unavailable):
 
     code = "client_would_time_out"
 
-    def __init__(self, message: str, *, retry_after: int, hopeless: bool) -> None:
+    def __init__(self, message: str, *, retry_after: float, hopeless: bool) -> None:
         super().__init__(message, retry_after=retry_after)
         self.hopeless = hopeless
 

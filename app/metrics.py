@@ -50,7 +50,10 @@ class Metrics:
         self.aborted = counter("client_aborts", "Requests whose client left before the answer")
 
         # A transcription's stages, in their order
-        self.upload = seconds("upload_duration_seconds", "Body's first byte to its last")
+        self.upload = seconds("upload_duration_seconds", "The body, from its headers on")
+        self.decode_queue = seconds(
+            "decode_queue_duration_seconds", "Upload read to its turn to be decoded"
+        )
         self.decode = seconds("audio_decode_duration_seconds", "Container to 16 kHz waveform")
         self.queue = seconds("queue_duration_seconds", "Decoded to its first window's turn")
         self.window_queue = seconds(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from app.errors import StartupError
+from app.errors import StartupError, whole_seconds
 
 
 class Stage(StrEnum):
@@ -43,7 +43,6 @@ _RETRY_AFTER = {
     Stage.STOPPING: 10,
     Stage.FAILED: 60,
 }
-_LONGEST_RETRY = 120  # openai's SDK does not wait for longer than that
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Status:
             wait = self.eta_seconds - (time.time() - self.since)
         else:
             wait = _RETRY_AFTER.get(self.stage, 5)
-        return max(1, min(_LONGEST_RETRY, round(wait)))
+        return whole_seconds(wait)
 
     @property
     def answers(self) -> bool:

@@ -17,7 +17,7 @@ from app.errors import ClientWouldLeave, QueueFull, TooManyRequests
 from app.metrics import Metrics
 
 _SHARE = 0.75
-_LONGEST_RETRY = 120  # openai's SDK does not wait for longer than that
+DECODES_AT_ONCE = 2  # each may hold max_audio_seconds of samples
 _UNKNOWN_PACE = 1.0  # seconds of audio a second, until it is measured
 # Beyond what decodes at once: the engine has the next ones at hand while answers are rendered.
 # More would only wait inside, where a newcomer cannot pass them.
@@ -34,8 +34,11 @@ class Admission:
         self._metrics = metrics
         self._windows = 1
         self._turns = Turns(1)
+        # Decoding takes turns as well, by bytes: an archive's would keep a clip's waiting.
+        self.decodings = Turns(DECODES_AT_ONCE)
         self._requests: Counter[str] = Counter()
         self._waiting: Counter[str] = Counter()
+        self._kept: Counter[str] = Counter()
         # Seconds of audio that have not had their turn: by client, by request.
         self._queued: defaultdict[str, dict[str, float]] = defaultdict(dict)
         self._running = 0.0  # seconds of audio
@@ -43,7 +46,8 @@ class Admission:
         metrics.audio_queue_limit.set(most_seconds)
 
     def resize(self, windows: int) -> None:
-        """The engine decodes so many at once."""
+        """The engine is another one, and decodes so many at once."""
+        self.pace = Pace()
         self._windows = windows
         self._turns.resize(windows + ceil(_AHEAD * windows))
 
@@ -69,11 +73,26 @@ class Admission:
             self._waiting += Counter()  # forgets who has none left
 
     @contextmanager
-    def place(self, client: str, *, kept: bool = False) -> Generator[None]:
-        """One request's, for as long as it lasts. Work that is `kept` for a client to come back to
-        is never refused. Raises TooManyRequests."""
-        if not kept:
-            self._check_requests(client)
+    def kept(self, client: str) -> Generator[None]:
+        """The place of work that waits for its client to come back: there is always one."""
+        self._kept[client] += 1
+        try:
+            with self._counted(client):
+                yield
+        finally:
+            self._kept[client] -= 1
+            self._kept += Counter()
+
+    @contextmanager
+    def place(self, client: str, *, back: bool = False) -> Generator[None]:
+        """One request's, for as long as it lasts. A client that is `back` may be so for work that
+        is kept: those places are its own. Raises TooManyRequests."""
+        self._check_requests(client, back=back)
+        with self._counted(client):
+            yield
+
+    @contextmanager
+    def _counted(self, client: str) -> Generator[None]:
         self._requests[client] += 1
         self._metrics.requests_in_flight.set(self.under_way)
         try:
@@ -125,12 +144,13 @@ class Admission:
             return None
         mine = seconds + sum(min(q, seconds) for q in self._queued.get(client, {}).values())
         others = (sum(theirs.values()) for name, theirs in self._queued.items() if name != client)
-        return (mine + sum(min(q, mine) for q in others) + self._running) / self.pace.full
+        return (mine + sum(min(q, mine) for q in others)) / self.pace.full
 
-    def _check_requests(self, client: str) -> None:
+    def _check_requests(self, client: str, *, back: bool = False) -> None:
         """Raises TooManyRequests where there is no place for one more."""
-        own = self._requests[client] + self._waiting[client]
-        every = self.under_way + self.waiters
+        kept = self._kept[client] if back else 0
+        own = self._requests[client] + self._waiting[client] - kept
+        every = self.under_way + self.waiters - kept
         until_one_is_done = self._time_for((self._all_queued() + self._running) / max(1, every))
         if every >= self._most_requests:
             raise TooManyRequests(
@@ -162,7 +182,7 @@ class Admission:
             raise ClientWouldLeave(
                 f"This recording's text takes about {needed:.0f} s from here, and the client gives "
                 f"up after {patience:.0f} s. Give it a longer timeout, or ask for a stream.",
-                retry_after=_whole(needed - patience),
+                retry_after=needed - patience,
                 hopeless=seconds > patience * (self.pace.full or 0),
             )
 
@@ -196,9 +216,5 @@ class Admission:
     def _all_queued(self) -> float:
         return sum(sum(requests.values()) for requests in self._queued.values())
 
-    def _time_for(self, audio: float) -> int:
-        return _whole(audio / (self.pace.known or _UNKNOWN_PACE))
-
-
-def _whole(seconds: float) -> int:
-    return max(1, min(_LONGEST_RETRY, ceil(seconds)))
+    def _time_for(self, audio: float) -> float:
+        return audio / (self.pace.known or _UNKNOWN_PACE)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 _MEMORY = 60.0  # seconds of work after which what was measured counts for half
+_LONGEST = 60.0  # seconds between two changes that are work: longer ones are a standstill
 _ENOUGH = 3  # windows, before a rate is believed
 
 
@@ -48,9 +49,10 @@ class Pace:
         """At each change: what has been so until now ends, `audio` seconds were done with it, and
         from here on so many run."""
         now = self._clock()
+        worked = min(now - self._since, _LONGEST)
         was_busy, was_full = self._state
         if was_busy:
-            self._busy.add(audio, now - self._since)
+            self._busy.add(audio, worked)
         if was_full:
-            self._full.add(audio, now - self._since)
+            self._full.add(audio, worked)
         self._since, self._state = now, (running > 0, full)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Protocol
 
 from fastapi import Depends, Request
 
-from app.admission.gate import Admission
+from app.admission.gate import DECODES_AT_ONCE, Admission
 from app.api.joining import Works
 from app.asr.transcript import Transcriber
 from app.checkpoints.order import Order
@@ -22,7 +22,6 @@ from app.startup import Stage, Startup, Status
 from app.tracing import Tracing
 
 _SHORT = (Stage.EXCHANGING, Stage.IDLE)  # worth waiting for
-_DECODES_AT_ONCE = 2  # each may hold max_audio_seconds of samples
 
 
 @dataclass
@@ -73,7 +72,7 @@ class Context:
     tracing: Tracing = field(init=False)
     works: Works = field(default_factory=Works)
     decoders: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(_DECODES_AT_ONCE, "decode")
+        default_factory=lambda: ThreadPoolExecutor(DECODES_AT_ONCE, "decode")
     )
     admission: Admission = field(init=False)
 
@@ -91,17 +90,19 @@ class Context:
         return status
 
     @asynccontextmanager
-    async def place(self, client: str) -> AsyncGenerator[Served]:
+    async def place(self, client: str, *, back: bool = False) -> AsyncGenerator[Served]:
         """A transcription's place, and what serves it. It waits, in a bounded queue and for a
         bounded time, while one checkpoint is exchanged for another and while an engine that was
-        put away starts. Raises NotReady, ShuttingDown, TooManyRequests."""
+        put away starts. `back`: see Admission. Raises NotReady, ShuttingDown, TooManyRequests."""
         if self.status().stage in _SHORT:
             with self.admission.waiting(client):
                 if self.status().stage is Stage.IDLE:
                     self.wake()
                 await self.startup.left(_SHORT, self.settings.exchange_wait_seconds)
         served = self.ready()
-        with self.admission.place(client):  # no await between: an exchange waits for this request
+        with self.admission.place(
+            client, back=back
+        ):  # no await between: an exchange waits for this request
             yield served
 
     def ready(self) -> Served:

@@ -14,6 +14,7 @@ from app.asr.transcript import Finished, SegmentEvent
 Event = SegmentEvent | Finished
 
 _RETURN_SECONDS = 10  # openai's SDKs are back within 8
+_LONGEST_KEPT = 600  # seconds, however long a retry's upload takes
 
 
 class Work:
@@ -46,6 +47,10 @@ class Work:
             self._followers -= 1
             if not self._followers:
                 self.followed.clear()
+
+    @property
+    def failed(self) -> bool:
+        return self._error is not None
 
     async def stop(self) -> None:
         self._task.cancel()
@@ -87,7 +92,9 @@ class Works:
             self._returning += Counter()
 
     def find(self, key: Hashable) -> Work | None:
-        return self._works.get(key)
+        """One that is worth joining."""
+        work = self._works.get(key)
+        return None if work is None or work.failed else work
 
     def begin(self, key: Hashable, events: AsyncGenerator[Event]) -> Work:
         work = self._works[key] = Work(events)
@@ -104,15 +111,15 @@ class Works:
     ) -> AsyncGenerator[Event]:
         """The work's events. Where its last follower leaves, it ends, unless that one
         `will_return`: then it goes on in a `place` of its own for a while."""
-        left_early = True
+        answered = False
         try:
             async with aclosing(work.follow()) as events:
                 async for event in events:
+                    answered = isinstance(event, Finished)
                     yield event
-            left_early = False
         finally:
             if not work.followed.is_set():
-                if left_early and will_return():
+                if will_return() and not (answered or work.failed):
                     keeping = asyncio.create_task(self._keep(key, work, client, place))
                     self._keeping.add(keeping)
                     keeping.add_done_callback(self._keeping.discard)
@@ -126,12 +133,11 @@ class Works:
         client: str,
         place: Callable[[], AbstractContextManager[None]],
     ) -> None:
-        with place():
-            while True:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(work.followed.wait(), _RETURN_SECONDS)
-                if work.followed.is_set() or not self._returning[client]:
-                    break
+        with place(), suppress(TimeoutError):
+            async with asyncio.timeout(_LONGEST_KEPT):
+                while not await _set_within(work.followed, _RETURN_SECONDS):
+                    if not self._returning[client]:
+                        break
         if not work.followed.is_set():
             await self._end(key, work)
 
@@ -139,3 +145,9 @@ class Works:
         if self._works.get(key) is work:
             del self._works[key]
         await work.stop()
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+    return event.is_set()

@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import itertools
+import os
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -24,6 +26,7 @@ from app.audio.decode import decode
 from app.audio.waveform import Waveform
 
 _NEARLY = 0.9  # of its patience: a client that leaves then left because of it
+_numbers = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -50,20 +53,19 @@ class Listening:
         self, receive: Receive, file: BinaryIO, options: Options, *, stream: bool
     ) -> AsyncGenerator[Event]:
         """A recording's. What is to be refused is refused before they are returned: raises the
-        decoder's errors, QueueFull, ClientWouldLeave, ClientLeft. Closing them ends the work,
-        unless it is the kind of client that tries again, and will."""
+        decoder's errors, QueueFull, ClientWouldLeave, ClientLeft, NotReady. Closing them ends the
+        work, unless it is the kind of client that tries again, and will."""
         read = time.perf_counter()
-        if stream or self.caller.patience is None or self.caller.retries is None:
-            wave = await unless_client_leaves(receive, self._decoded(file))
+        name, patience = self.caller.name, self.caller.patience
+        if stream or patience is None or self.caller.retries is None:
+            wave = await unless_client_leaves(receive, self._decoded(file, read))
             return await self._let_in(wave, options, read, patience=None)
-        works, name = self.context.works, self.caller.name
+        works = self.context.works
         key = (name, await asyncio.to_thread(_digest, file), options, self.served.since)
         work = works.find(key) if self.caller.retries else None
         if work is None:
-            wave = await unless_client_leaves(receive, self._decoded(file))
-            work = works.begin(
-                key, await self._let_in(wave, options, read, patience=self.caller.patience)
-            )
+            wave = await unless_client_leaves(receive, self._decoded(file, read))
+            work = works.begin(key, await self._let_in(wave, options, read, patience))
         else:
             self.context.metrics.joined.inc()
             self.account.facts["joined"] = True
@@ -71,34 +73,34 @@ class Listening:
             key,
             work,
             name,
-            will_return=partial(self._has_waited, read),
-            place=partial(self.context.admission.place, name, kept=True),
+            will_return=lambda: time.perf_counter() - read >= _NEARLY * patience,
+            place=partial(self.context.admission.kept, name),
         )
 
-    def _has_waited(self, read: float) -> bool:
-        """Whether it leaves because its own patience is over."""
-        return time.perf_counter() - read >= _NEARLY * (self.caller.patience or 0)
-
-    async def _decoded(self, file: BinaryIO) -> Waveform:
-        """In a thread, a few at a time. A client that leaves stops it at the next frame; it is
-        waited for, since the file is closed behind it."""
+    async def _decoded(self, file: BinaryIO, read: float) -> Waveform:
+        """In a thread, when it is this client's turn. One that leaves stops it at the next frame;
+        it is waited for, since the file is closed behind it."""
         cancelled = threading.Event()
+        most = self.context.settings.max_audio_seconds
 
         def work() -> Waveform:
-            most = self.context.settings.max_audio_seconds
             with self.account.stage("decode"):
                 return decode(file, max_seconds=most, cancelled=cancelled)
 
-        job = self.context.decoders.submit(work)
-        done = asyncio.wrap_future(job)
+        turns, request, size = self.context.admission.decodings, _next_name(), _size(file)
         try:
-            wave = await asyncio.shield(done)
-        except asyncio.CancelledError:
-            cancelled.set()
-            if not job.cancel():  # it runs
-                with suppress(Exception):
-                    await done
-            raise
+            async with turns.turn(self.caller.name, request, size):
+                self._took("decode_queue", read)
+                done = asyncio.wrap_future(self.context.decoders.submit(work))
+                try:
+                    wave = await asyncio.shield(done)
+                except asyncio.CancelledError:
+                    cancelled.set()
+                    with suppress(Exception):
+                        await done
+                    raise
+        finally:
+            turns.forget(self.caller.name, request)
         self.context.metrics.audio_received.inc(wave.seconds)
         self.account.facts["audio_seconds"] = round(wave.seconds, 3)
         return wave
@@ -114,12 +116,13 @@ class Listening:
         self, wave: Waveform, options: Options, read: float, patience: float | None
     ) -> AsyncGenerator[Event | None]:
         """None once there is a place in line, then the transcriber's events."""
-        decoded, request = time.perf_counter(), str(id(wave))
-        with self.context.admission.queued(
-            self.caller.name, request, wave.seconds, patience
-        ) as turn:
+        served = self.context.ready()  # an upload may have taken longer than an engine lives
+        decoded = time.perf_counter()
+        left = None if patience is None else patience - (decoded - read)
+        admission = self.context.admission
+        with admission.queued(self.caller.name, _next_name(), wave.seconds, left) as turn:
             yield None
-            events = self.served.transcriber.transcribe(
+            events = served.transcriber.transcribe(
                 wave,
                 options,
                 on_token=_once(lambda: self._took("first_token", read)),
@@ -135,6 +138,18 @@ class Listening:
 
     def _took(self, stage: str, since: float) -> None:
         self.account.took(stage, time.perf_counter() - since)
+
+
+def _next_name() -> str:
+    """A request's in its lines: the client's own name for it may not be its alone."""
+    return str(next(_numbers))
+
+
+def _size(file: BinaryIO) -> int:
+    """Bytes."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return size
 
 
 def _digest(file: BinaryIO) -> str:

@@ -39,7 +39,7 @@ async def _listening(
 ) -> AsyncGenerator[Listening]:
     """Holds a place from before the body is read until the request is answered."""
     account.facts["client"] = caller.name
-    async with context.place(caller.name) as served:
+    async with context.place(caller.name, back=bool(caller.retries)) as served:
         yield Listening(context, served, caller, account)
 
 

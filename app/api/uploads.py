@@ -17,6 +17,7 @@ from app.settings import Settings
 _MOST_FIELDS = 250
 _MOST_FILES = 8  # one is used; others are fields nobody knows
 _LARGEST_FIELD = 2**17  # bytes
+_SLOWEST = 2000  # bytes a second on the whole: less is no upload, but a place held
 _MISSING = "missing_required_parameter"  # OpenAI's code
 
 
@@ -76,18 +77,24 @@ def _recording(sent: list[UploadFile | str], texts: list[tuple[str, str]]) -> Bi
 
 async def _bounded(request: Request, most: int, idle_seconds: float) -> AsyncGenerator[bytes]:
     """The body, refused at the first byte over `most`, or by its announced length at once; and
-    when nothing has come for so long, for its sender may be gone without a word."""
+    when nothing has come for so long, for its sender may be gone without a word, or too little."""
     message = f"The request is larger than {most} bytes, the limit of this server."
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > most:
         raise UploadTooLarge(message, param="file")
     received, chunks = 0, request.stream()
+    clock = asyncio.get_running_loop().time
+    begun = clock()
     while True:
+        patience = min(idle_seconds, begun + idle_seconds + received / _SLOWEST - clock())
         try:
-            async with asyncio.timeout(idle_seconds):
+            async with asyncio.timeout(patience):
                 chunk = await anext(chunks, None)
         except TimeoutError as error:
-            raise UploadStalled(f"No byte has come for {idle_seconds:g} s.") from error
+            raise UploadStalled(
+                f"{received} bytes have come, too few for the time: none for {idle_seconds:g} s, "
+                f"or under {_SLOWEST} a second."
+            ) from error
         if chunk is None:
             return
         received += len(chunk)

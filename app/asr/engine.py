@@ -47,7 +47,7 @@ _ENDS: dict[str | None, Literal["text", "limit"] | None] = {
 class VllmEngine:
     """One checkpoint in one AsyncLLM. Implements WindowDecoder.
 
-    windows: in flight now. outputs: how often any window gave tokens, ever. used: when a window
+    outputs: how often any window gave tokens, ever. used: when a window
     last came or left, by time.monotonic(). stalled: whether it was killed because it was stuck.
     start_seconds: what its start took, and another one's will if it dies.
     """
@@ -58,8 +58,9 @@ class VllmEngine:
         self._metrics = metrics
         self._ids = itertools.count()
         self._stopped = False
+        self._begun: set[int] = set()  # windows in flight, numbered as they came
         self._loop: asyncio.AbstractEventLoop | None = None  # of those who decode
-        self.windows = self.outputs = 0
+        self.outputs = 0
         self.stalled = False
         self.used = time.monotonic()
         self.start_seconds = 10.0
@@ -120,6 +121,25 @@ class VllmEngine:
             raise EngineDied("The engine does not answer.") from error
         return kernels[0]
 
+    async def answers(self, seconds: float) -> bool:
+        """Whether it answers anything at all within so long."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._llm.collective_rpc("linear_kernels")
+        except (EngineDeadError, TimeoutError):
+            return False
+        return True
+
+    @property
+    def windows(self) -> int:
+        """In flight now."""
+        return len(self._begun)
+
+    @property
+    def oldest(self) -> int | None:
+        """The number of the window that has been in flight for longest."""
+        return min(self._begun, default=None)
+
     @property
     def alive(self) -> bool:
         return not self._stopped and not self._llm.errored
@@ -158,10 +178,11 @@ class VllmEngine:
         sampling = self._sampling(ask, min(room, max_tokens or room))
         forced = len(forced_steps(self._tokens, ask.rules))
         self._metrics.windows_in_flight.inc()
-        self.windows += 1
+        number = next(self._ids)
+        self._begun.add(number)
         self.used = time.monotonic()
         try:
-            async with aclosing(self._outputs(ask, sampling)) as outputs:
+            async with aclosing(self._outputs(ask, sampling, number)) as outputs:
                 arrived = 0
                 async for output in outputs:
                     yield self._step(output, forced, arrived)
@@ -169,16 +190,18 @@ class VllmEngine:
         except (EngineDeadError, EngineGenerateError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and not self._stopped:
                 raise  # what is shut down raises these, and so do defects
-            again = math.ceil(self.start_seconds) + _PAUSE
+            again = self.start_seconds + _PAUSE
             raise EngineDied(
                 "The engine stopped while decoding. Try again shortly.", retry_after=again
             ) from error
         finally:
             self._metrics.windows_in_flight.dec()
-            self.windows -= 1
+            self._begun.discard(number)
             self.used = time.monotonic()
 
-    async def _outputs(self, ask: Ask, sampling: SamplingParams) -> AsyncGenerator[Any]:
+    async def _outputs(
+        self, ask: Ask, sampling: SamplingParams, number: int
+    ) -> AsyncGenerator[Any]:
         """vLLM's CompletionOutputs, each with what came since the one before."""
         prompt = {
             "encoder_prompt": {
@@ -189,7 +212,7 @@ class VllmEngine:
         }
         parsed = parse_model_prompt(self._llm.model_config, prompt)
         (rendered,) = await self._llm.renderer.render_cmpl_async([parsed])
-        last, request_id = 0.0, f"window-{next(self._ids)}"
+        last, request_id = 0.0, f"window-{number}"
         generating = self._llm.generate(
             rendered, sampling, request_id, trace_headers=trace_headers()
         )

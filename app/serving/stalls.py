@@ -16,23 +16,29 @@ _LONGEST_BETWEEN = 1.0  # seconds, between two looks
 
 
 async def end_if_stuck(engine: "VllmEngine", seconds: float) -> bool:
-    """Watch an engine until it is dead; kill it once it has had windows for so long and no token
-    for any of them. Whether it came to that.
+    """Watch an engine until it is dead; kill it once it has had a window for so long and no token
+    for any. Whether it came to that.
 
     Time is counted in looks, so that a service that was stopped itself (a paused container) does
-    not take its own absence for its engine's silence. An idle engine may be silent; what it was
-    silent for before it was idle still counts, since clients that leave a stuck engine one by one
-    would else hide it.
+    not take its own absence for its engine's silence. An idle engine may be silent. Clients that
+    leave one by one before their first token hide a stuck engine, or are only impatient with a slow
+    one: the engine is asked something else then.
     """
     between = min(_LONGEST_BETWEEN, seconds / _LOOKS)
-    heard, silent = engine.outputs, 0.0
+    heard, oldest = engine.outputs, engine.oldest
+    silent = same = 0.0  # since any token; since the oldest window came
     while engine.alive:
         await asyncio.sleep(between)
         if engine.outputs != heard:
-            heard, silent = engine.outputs, 0.0
+            heard, silent, same = engine.outputs, 0.0, 0.0
         elif engine.windows:
             silent += between
-        if silent >= seconds:
+            same = same + between if engine.oldest == oldest else 0.0
+        oldest = engine.oldest
+        stuck = same >= seconds
+        if silent >= seconds and not stuck:
+            stuck, silent = not await engine.answers(seconds), 0.0
+        if stuck:
             log.error(
                 "the engine has %d windows and gave no token for %g s: it is stuck, and killed",
                 engine.windows,

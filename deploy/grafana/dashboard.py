@@ -105,10 +105,11 @@ LATENCY: Row = [
     )),
     (12, 8, lines(
         "Where the time goes", "Mean of each stage. Upload: the client or the network. Decode: "
-        "FFmpeg, on the processor. The two queues: load. First token is from the upload's end, so "
+        "FFmpeg, on the processor. The queues: load. First token is from the upload's end, so "
         "decode and the queues are part of it.",
         {
             "upload": mean("upload_duration_seconds"),
+            "decoder's queue": mean("decode_queue_duration_seconds"),
             "decode": mean("audio_decode_duration_seconds"),
             "queue": mean("queue_duration_seconds"),
             "engine's queue": mean("window_queue_duration_seconds"),

@@ -19,9 +19,9 @@ def admission(requests=4, seconds=1000.0):
 async def measured(pace, windows=2):
     """An admission whose engine is full at `pace` seconds of audio a second."""
     one, now = admission(), [0.0]
+    one.resize(windows)
     one.pace._clock = lambda: now[0]
     one.pace._since = 0.0
-    one.resize(windows)
     one.pace.note(running=windows, full=True)
     for _ in range(4):
         now[0] += 30 / pace
@@ -74,9 +74,28 @@ def test_who_waits_for_a_place_counts_too():
 
 def test_kept_work_is_never_refused():
     one = admission(1)
-    with one.place("a"), one.place("a", kept=True):
+    with one.place("a"), one.kept("a"):
         assert one.under_way == 2
     assert one.under_way == 0
+
+
+def test_a_client_that_is_back_has_the_places_that_were_kept_for_it():
+    one = admission(4)
+    with one.kept("a"), one.kept("a"), one.kept("a"), one.place("b"):
+        for client in ("a", "c"):
+            with pytest.raises(TooManyRequests):
+                one.place(client).__enter__()
+        with pytest.raises(TooManyRequests):
+            one.place("c", back=True).__enter__()
+        with one.place("a", back=True):
+            pass
+
+
+async def test_another_engine_has_a_pace_of_its_own():
+    one = await measured(pace=10)
+    assert one.pace.known
+    one.resize(2)
+    assert one.pace.known is None
 
 
 async def test_it_tells_when_nothing_is_under_way():

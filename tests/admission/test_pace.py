@@ -66,3 +66,11 @@ def test_what_it_did_lately_counts_most(pace, clock):
     work(pace, clock, 20, 30)
     work(pace, clock, 100, 3)
     assert 9 < pace.full < 10
+
+
+def test_a_standstill_is_not_taken_for_work(pace, clock):
+    work(pace, clock, 5, 3)
+    clock.now += 3600  # the process was paused
+    pace.note(running=2, full=True, audio=30)
+    work(pace, clock, 5, 3)
+    assert pace.full > 3

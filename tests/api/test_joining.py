@@ -141,6 +141,20 @@ def test_a_joined_work_that_fails_fails_for_the_retry_too(url, transcriber):
     assert caught.value.code == "engine_died"
 
 
+@pytest.mark.parametrize("settings", [{"max_requests": 1}])
+def test_the_only_place_is_the_retrys_own(url, transcriber):
+    transcriber.delay = 0.8
+    assert ask(sdk(url, timeout=0.5)).text == "Mayday."
+    assert len(transcriber.asked) == 1
+
+
+def test_an_answer_that_came_late_but_came_is_not_kept(url, transcriber, context, monkeypatch):
+    monkeypatch.setattr(joining, "_RETURN_SECONDS", 30)
+    transcriber.delay = 0.95
+    assert ask(sdk(url, timeout=1.0, retries=0)).text == "Mayday."
+    wait_until(lambda: not context.admission.under_way, seconds=5)
+
+
 # The work itself
 
 

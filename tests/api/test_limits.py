@@ -2,8 +2,11 @@
 
 import asyncio
 import errno
+import socket
 import tempfile
 import threading
+import time
+from contextlib import suppress
 
 import httpx
 import openai
@@ -47,6 +50,23 @@ def test_a_sender_that_falls_silent_is_given_up_and_its_place_is_free(url):
     answer = answer_before_the_body(url, "content-length: 9000", content=b"--x\r\n")
     assert answer.startswith(b"HTTP/1.1 408")
     assert b"upload_stalled" in answer
+    assert post(url).status_code == 200
+
+
+@pytest.mark.parametrize("settings", [{"upload_idle_seconds": 0.4, "max_requests": 1}])
+def test_a_sender_that_only_trickles_is_given_up_too(url):
+    """A byte now and then would hold a place for ever."""
+    head = (
+        b"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: x\r\ncontent-length: 9000\r\n"
+        b"content-type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), 5) as connection:
+        connection.sendall(head)
+        with suppress(OSError):
+            for _ in range(30):
+                connection.sendall(b"x")
+                time.sleep(0.05)
+        assert connection.recv(10_000).startswith(b"HTTP/1.1 408")
     assert post(url).status_code == 200
 
 
@@ -117,8 +137,6 @@ def test_a_disk_without_room_for_the_upload_is_503(url, monkeypatch):
 
 
 def test_a_client_that_leaves_while_it_sends_is_no_error_in_the_log(context, caplog):
-    import socket
-
     head = (
         b"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n"
         b"content-type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"

@@ -17,11 +17,15 @@ class FakeEngine:
     def __init__(self):
         self.stopped = self.dead = self.stalled = False
         self.windows = self.outputs = 0
+        self.oldest, self.responsive = None, False
         self.used, self.start_seconds = 0.0, 0.1
 
     @property
     def alive(self):
         return not self.stopped and not self.dead
+
+    async def answers(self, seconds):
+        return self.responsive
 
     def stop(self):
         self.stopped = True

@@ -57,7 +57,22 @@ async def test_what_it_did_before_it_was_busy_does_not_count(engine, looks):
 
 
 async def test_clients_that_leave_a_stuck_engine_one_by_one_do_not_hide_it(engine, looks):
-    looks += ([{"windows": 1}] * 3 + [{"windows": 0}]) * 4
+    for number in range(4):
+        looks += [{"windows": 1, "oldest": number}] * 3 + [{"windows": 0, "oldest": None}]
+    assert await end_if_stuck(engine, 10)
+
+
+async def test_clients_that_leave_a_slow_engine_one_by_one_do_not_have_it_killed(engine, looks):
+    engine.responsive = True
+    for number in range(40):
+        looks += [{"windows": 1, "oldest": number}] * 3 + [{"windows": 0, "oldest": None}]
+    assert not await end_if_stuck(engine, 10)
+    assert not engine.dead
+
+
+async def test_one_window_that_nothing_comes_of_is_enough_whatever_else_is_answered(engine, looks):
+    engine.responsive = True
+    looks += [{"windows": 1, "oldest": 7}] * 12
     assert await end_if_stuck(engine, 10)
 
 
