@@ -53,7 +53,7 @@ GLANCE: Row = [
     )),
     (3, 4, stat(
         "Failed", "Transcriptions answered 5xx and streams that broke, of all answered 2xx or 5xx, "
-        "in 10 minutes. Over 5 % rings.",
+        "in 10 minutes; refusals because of load are not among them. Over 5 % rings.",
         {"": f"max(marlinscribe:transcriptions_failed:ratio10m{chosen()})"},
         unit="percentunit", noValue="0 %",
         thresholds=steps((None, GREEN), (0.01, YELLOW), (0.05, RED)),
@@ -231,8 +231,8 @@ ERRORS: Row = [
         unit="reqps", stacked=True, overrides=coloured(_STATUSES),
     )),
     (8, 8, lines(
-        "Failed, of transcriptions", "5xx and streams that broke, of 2xx and 5xx, over 10 minutes. "
-        "The alert fires above the line.",
+        "Failed, of transcriptions", "5xx and streams that broke, of 2xx and 5xx, over 10 minutes, "
+        "without refusals because of load. The alert fires above the line.",
         {"failed": f"max(marlinscribe:transcriptions_failed:ratio10m{chosen()})"},
         unit="percentunit", limit=0.05,
     )),
