@@ -18,6 +18,8 @@ def meter(jobs: Jobs, metrics: Metrics, clock: Callable[[], float] = time.monoto
 
     for status in JobStatus:
         metrics.jobs.labels(status).set_function(partial(standing, status))
+        if not status.active:
+            metrics.jobs_ended.labels(status)  # there from the start: a first one is an increase
     jobs.listen(_Meter(metrics, clock).on_event)
 
 
