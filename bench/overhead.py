@@ -17,7 +17,7 @@ from rich.table import Table
 from bench.http import CLIPS, load_service
 from bench.server import DEMO, Server
 
-ROUNDS = 60
+ROUNDS = 30
 AT_ONCE = 8
 RESAMPLES = 2000
 TICK = 100  # a second, in /proc (sysconf(_SC_CLK_TCK))
