@@ -109,5 +109,5 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, *, stream: bool) -
         account.facts["code"] = error.code
         context: Context = scope["app"].state.context
         context.metrics.refused.labels(error.code).inc()
-        headers = {"retry-after": str(_RETRY_AFTER), "connection": "close"}
+        headers = {"retry-after": str(_RETRY_AFTER)}
         await JSONResponse(body_of(error), error.status, headers)(scope, receive, send)

@@ -25,6 +25,10 @@ from app.main import create_app, drain
 from app.process import keep_freed_memory
 from app.startup import Startup
 
+# Seconds. Longer than clients and proxies keep an idle connection (httpx, and with it OpenAI's SDK,
+# for 5 s, which is uvicorn's own default; load balancers for 60): where the server is the first to
+# close, the request that is sent at that moment is lost.
+_KEEP_ALIVE = 75
 _LAST_BYTES = 5  # seconds, for answers on their way once nothing is under way any more
 
 
@@ -48,7 +52,7 @@ def serve(_: argparse.Namespace) -> int:
     app = create_app(settings, startup, on_failure)
     config = uvicorn.Config(
         app, settings.host, settings.port, log_config=None, access_log=False,
-        timeout_graceful_shutdown=_LAST_BYTES,
+        timeout_graceful_shutdown=_LAST_BYTES, timeout_keep_alive=_KEEP_ALIVE,
     )  # fmt: skip
     server = _Server(config, partial(drain, app))
     try:
