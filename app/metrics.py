@@ -136,7 +136,7 @@ class Metrics:
         """One of `stages` is where the service is now."""
         for one in stages:
             self.stage.labels(one).set(one == stage)
-        self.ready.set(stage == "ready")
+        self.ready.set(stage in ("ready", "idle"))  # an idle one answers, after its engine's start
 
 
 def _vllm_version() -> str:

@@ -2,12 +2,17 @@
 
 import asyncio
 import ctypes
+import logging
+import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any, TypeVar
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -53,6 +58,26 @@ async def in_daemon_thread(work: Callable[..., T], *arguments: Any) -> T:
 
     threading.Thread(target=run, daemon=True).start()
     return await asyncio.wrap_future(future)
+
+
+@contextmanager
+def children_in_time(seconds: float) -> Generator[None]:
+    """Kill the child processes (multiprocessing's) that are started inside, where it is not left
+    in time: whoever waits for one of them gets to know of its end."""
+    before = set(multiprocessing.active_children())
+
+    def kill() -> None:
+        for child in set(multiprocessing.active_children()) - before:
+            log.error("process %s did not get ready in %g s, and is killed", child.pid, seconds)
+            child.kill()
+
+    timer = threading.Timer(seconds, kill)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 async def to_its_end(work: Callable[..., T], *arguments: Any) -> T:

@@ -1,11 +1,13 @@
 """Work in threads that nothing waits for."""
 
 import asyncio
+import multiprocessing
 import threading
+import time
 
 import pytest
 
-from app.process import in_daemon_thread, to_its_end
+from app.process import children_in_time, in_daemon_thread, to_its_end
 
 pytestmark = pytest.mark.anyio
 
@@ -66,3 +68,27 @@ async def test_work_that_fails_behind_its_cancellation_is_cancelled_all_the_same
         await task
     with pytest.raises(ZeroDivisionError):
         await to_its_end(work)
+
+
+async def test_a_child_that_is_not_ready_in_time_is_killed_and_others_are_not():
+    spawn = multiprocessing.get_context("spawn")
+    other, late = (spawn.Process(target=time.sleep, args=(60,), daemon=True) for _ in range(2))
+    other.start()
+    with children_in_time(0.3):
+        late.start()
+        late.join(30)
+    assert late.exitcode == -9
+    assert other.is_alive()
+    other.kill()
+    other.join()
+
+
+async def test_a_child_that_is_ready_in_time_lives_on():
+    spawn = multiprocessing.get_context("spawn")
+    with children_in_time(0.5):
+        child = spawn.Process(target=time.sleep, args=(60,), daemon=True)
+        child.start()
+    await asyncio.sleep(1)
+    assert child.is_alive()
+    child.kill()
+    child.join()

@@ -30,12 +30,14 @@ from app.asr.worker_extension import WorkerExtension
 from app.audio.waveform import SAMPLE_RATE
 from app.errors import EngineDied, EngineFailed
 from app.metrics import Metrics
+from app.process import children_in_time
 from app.tracing import trace_headers
 
 log = logging.getLogger(__name__)
 
 _LAST_WAIT = 5  # seconds, for the engine's processes to end
 _PAUSE = 2  # seconds, from an engine's death to the next one's start
+_LONGEST_START = 900  # seconds: a large checkpoint from a slow disk; longer, it is stuck
 _LONGEST_CALL = 60  # seconds, of the engine for what it answers at once
 _ENDS: dict[str | None, Literal["text", "limit"] | None] = {
     None: None,
@@ -104,7 +106,8 @@ class VllmEngine:
         )
         try:
             _fork_from_zygote()
-            return cls(AsyncLLM.from_engine_args(arguments), tokens, metrics or Metrics())
+            with children_in_time(_LONGEST_START):
+                return cls(AsyncLLM.from_engine_args(arguments), tokens, metrics or Metrics())
         except Exception as error:
             raise EngineFailed(
                 f"vLLM could not load {folder}: {error}.",
