@@ -140,7 +140,7 @@ def test_a_compressed_checkpoint_is_served_as_it_is(cache, server, tmp_path):
         (model,) = httpx.get(f"{served.url}/v1/models").json()["data"]
     assert model["id"] == "ready-made"
     assert "CPUWNA16LinearKernel" in model["marlinscribe"]["kernels"]
-    assert not (tmp_path / "cache").exists()
+    assert not (tmp_path / "cache" / "checkpoints").exists()
 
 
 def test_rounding_to_nearest_needs_no_calibration(tmp_path):
