@@ -246,7 +246,7 @@ def moment(seed, longest):
     return random.Random(seed).uniform(0, longest)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_kill_9_of_the_quantizer_at_any_moment_leaves_a_next_start_that_works(tmp_path, seed):
     server = Server(cache_dir=tmp_path, **QUICK)
     quantizer = quantizer_of(server)
