@@ -110,3 +110,4 @@ def test_what_takes_longer_than_the_drain_is_told_to_come_again(server):
     assert over(server, job)["status"] == "promoted"
     assert server.transcribe(MAYDAY).json()["text"] == MAYDAY_WORDS
     assert metric(server, "marlinscribe_requests_in_flight") == 0
+    assert admin(server, "POST", "/models/rollback").json()["scheme"] == "W4A16 gptq g128"
