@@ -68,7 +68,9 @@ def create_app(
 ) -> FastAPI:
     """The service. `on_failure` is called once a failed start has been shown long enough."""
     context = Context(settings or Settings(), startup or Startup(), Metrics())
-    context.startup.listen(lambda status: context.metrics.enter(status.stage, Stage))
+    context.startup.listen(
+        lambda status: context.metrics.enter(status.stage, Stage, answers=status.answers)
+    )
     app = build_app(context)
 
     @asynccontextmanager

@@ -132,11 +132,11 @@ class Metrics:
         self.requests.labels(known, route, str(status)).inc()
         self.request.labels(route).observe(seconds)
 
-    def enter(self, stage: str, stages: Iterable[str]) -> None:
-        """One of `stages` is where the service is now."""
+    def enter(self, stage: str, stages: Iterable[str], *, answers: bool) -> None:
+        """One of `stages` is where the service is now, and whether it answers there."""
         for one in stages:
             self.stage.labels(one).set(one == stage)
-        self.ready.set(stage in ("ready", "idle"))  # an idle one answers, after its engine's start
+        self.ready.set(answers)
 
 
 def _vllm_version() -> str:

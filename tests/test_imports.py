@@ -66,7 +66,14 @@ def test_the_rooms_behind_http_know_nothing_of_it(module):
 def test_http_reaches_recognition_through_the_protocol_alone(module):
     names = imports(MODULES[module])
     ours = {n for n in names if n in MODULES and not n.startswith("app.api")}
-    plain = {"app.errors", "app.settings", "app.metrics", "app.startup", "app.tracing"}
+    plain = {
+        "app.errors",
+        "app.settings",
+        "app.metrics",
+        "app.startup",
+        "app.tracing",
+        "app.replay",
+    }
     plain |= {n for n in MODULES if n.startswith(("app.jobs", "app.admission"))}
     plain |= {f"app.checkpoints.{types}" for types in ("order", "proof", "recipe", "scripts")}
     recognition = {"app.asr.engine", "app.asr.decoding", "app.asr.rules"}
@@ -84,6 +91,7 @@ LEAVES = {
     "app.settings": set(),
     "app.metrics": set(),
     "app.process": set(),
+    "app.replay": set(),
     "app.audio.waveform": set(),
     "app.checkpoints.recipe": set(),
     "app.audio.windows": {"app.audio.waveform"},

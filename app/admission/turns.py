@@ -1,8 +1,9 @@
-"""Whose window is next.
+"""Who is next.
 
 Start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996) on two levels: among clients, and
-among the requests of each. What is shared is seconds of audio, so an hour of somebody's archive
-does not keep three seconds of somebody else's waiting.
+among the requests of each. What is shared is the size of the work (seconds of audio in the engine,
+bytes to decode), so an hour of somebody's archive does not keep three seconds of somebody else's
+waiting.
 """
 
 import asyncio
@@ -15,9 +16,9 @@ from typing import Generic, Protocol, TypeVar
 
 @dataclass(eq=False)
 class Waiter:
-    """A window that waits for its turn. `taken`: out of the line."""
+    """A piece of work that waits for its turn. `taken`: out of the line."""
 
-    seconds: float
+    size: float
     turn: asyncio.Future[None]
     taken: bool = False
 
@@ -37,7 +38,7 @@ class _Line(Protocol):
 
 
 class _InOrder:
-    """One request's windows."""
+    """One request's pieces."""
 
     def __init__(self) -> None:
         self._waiters: deque[Waiter] = deque()
@@ -65,7 +66,7 @@ L = TypeVar("L", bound=_Line)
 
 @dataclass
 class _Member(Generic[L]):
-    """`had`: the seconds it was given, and those that the others had before it came."""
+    """`had`: the work it was given, and what the others had before it came."""
 
     line: L
     had: float
@@ -89,7 +90,7 @@ class _ByShare(Generic[L]):
         member = min((m for m in self._members.values() if m.line), key=lambda m: m.had)
         waiter = member.line.take()
         self._reached = member.had
-        member.had += 0.0 if waiter.left else waiter.seconds
+        member.had += 0.0 if waiter.left else waiter.size
         self._forget()
         return waiter
 
@@ -125,7 +126,7 @@ class _OfClient(_ByShare[_InOrder]):
 
 
 class Turns:
-    """So many windows at once, the others in a fair line. For the event loop's thread."""
+    """So many pieces at once, the others in a fair line. For the event loop's thread."""
 
     def __init__(self, slots: int) -> None:
         self._slots = slots
@@ -148,9 +149,9 @@ class Turns:
             self._line = _ByShare(_OfClient)
 
     @asynccontextmanager
-    async def turn(self, client: str, request: str, seconds: float) -> AsyncGenerator[None]:
-        """Entered when it is this window's turn, which lasts until it is left."""
-        waiter = Waiter(seconds, asyncio.get_running_loop().create_future())
+    async def turn(self, client: str, request: str, size: float) -> AsyncGenerator[None]:
+        """Entered when it is this piece's turn, which lasts until it is left."""
+        waiter = Waiter(size, asyncio.get_running_loop().create_future())
         path = (client, request)
         self._line.put(path, waiter)
         self._give()

@@ -27,7 +27,12 @@ def install(app: FastAPI) -> None:
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, MarlinscribeError)
-    context, account = request.app.state.context, request.scope["account"]
+    return answer(request.scope, error)
+
+
+def answer(scope: Scope, error: MarlinscribeError) -> JSONResponse:
+    """An error's, which is counted and noted where it is to be tried again."""
+    context, account = scope["app"].state.context, scope["account"]
     headers, account.facts["code"] = {}, error.code
     if error.retry_after is not None:
         headers["retry-after"] = str(error.retry_after)

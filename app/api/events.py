@@ -60,13 +60,13 @@ class EventStream(Response):
         try:
             async with aclosing(_or_silence(self._events, self._heartbeat)) as events:
                 async for event in events:
-                    yield _HEARTBEAT if event is None else _frame(event)
+                    yield _HEARTBEAT if event is None else frame(event)
         except MarlinscribeError as error:
             self._on_error(error.code)
-            yield _frame(body_of(error))
+            yield frame(body_of(error))
         except Exception as error:
             self._on_error(MarlinscribeError.code)
-            yield _frame(unforeseen(error, request_id))
+            yield frame(unforeseen(error, request_id))
 
 
 async def _or_silence(
@@ -91,6 +91,7 @@ async def _or_silence(
                 await following
 
 
-def _frame(event: Event) -> bytes:
+def frame(event: Event) -> bytes:
+    """As it is sent."""
     data = event if isinstance(event, str) else json.dumps(event, ensure_ascii=False)
     return f"data: {data}\n\n".encode()

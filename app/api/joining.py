@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Hashable
 from contextlib import AbstractContextManager, aclosing, contextmanager, suppress
 
 from app.asr.transcript import Finished, SegmentEvent
+from app.replay import Replay
 
 Event = SegmentEvent | Finished
 
@@ -21,36 +22,26 @@ class Work:
     """A recording's events, kept for whoever follows: one client, or its next try too."""
 
     def __init__(self, events: AsyncGenerator[Event]) -> None:
-        self._told: list[Event] = []
-        self._over = False
-        self._error: Exception | None = None
-        self._news = asyncio.Event()
+        self.failed: Exception | None = None
         self.followed = asyncio.Event()  # set while anybody does
         self._followers = 0
+        self._told: Replay[Event] = Replay()
         self._task = asyncio.create_task(self._run(events))
 
     async def follow(self) -> AsyncGenerator[Event]:
         """From the first event on. Raises what the work failed with."""
         self._followers += 1
         self.followed.set()
-        told = 0
         try:
-            while not (self._over and told == len(self._told)):
-                if told == len(self._told):
-                    await self._news.wait()
-                else:
-                    yield self._told[told]
-                    told += 1
-            if self._error:
-                raise self._error
+            async with aclosing(self._told.follow()) as events:
+                async for event in events:
+                    yield event
+            if self.failed:
+                raise self.failed
         finally:
             self._followers -= 1
             if not self._followers:
                 self.followed.clear()
-
-    @property
-    def failed(self) -> bool:
-        return self._error is not None
 
     async def stop(self) -> None:
         self._task.cancel()
@@ -60,17 +51,11 @@ class Work:
         try:
             async with aclosing(events):
                 async for event in events:
-                    self._told.append(event)
-                    self._wake()
+                    self._told.add(event)
         except Exception as error:  # raised where it is followed
-            self._error = error
+            self.failed = error
         finally:
-            self._over = True
-            self._wake()
-
-    def _wake(self) -> None:
-        self._news.set()
-        self._news = asyncio.Event()
+            self._told.close()
 
 
 class Works:

@@ -1,16 +1,14 @@
 """From an upload to its events: decoded, let in, heard, and measured on the way."""
 
 import asyncio
-import hashlib
 import itertools
-import os
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import ExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import BinaryIO, cast
+from typing import cast
 
 from fastapi import Request
 from starlette.types import Receive
@@ -50,7 +48,7 @@ class Listening:
                 yield upload
 
     async def events(
-        self, receive: Receive, file: BinaryIO, options: Options, *, stream: bool
+        self, receive: Receive, upload: Upload, options: Options, *, stream: bool
     ) -> AsyncGenerator[Event]:
         """A recording's. What is to be refused is refused before they are returned: raises the
         decoder's errors, QueueFull, ClientWouldLeave, ClientLeft, NotReady. Closing them ends the
@@ -58,13 +56,13 @@ class Listening:
         read = time.perf_counter()
         name, patience = self.caller.name, self.caller.patience
         if stream or patience is None or self.caller.retries is None:
-            wave = await unless_client_leaves(receive, self._decoded(file, read))
+            wave = await unless_client_leaves(receive, self._decoded(upload, read))
             return await self._let_in(wave, options, read, patience=None)
         works = self.context.works
-        key = (name, await asyncio.to_thread(_digest, file), options, self.served.since)
+        key = (name, await asyncio.to_thread(upload.digest), options, self.served.since)
         work = works.find(key) if self.caller.retries else None
         if work is None:
-            wave = await unless_client_leaves(receive, self._decoded(file, read))
+            wave = await unless_client_leaves(receive, self._decoded(upload, read))
             work = works.begin(key, await self._let_in(wave, options, read, patience))
         else:
             self.context.metrics.joined.inc()
@@ -77,7 +75,7 @@ class Listening:
             place=partial(self.context.admission.kept, name),
         )
 
-    async def _decoded(self, file: BinaryIO, read: float) -> Waveform:
+    async def _decoded(self, upload: Upload, read: float) -> Waveform:
         """In a thread, when it is this client's turn. One that leaves stops it at the next frame;
         it is waited for, since the file is closed behind it."""
         cancelled = threading.Event()
@@ -85,11 +83,11 @@ class Listening:
 
         def work() -> Waveform:
             with self.account.stage("decode"):
-                return decode(file, max_seconds=most, cancelled=cancelled)
+                return decode(upload.file, max_seconds=most, cancelled=cancelled)
 
-        turns, request, size = self.context.admission.decodings, _next_name(), _size(file)
+        turns, request = self.context.admission.decodings, _next_name()
         try:
-            async with turns.turn(self.caller.name, request, size):
+            async with turns.turn(self.caller.name, request, upload.size):
                 self._took("decode_queue", read)
                 done = asyncio.wrap_future(self.context.decoders.submit(work))
                 try:
@@ -143,22 +141,6 @@ class Listening:
 def _next_name() -> str:
     """A request's in its lines: the client's own name for it may not be its alone."""
     return str(next(_numbers))
-
-
-def _size(file: BinaryIO) -> int:
-    """Bytes."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    return size
-
-
-def _digest(file: BinaryIO) -> str:
-    file.seek(0)
-    digest = hashlib.sha256()
-    while piece := file.read(2**20):
-        digest.update(piece)
-    file.seek(0)
-    return digest.hexdigest()
 
 
 def _once(tell: Callable[[], None]) -> Callable[[], None]:

@@ -1,18 +1,16 @@
 """The service's last moments, as its clients see them: nobody's connection is just cut."""
 
 import asyncio
-import json
 
-from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.account import Account
 from app.api.context import Context
-from app.api.envelope import body_of
+from app.api.envelope import answer, body_of
+from app.api.events import frame
 from app.errors import ShuttingDown
 
 _STREAM = b"text/event-stream"
-_RETRY_AFTER = 10  # seconds, for whoever starts the service again
 _LAST_WORD = 5  # seconds, for the answers to be sent
 
 
@@ -96,18 +94,14 @@ def _is_stream(start: Message) -> bool:
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, *, stream: bool) -> None:
+    context: Context = scope["app"].state.context
     error = ShuttingDown(
         "The service is shutting down, and this took longer than it could wait.",
-        retry_after=_RETRY_AFTER,
+        retry_after=context.status().retry_after,
     )
-    account: Account = scope["account"]
     if stream:
+        account: Account = scope["account"]
         account.stream_failed(error.code)
-        frame = f"data: {json.dumps(body_of(error))}\n\n".encode()
-        await send({"type": "http.response.body", "body": frame})
+        await send({"type": "http.response.body", "body": frame(body_of(error))})
     else:
-        account.facts["code"] = error.code
-        context: Context = scope["app"].state.context
-        context.metrics.refused.labels(error.code).inc()
-        headers = {"retry-after": str(_RETRY_AFTER)}
-        await JSONResponse(body_of(error), error.status, headers)(scope, receive, send)
+        await answer(scope, error)(scope, receive, send)

@@ -77,9 +77,7 @@ async def _answer(request: Request, listening: Listening, kind: type[SpeechForm]
             form = parse(kind, upload.fields)
             context.check_model(served, form.model)
             options = _options(served, form)
-            events = await listening.events(
-                request.receive, upload.file, options, stream=form.stream
-            )
+            events = await listening.events(request.receive, upload, options, stream=form.stream)
         if form.stream:
             return EventStream(
                 _told(events, form),

@@ -2,6 +2,8 @@
 caller's key is known and the service can answer."""
 
 import asyncio
+import hashlib
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,6 +29,22 @@ class Upload:
 
     fields: list[tuple[str, str]]
     file: BinaryIO
+
+    @property
+    def size(self) -> int:
+        """The file's, in bytes."""
+        size = self.file.seek(0, os.SEEK_END)
+        self.file.seek(0)
+        return size
+
+    def digest(self) -> str:
+        """The file's SHA-256. Blocking: all of it is read."""
+        digest = hashlib.sha256()
+        self.file.seek(0)
+        while piece := self.file.read(2**20):
+            digest.update(piece)
+        self.file.seek(0)
+        return digest.hexdigest()
 
 
 @asynccontextmanager

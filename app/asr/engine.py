@@ -128,8 +128,8 @@ class VllmEngine:
         """Whether it answers anything at all within so long."""
         try:
             async with asyncio.timeout(seconds):
-                await self._llm.collective_rpc("linear_kernels")
-        except (EngineDeadError, TimeoutError):
+                await self.linear_kernels()
+        except (EngineDied, TimeoutError):
             return False
         return True
 

@@ -1,45 +1,38 @@
 """What happened to a job in this process, for those who watch it."""
 
-import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from app.errors import MarlinscribeError, StartupError
 from app.jobs.job import Job
+from app.replay import Replay
 
 log = logging.getLogger(__name__)
 
 
 class Log:
-    """A job's events, and those who wait for more. `end` is there once it is over."""
+    """A job's events. `end` is the last, once it is over."""
 
-    def __init__(self) -> None:
-        self.events: list[dict[str, Any]] = []
+    def __init__(self, job: Job) -> None:
         self.end: dict[str, Any] | None = None
-        self._news = asyncio.Event()
+        self._events: Replay[dict[str, Any]] = Replay(over=not job.status.active)
 
     def add(self, event: dict[str, Any]) -> None:
-        self.events.append(event)
-        self._wake()
+        self._events.add(event)
 
     def close(self, end: dict[str, Any]) -> None:
         self.end = end
-        self._wake()
+        self._events.close()
 
-    def _wake(self) -> None:
-        self._news.set()
-        self._news = asyncio.Event()
+    def open(self) -> None:
+        """There is further work on the job."""
+        self.end = None
+        self._events.open()
 
-    async def follow(self, active: Callable[[], bool]) -> AsyncGenerator[dict[str, Any]]:
-        """Those there are, then those that come, while the job is active and has no end yet."""
-        told = 0
-        while told < len(self.events) or (active() and not self.end):
-            if told == len(self.events):
-                await self._news.wait()
-            else:
-                yield self.events[told]
-                told += 1
+    def follow(self) -> AsyncGenerator[dict[str, Any]]:
+        """Those there are, then those that come, until the job is over."""
+        return self._events.follow()
 
 
 def end_of(job: Job, at: int | None) -> dict[str, Any]:

@@ -168,7 +168,7 @@ class Jobs:
         event is its status. Raises UnknownJob."""
         job = self.get(job_id)
         log_ = self._log(job)
-        async with aclosing(log_.follow(lambda: job.status.active)) as happening:
+        async with aclosing(log_.follow()) as happening:
             async for event in happening:
                 yield event
         yield log_.end or end_of(job, job.finished_at)
@@ -218,7 +218,7 @@ class Jobs:
         self._save(job)
         task = asyncio.create_task(work(job, Teller(job, self._on_event)))
         self._tasks[job.id] = task
-        self._log(job).end = None
+        self._log(job).open()
         # Not around an await: a task cancelled before its first step never gets to one.
         task.add_done_callback(lambda task: self._ended(job, task))
         return task
@@ -267,4 +267,4 @@ class Jobs:
             listener(job, event)
 
     def _log(self, job: Job) -> Log:
-        return self._logs.setdefault(job.id, Log())
+        return self._logs.setdefault(job.id, Log(job))

@@ -3,13 +3,7 @@
 import pytest
 
 from app.admission.pace import Pace
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self):
-        return self.now
+from tests.waiting import Clock
 
 
 @pytest.fixture

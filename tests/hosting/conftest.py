@@ -4,7 +4,8 @@ import pytest
 
 from app.serving.hosting import Host
 from app.startup import Stage
-from tests.hosting.fakes import Clock, FakeLoader, checkpoint, context
+from tests.hosting.fakes import FakeLoader, checkpoint, context
+from tests.waiting import Clock
 
 
 @pytest.fixture

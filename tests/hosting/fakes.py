@@ -69,16 +69,6 @@ class FakeLoader:
         return [one.checkpoint.source.name for one in self.loaded if one.engine.alive]
 
 
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self):
-        self.now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
 def checkpoint(folder, name, **more):
     """One with next to nothing in it."""
     (folder / name).mkdir(exist_ok=True)

@@ -3,7 +3,7 @@
 import pytest
 
 from app.serving.restarts import Restarts
-from tests.hosting.fakes import Clock
+from tests.waiting import Clock
 
 
 @pytest.fixture

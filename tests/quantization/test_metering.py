@@ -8,7 +8,7 @@ from app.errors import QuantizerFailed
 from app.jobs import Jobs, JobStatus, Outcome
 from app.metrics import Metrics
 from app.quantization.metering import meter
-from tests.waiting import until
+from tests.waiting import Clock, until
 
 pytestmark = pytest.mark.anyio
 
@@ -17,13 +17,6 @@ PROOF = {
         "zh": {"metric": "cer", "source": 0.04, "candidate": 0.05, "recovery": {"value": 0.8}}
     }
 }
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture
