@@ -16,7 +16,7 @@ from app.api.account import AccountMiddleware
 from app.api.context import Context
 from app.api.stopping import StoppingMiddleware, Unfinished
 from app.asr import zygote
-from app.asr.plan import pick_device
+from app.asr.plan import Device, check_device, pick_device
 from app.errors import EngineFailed, StartupError, Unavailable
 from app.metrics import Metrics
 from app.process import in_daemon_thread
@@ -82,7 +82,7 @@ def create_app(
         quantization = Quantization(loader, host, context.startup)
         meter(quantization.jobs, context.metrics)
         context.quantization = quantization
-        task = asyncio.create_task(_serve(context, host, quantization, on_failure))
+        task = asyncio.create_task(_serve(context, device, host, quantization, on_failure))
         yield
         quantization.stop()
         task.cancel()
@@ -109,11 +109,16 @@ async def drain(app: FastAPI) -> None:
 
 
 async def _serve(
-    context: Context, host: Host, quantization: Quantization, on_failure: Callable[[], None]
+    context: Context,
+    device: Device,
+    host: Host,
+    quantization: Quantization,
+    on_failure: Callable[[], None],
 ) -> None:
     """Bring the engine up, do the jobs, and look after it until nothing serves any more or the task
     is cancelled."""
     try:
+        await in_daemon_thread(check_device, device)
         checkpoint = await in_daemon_thread(quantization.checkpoint, _entering(context.startup))
         await host.open(checkpoint)
         await _first_of(quantization.jobs.run(), watch(host))

@@ -169,10 +169,7 @@ class Clients:
         return self._made[made]
 
     async def _exchange(self, request: bytes) -> Answer:
-        if self._idle:
-            reader, writer = self._idle.pop()
-        else:
-            reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = await self._connection()
         try:
             writer.write(request)
             head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
@@ -183,6 +180,15 @@ class Clients:
             raise
         self._idle.append((reader, writer))
         return Answer(int(head.split(" ", 2)[1]), head, body.decode())
+
+    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """One that is idle, unless the server has closed it meanwhile, or else a new one."""
+        while self._idle:
+            reader, writer = self._idle.pop()
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return await asyncio.open_connection("127.0.0.1", self._port)
 
     def _leave(self) -> None:
         for _, writer in self._idle:

