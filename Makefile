@@ -5,7 +5,7 @@ VARIANT ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 RUN = $(VENV)/bin/python
 SERVE_ENV = $(if $(PORT),MARLINSCRIBE_PORT=$(PORT)) $(if $(MODEL),MARLINSCRIBE_MODEL="$(MODEL)") $(if $(CALIBRATION),MARLINSCRIBE_CALIBRATION="$(CALIBRATION)")
 
-.PHONY: serve test lint unit engine compatibility schemathesis fuzz demo-check bench-start bench-mayday bench-http bench-overhead bench-prompts bench-beside bench-large bench-quantize alerts dashboard observe faults env
+.PHONY: serve test lint unit engine compatibility schemathesis fuzz demo-check bench-start bench-mayday bench-http bench-overhead bench-prompts bench-beside bench-large bench-quantize alerts dashboard observe faults image env
 serve: $(VENV)/.serve-$(VARIANT)
 	@exec env $(SERVE_ENV) $(VENV)/bin/marlinscribe serve
 
@@ -41,6 +41,11 @@ bench-overhead: $(VENV)/.dev-$(VARIANT)
 # Kills, stops, fills, cuts and floods one real server: is every request answered? (10 minutes)
 faults: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.faults
+
+# Builds the image without an engine (buildah, debootstrap; as root) and asks the service in it.
+# IMAGE_ARGS: further arguments for `buildah build`, as a mirror of PyPI wants them.
+image: $(VENV)/.dev-$(VARIANT)
+	$(RUN) -m bench.image $(VARIANT) $(IMAGE_ARGS)
 
 bench-prompts: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.prompts
