@@ -61,9 +61,10 @@ USER marlinscribe
 # After the chown above: a new volume takes over the folder's owner.
 VOLUME /var/cache/marlinscribe
 EXPOSE 8000
-# A first start downloads and quantizes, which may take most of an hour; one that fails exits by
-# itself. No proxy: the container's proxy variables are not meant for its own loopback.
-HEALTHCHECK --start-period=60m --interval=10s --timeout=5s --retries=3 CMD ["python", "-c", "\
+# A first start downloads and quantizes, for hours where a large model meets a CPU; one that fails
+# exits by itself, and what was healthy once has no such time. No proxy: the container's proxy
+# variables are not meant for its own loopback.
+HEALTHCHECK --start-period=6h --interval=10s --timeout=5s --retries=3 CMD ["python", "-c", "\
 import os, urllib.request as u; \
 u.build_opener(u.ProxyHandler({})).open('http://127.0.0.1:' + os.environ.get('MARLINSCRIBE_PORT', '8000') + '/health/ready', timeout=4)"]
 ENTRYPOINT ["marlinscribe"]

@@ -133,7 +133,7 @@ async def _serve(
             "This is a defect: the log above has its traceback.",
         )
     context.startup.enter(Stage.FAILED, error=failure)
-    log.error("%s", failure)
+    log.error("%s (%s)", failure, failure.code)
     await asyncio.sleep(context.settings.failure_linger_seconds)
     on_failure()
 

@@ -30,7 +30,8 @@ def settings_for(console: Console, **asked: Any) -> Settings | None:
         for fault in error.errors():
             setting = "_".join(map(str, fault["loc"])).upper()
             where = f"MARLINSCRIBE_{setting}: " if setting else ""  # not one setting's fault
-            console.print(f"{where}{fault['msg']}", highlight=False, markup=False)
+            # One line, as a log keeps it: its reader looks for the variable's name.
+            console.print(f"{where}{fault['msg']}", highlight=False, markup=False, soft_wrap=True)
         return None
     _log_to(console, settings)
     for name in unknown_variables(os.environ):
@@ -64,6 +65,7 @@ class StageProgress:
 
     def __init__(self, console: Console) -> None:
         self._stage: str | None = None
+        self._detail = ""
         self._bar: Progress | None = None
         if console.is_terminal:
             self._bar = Progress(
@@ -82,8 +84,8 @@ class StageProgress:
     def show(self, stage: str, detail: str = "", done: int | None = None, total: int | None = None,
              unit: str = "layers") -> None:  # fmt: skip
         """`done` of `total` units of the stage."""
-        if stage != self._stage:
-            self._stage = stage
+        if stage != self._stage or (detail != self._detail and not total):
+            self._stage, self._detail = stage, detail
             log.info("%s %s", stage, detail)
         elif total and not self._bar and (done or 0) % max(1, total // _MOST_LINES) == 0:
             log.info("%s %s of %s %s", stage, done, total, unit)
