@@ -42,10 +42,12 @@ bench-overhead: $(VENV)/.dev-$(VARIANT)
 faults: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.faults
 
-# Builds the image without an engine (buildah, debootstrap; as root) and asks the service in it.
-# IMAGE_ARGS: further arguments for `buildah build`, as a mirror of PyPI wants them.
+# Builds the image without an engine (buildah, debootstrap; as root) and asks the service in it:
+# make image IMAGE=cpu, or IMAGE=gpu, which is built and no more. IMAGE_ARGS: further arguments for
+# `buildah build`, as a mirror of PyPI wants them.
+IMAGE ?= cpu
 image: $(VENV)/.dev-$(VARIANT)
-	$(RUN) -m bench.image $(VARIANT) $(IMAGE_ARGS)
+	$(RUN) -m bench.image $(IMAGE) $(IMAGE_ARGS)
 
 bench-prompts: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.prompts

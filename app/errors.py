@@ -45,7 +45,7 @@ The envelope is OpenAI's: {"error": {"message", "type", "param", "code"}}.
 from math import ceil
 from typing import Any, ClassVar
 
-LONGEST_RETRY = 120  # seconds: openai's SDK does not wait for longer, but gives up
+LONGEST_RETRY = 60  # seconds: told of more, OpenAI's SDK for JavaScript comes back within 8
 
 
 def whole_seconds(wait: float) -> int:

@@ -44,6 +44,7 @@ def build_app(context: Context) -> FastAPI:
     envelope.install(app)
     for router in (health.router, models.router, transcriptions.router, quantize.router):
         app.include_router(router)
+    transcriptions.foresee(context.metrics)
     app.state.unfinished = Unfinished()
     app.add_middleware(StoppingMiddleware, unfinished=app.state.unfinished)
     app.add_middleware(AccountMiddleware, metrics=context.metrics, tracing=context.tracing)

@@ -25,8 +25,10 @@ from app import __version__
 _NAMESPACE = "marlinscribe"
 # A series more for each, that nobody asks for.
 disable_created_metrics()  # type: ignore[no-untyped-call]
-# From a 3 s clip on a card to an hour of audio on a processor.
-_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
+# From a 3 s clip on a card to an hour of audio on a processor, which may take four.
+_SECONDS = (
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 1800, 3600, 7200, 14400
+)  # fmt: skip
 _TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 _JOB_SECONDS = (1, 5, 15, 60, 300, 900, 1800, 3600, 7200, 14400, 43200)
 _RTFX = (0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
@@ -48,10 +50,10 @@ class Metrics:
         self.requests = counter("requests", "HTTP requests answered", ("method", "route", "status"))
         self.request = seconds("request_duration_seconds", "Whole HTTP request", ("route",))
         self.refused = counter(
-            "requests_refused", "Requests told to come again later, by error code", ("code",)
+            "requests_refused", "Requests told to come again later", ("route", "code")
         )
         self.stream_errors = counter(
-            "stream_errors", "Streams, status 200, that ended in an error, by its code", ("code",)
+            "stream_errors", "Streams, status 200, that ended in an error", ("route", "code")
         )
         self.joined = counter(
             "requests_joined", "Retries that joined the work they had left behind"
@@ -84,6 +86,10 @@ class Metrics:
         self.requests_in_flight = gauge(
             "requests_in_flight", "Transcriptions being received or answered"
         )
+        self.requests_queued = gauge(
+            "requests_queued", "Transcriptions of which audio waits for its turn"
+        )
+        self.requests_limit = gauge("requests_limit", "Transcriptions that may be in flight")
         self.windows_in_flight = gauge("windows_in_flight", "Windows in the engine")
         self.windows_queued = gauge("windows_queued", "Windows that wait for their turn")
         self.audio_queued = gauge("audio_queued_seconds", "Audio in the windows that wait")
@@ -125,6 +131,15 @@ class Metrics:
     def exposition(self) -> bytes:
         """Ours, then the default registry's: vLLM's `vllm:*`, the process and Python."""
         return bytes(generate_latest(self.registry)) + bytes(generate_latest(REGISTRY))
+
+    def foresee(self, route: str, statuses: Iterable[int], codes: Iterable[str]) -> None:
+        """Have a route's series there from the start: in one that appears with its first event,
+        already at 1, Prometheus sees no increase."""
+        for status in statuses:
+            self.requests.labels("POST", route, str(status))
+        for code in codes:
+            self.refused.labels(route, code)
+            self.stream_errors.labels(route, code)
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """`method` may be anything a client made up; `route` is one of ours."""

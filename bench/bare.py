@@ -1,14 +1,17 @@
-"""`marlinscribe serve` without metrics of ours and without admission: what bench.overhead compares
-the service with."""
+"""`marlinscribe serve` without metrics and accounts of ours and without admission: what
+bench.overhead compares the service with. vLLM keeps its own statistics in both."""
 
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager, nullcontext
+import time
+from collections.abc import AsyncGenerator, Generator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from typing import Any
+
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import main
 from app.admission.gate import Admission
-from app.api import account
+from app.admission.turns import Turns
 from app.asr.transcript import Turn
 from app.cli import main as cli
 from app.metrics import Metrics
@@ -31,9 +34,27 @@ class _NoMetrics(Metrics):
             setattr(self, name, _Nothing())
 
 
-class _NoAccounts(account.AccountMiddleware):
-    def _close(self, *_: Any) -> None:
-        pass
+class _NoAccount(_Nothing):
+    def __init__(self) -> None:
+        self.begun = time.perf_counter()
+        self.facts: dict[str, Any] = {}
+
+    def stage(self, _: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+class _NoAccounts:
+    def __init__(self, app: ASGIApp, **_: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["account"] = _NoAccount()
+        await self._app(scope, receive, send)
+
+
+@contextmanager
+def _any_place(*_: Any, **__: Any) -> Generator[None]:
+    yield
 
 
 @contextmanager
@@ -41,8 +62,15 @@ def _any_time(*_: Any, **__: Any) -> Generator[Turn]:
     yield lambda _: nullcontext()
 
 
+@asynccontextmanager
+async def _at_once(*_: Any) -> AsyncGenerator[None]:
+    yield
+
+
 if __name__ == "__main__":
     main.Metrics = _NoMetrics  # type: ignore[misc]
-    main.AccountMiddleware = _NoAccounts  # type: ignore[misc]
+    main.AccountMiddleware = _NoAccounts  # type: ignore[assignment,misc]
+    Admission.place = _any_place  # type: ignore[method-assign]
     Admission.queued = _any_time  # type: ignore[method-assign]
+    Turns.turn = _at_once  # type: ignore[assignment]
     sys.exit(cli(sys.argv[1:]))

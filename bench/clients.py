@@ -1,7 +1,8 @@
 """Clients that keep account: what they sent, and what became of each request.
 
-An answer is 200 with its whole text, or OpenAI's envelope, as a body or as a stream's last frame.
-Whatever else happens to a request (a cut connection, no answer in time, another body) loses it.
+An answer is 200 with its whole text, or OpenAI's envelope, as a body or as a stream's last frame,
+and with when to come again. Whatever else happens to a request (a cut connection, no answer in
+time, another body, another text than what is heard undisturbed) loses it.
 """
 
 import asyncio
@@ -17,12 +18,14 @@ from pathlib import Path
 
 import av
 import numpy as np
+from rapidfuzz.distance import Levenshtein
 
 from app.audio.decode import decode
 from app.audio.waveform import SAMPLE_RATE, Samples
 
 PATIENCE = 180  # seconds; who has no answer by then is hung
 _BOUNDARY = "frontier"
+_SAME = 0.1  # of a text's letters may differ: what else is in the batch moves a word now and then
 _ENVELOPE = {"message", "type", "param", "code"}
 
 
@@ -101,6 +104,19 @@ class Clients:
         self._streams = itertools.cycle(["false", "true"])
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
         self._made: dict[tuple[str, str, str], bytes] = {}
+        self._texts: dict[str, str] = {}
+
+    async def learn(self, several: list[Recording]) -> Tally:
+        """What is heard while nothing disturbs it: from here on, a text must be that."""
+        tally = Tally()
+        for recording in several:
+            tally.sent += 1
+            text, code = _outcome(await self._exchange(self._request(recording)))
+            assert code is None, (recording.name, code)
+            self._texts[recording.name] = text
+            tally.ok += 1
+        self._leave()
+        return tally
 
     async def ask(self, recording: Recording, tally: Tally) -> None:
         """One request; every other one is a stream."""
@@ -108,7 +124,9 @@ class Clients:
         try:
             async with asyncio.timeout(PATIENCE):
                 answer = await self._exchange(self._request(recording))
-            code = _code(answer)
+            text, code = _outcome(answer)
+            if code is None:
+                self._compare(recording, text)
         except (OSError, EOFError, TimeoutError, ValueError, KeyError, TypeError) as error:
             tally.lost.append(f"{type(error).__name__}: {error}")
             return
@@ -121,6 +139,7 @@ class Clients:
     def once(self, recording: Recording) -> Tally:
         """For a thread of its own."""
         tally, alone = Tally(), Clients(self._port, [next(self._keys)])
+        alone._texts = self._texts
         asyncio.run(alone.ask(recording, tally))
         return tally
 
@@ -152,6 +171,12 @@ class Clients:
                 await asyncio.sleep(max(0.0, begun + number / rate - time.monotonic()))
                 group.create_task(self.ask(next(turn), tally))
         self._leave()
+
+    def _compare(self, recording: Recording, text: str) -> None:
+        """Raises ValueError where it is another text."""
+        whole = self._texts.get(recording.name, text)
+        if Levenshtein.normalized_distance(whole, text) > _SAME:
+            raise ValueError(f"not the whole text of {recording.name}: {text[-100:]}")
 
     def _request(self, recording: Recording) -> bytes:
         made = recording.name, next(self._keys), next(self._streams)
@@ -207,20 +232,23 @@ async def _body(reader: asyncio.StreamReader, head: str) -> bytes:
     return body
 
 
-def _code(answer: Answer) -> str | None:
-    """The envelope's, or None where the answer is a whole text. Raises where it is neither."""
+def _outcome(answer: Answer) -> tuple[str, str | None]:
+    """A whole text, or the envelope's code. Raises where it is neither."""
     body = answer.body
     if "text/event-stream" in answer.headers:
-        *_, body = [f for f in body.split("\n\n") if f.startswith("data: ")]
-        if body == "data: [DONE]":
-            return None
+        *events, body = [
+            f.removeprefix("data: ") for f in body.split("\n\n") if f.startswith("data")
+        ]
+        if body == "[DONE]":
+            return str(json.loads(events[-1])["text"]), None
     elif answer.status == 200:
-        json.loads(body)["text"]
-        return None
-    error = json.loads(body.removeprefix("data: "))["error"]
+        return str(json.loads(body)["text"]), None
+    error = json.loads(body)["error"]
     if set(error) != _ENVELOPE:
         raise ValueError(f"not the envelope: {body[:200]}")
-    return f"{'stream' if answer.status == 200 else answer.status} {error['code']}"
+    if answer.status in (429, 503) and "\r\nretry-after: " not in answer.headers:
+        raise ValueError(f"no Retry-After: {body[:200]}")
+    return "", f"{'stream' if answer.status == 200 else answer.status} {error['code']}"
 
 
 async def beside(work: Awaitable[None], *, after: float, act: Callable[[], None]) -> None:

@@ -1,16 +1,20 @@
 """Faults, one after the other, upon one real server under load: is every request answered?
 
 The network is cut from the start: the model is a hub's id whose files are in the hub's cache, and
-where the hub should be nothing listens. The engine is killed, then stopped (SIGSTOP). The disk that
-holds cache and uploads is filled: a tmpfs in a mount namespace of the server's own or, where that
-may not be had, a limit on the size of files. Then ten times the requests that were measured to be
-its capacity, for two minutes. Last, SIGTERM. Status 1 if a request was lost.
+where the hub should be nothing listens. (Two servers before it start without any network at all, in
+a namespace of their own.) The engine is killed, then stopped (SIGSTOP). The disk that holds cache
+and uploads is filled: a tmpfs in a mount namespace of the server's own or, where that may not be
+had, a limit on the size of files. Then ten times the requests that were measured to be its
+capacity, for two minutes. Last, SIGTERM. Status 1 if a request was lost, or too little was done
+under overload.
 """
 
 import asyncio
 import itertools
+import json
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -22,8 +26,17 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.clients import Clients, Recording, Tally, beside, recordings
-from bench.sabotage import MODEL, engine, full, hub_cache, may_mount, no_network
+from bench.sabotage import (
+    WITHOUT_NETWORK,
+    engine,
+    full,
+    hub_cache,
+    may_mount,
+    may_unplug,
+    no_network,
+)
 from bench.server import DEMO, Server
+from bench.unplugged import SETTINGS
 
 KEYS = [f"client-{n}" for n in range(8)]
 STALL = 6  # seconds
@@ -39,8 +52,9 @@ def main() -> None:
             story.run()
         finally:
             story.end()
-    report(story)
-    sys.exit(1 if any(tally.lost for _, tally, _ in story.rows) else 0)
+    kept = report(story)
+    lost = any(tally.lost for _, tally, _ in story.rows)
+    sys.exit(1 if lost or kept < KEEPS else 0)
 
 
 class Story:
@@ -58,12 +72,15 @@ class Story:
         hub_cache(folder / "hub")
         with Server(prefix=no_network(folder), **settings(folder / "seed")):
             pass  # makes its checkpoint
+        if may_unplug():
+            self._row("no network (a namespace without)", unplugged(folder), None)
         self._mounts = may_mount()
         self._server = self._start()
         self._clients = Clients(self._server.port, KEYS)
 
     def run(self) -> None:
         ready = self._server.wait_ready()
+        asyncio.run(self._clients.learn([*self._mixed, *self._large, *self._windows]))
         self._row("network cut at the start", self._load(5), ready)
         self._under_load("engine killed", lambda: engine(self._server).kill())
         self._under_load("engine stopped (SIGSTOP)", lambda: engine(self._server).suspend())
@@ -187,19 +204,25 @@ class Story:
             print("  LOST", reason, flush=True)
 
 
+def unplugged(folder: Path) -> Tally:
+    command = [*WITHOUT_NETWORK, sys.executable, "-m", "bench.unplugged"]
+    arguments = [str(folder / "hub"), str(folder / "seed")]
+    run = subprocess.run([*command, *arguments], check=True, stdout=subprocess.PIPE, text=True)
+    sent, ok, lost = json.loads(run.stdout)
+    return Tally(sent=sent, ok=ok, lost=lost)
+
+
 def settings(cache: Path) -> dict[str, object]:
     return {
         "cache_dir": cache,
-        "model": MODEL,
-        "calibration": DEMO / "recordings" / "calibration",
-        "calibration_samples": 32,
         "api_keys": ",".join(KEYS),
         "engine_stall_seconds": STALL,
-        "log_level": "warning",
+        **SETTINGS,
     }
 
 
-def report(story: Story) -> None:
+def report(story: Story) -> float:
+    """What was kept of the capacity."""
     names = ("fault", "sent", "answered 200", "in the envelope", "lost", "s until ready again")
     table = Table(*names, title="one server, one fault after the other")
     for fault, tally, again in story.rows:
@@ -214,6 +237,7 @@ def report(story: Story) -> None:
         f"seconds of audio a second: capacity {before:.1f} before, {after:.1f} after; goodput at "
         f"{TIMES} times it {story.goodput:.1f}, which is {kept:.1%} of their mean: {told}"
     )
+    return kept
 
 
 if __name__ == "__main__":

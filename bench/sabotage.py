@@ -11,6 +11,8 @@ import psutil
 
 from bench.server import DEMO, Server
 
+# What follows it runs in a network namespace that has a loopback and nothing else.
+WITHOUT_NETWORK = ("unshare", "-rn", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
 MODEL, REVISION = "acme/marine-radio", "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -28,7 +30,14 @@ def no_network(folder: Path) -> tuple[str, ...]:
 
 
 def may_mount() -> bool:
-    command = ["unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt"]
+    return _may("unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt")
+
+
+def may_unplug() -> bool:
+    return _may(*WITHOUT_NETWORK, "true")
+
+
+def _may(*command: str) -> bool:
     try:
         subprocess.run(command, check=True, capture_output=True, timeout=10)
     except (OSError, subprocess.SubprocessError):

@@ -44,6 +44,7 @@ class Admission:
         self._running = 0.0  # seconds of audio
         self._empty = asyncio.Event()
         metrics.audio_queue_limit.set(most_seconds)
+        metrics.requests_limit.set(most_requests)
 
     def resize(self, windows: int) -> None:
         """The engine is another one, and decodes so many at once."""
@@ -152,6 +153,7 @@ class Admission:
         own = self._requests[client] + self._waiting[client] - kept
         every = self.under_way + self.waiters - kept
         until_one_is_done = self._time_for((self._all_queued() + self._running) / max(1, every))
+        until_one_of_mine = self._time_for_one(self._queued_by(client) / max(1, own))
         if every >= self._most_requests:
             raise TooManyRequests(
                 f"{every} requests are under way, the limit of this server.",
@@ -160,20 +162,20 @@ class Admission:
         if own >= ceil(_SHARE * self._most_requests):
             raise TooManyRequests(
                 f"{own} requests of yours are under way, as many as one client may have here.",
-                retry_after=until_one_is_done,
+                retry_after=max(until_one_is_done, until_one_of_mine),
             )
 
     def _check_seconds(self, client: str, seconds: float) -> None:
         """One recording is never too long for an empty line."""
-        own, every = sum(self._queued.get(client, {}).values()), self._all_queued()
-        for waiting, whose, most in (
-            (every, "", self._most_seconds),
-            (own, " of yours", _SHARE * self._most_seconds),
+        own, every = self._queued_by(client), self._all_queued()
+        for waiting, whose, most, until in (
+            (every, "", self._most_seconds, self._time_for),
+            (own, " of yours", _SHARE * self._most_seconds, self._time_for_one),
         ):
             if waiting and waiting + seconds > most:
                 raise QueueFull(
                     f"{waiting:.0f} s of audio{whose} wait already, and {most:.0f} may.",
-                    retry_after=self._time_for(waiting + seconds - most),
+                    retry_after=until(waiting + seconds - most),
                 )
 
     def _check_patience(self, client: str, seconds: float, patience: float) -> None:
@@ -209,6 +211,8 @@ class Admission:
         self._show()
 
     def _show(self) -> None:
+        waiting = (audio > 0 for requests in self._queued.values() for audio in requests.values())
+        self._metrics.requests_queued.set(sum(waiting))
         self._metrics.windows_queued.set(self._turns.waiting)
         self._metrics.audio_queued.set(self._all_queued())
         self._metrics.capacity.set(self.pace.known or 0)
@@ -216,5 +220,12 @@ class Admission:
     def _all_queued(self) -> float:
         return sum(sum(requests.values()) for requests in self._queued.values())
 
+    def _queued_by(self, client: str) -> float:
+        return sum(self._queued.get(client, {}).values())
+
     def _time_for(self, audio: float) -> float:
         return audio / (self.pace.known or _UNKNOWN_PACE)
+
+    def _time_for_one(self, audio: float) -> float:
+        """For so much of one client's, who has the engine together with all others that wait."""
+        return self._time_for(audio) * max(1, len(self._queued))

@@ -24,8 +24,9 @@ _UNMATCHED = "unmatched"  # paths anybody makes up
 class Account:
     """One request's. Times are in seconds; `facts` are the log's alone."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, scope: Scope) -> None:
         self._metrics = metrics
+        self._scope = scope
         self.begun = time.perf_counter()
         self.facts: dict[str, Any] = {}
 
@@ -46,9 +47,13 @@ class Account:
         self._metrics.aborted.inc()
         self.facts["aborted"] = True
 
+    def refused(self, code: str) -> None:
+        """The client was told to come again."""
+        self._metrics.refused.labels(_route(self._scope), code).inc()
+
     def stream_failed(self, code: str) -> None:
         """An error was told in a stream that had begun."""
-        self._metrics.stream_errors.labels(code).inc()
+        self._metrics.stream_errors.labels(_route(self._scope), code).inc()
         self.facts["code"] = code
 
     @contextmanager
@@ -80,7 +85,7 @@ class AccountMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        account = scope["account"] = Account(self._metrics)
+        account = scope["account"] = Account(self._metrics, scope)
         status = 500
 
         async def noting_status(message: Message) -> None:

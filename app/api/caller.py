@@ -15,11 +15,13 @@ from app.api.security import Credentials
 class Caller:
     """`name`: one key's, where keys are asked for; else one address's. OpenAI's SDKs say of
     themselves how long they wait for an answer (`patience`, seconds) and how many times they have
-    tried before (`retries`; None for other clients)."""
+    tried before (`retries`; None for other clients). Python's waits that long once all is sent,
+    JavaScript's from the first byte on (`while_sending`)."""
 
     name: str
     patience: float | None = None
     retries: int | None = None
+    while_sending: bool = False
 
 
 async def _caller(request: Request, context: Ctx, credentials: Credentials) -> Caller:
@@ -29,10 +31,13 @@ async def _caller(request: Request, context: Ctx, credentials: Credentials) -> C
     else:
         name = request.client.host if request.client else "nowhere"
     retries = request.headers.get("x-stainless-retry-count", "")[:4]
+    once_sent = _seconds(request.headers.get("x-stainless-read-timeout", ""))
+    on_the_whole = _seconds(request.headers.get("x-stainless-timeout", ""))
     return Caller(
         name,
-        _seconds(request.headers.get("x-stainless-read-timeout", "")),
+        once_sent or on_the_whole,
         int(retries) if retries.isascii() and retries.isdigit() else None,
+        while_sending=once_sent is None,
     )
 
 

@@ -100,9 +100,8 @@ class Context:
                     self.wake()
                 await self.startup.left(_SHORT, self.settings.exchange_wait_seconds)
         served = self.ready()
-        with self.admission.place(
-            client, back=back
-        ):  # no await between: an exchange waits for this request
+        # No await between: an exchange waits for this request.
+        with self.admission.place(client, back=back):
             yield served
 
     def ready(self) -> Served:

@@ -12,6 +12,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.account import Account
 from app.errors import ClientWouldLeave, MarlinscribeError, RequestError, WrongKey, envelope
 
 log = logging.getLogger(__name__)
@@ -31,12 +32,12 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
 
 
 def answer(scope: Scope, error: MarlinscribeError) -> JSONResponse:
-    """An error's, which is counted and noted where it is to be tried again."""
-    context, account = scope["app"].state.context, scope["account"]
+    """An error's, which is counted where it is to be tried again."""
+    account: Account = scope["account"]
     headers, account.facts["code"] = {}, error.code
     if error.retry_after is not None:
         headers["retry-after"] = str(error.retry_after)
-        context.metrics.refused.labels(error.code).inc()
+        account.refused(error.code)
     if isinstance(error, ClientWouldLeave) and error.hopeless:
         headers["x-should-retry"] = "false"  # openai's SDKs heed it
     if isinstance(error, WrongKey):

@@ -57,13 +57,15 @@ class Listening:
         name, patience = self.caller.name, self.caller.patience
         if stream or patience is None or self.caller.retries is None:
             wave = await unless_client_leaves(receive, self._decoded(upload, read))
-            return await self._let_in(wave, options, read, patience=None)
+            return await self._let_in(wave, options, read, until=None)
+        waits_from = self.account.begun if self.caller.while_sending else read
         works = self.context.works
         key = (name, await asyncio.to_thread(upload.digest), options, self.served.since)
         work = works.find(key) if self.caller.retries else None
         if work is None:
             wave = await unless_client_leaves(receive, self._decoded(upload, read))
-            work = works.begin(key, await self._let_in(wave, options, read, patience))
+            until = waits_from + patience
+            work = works.begin(key, await self._let_in(wave, options, read, until))
         else:
             self.context.metrics.joined.inc()
             self.account.facts["joined"] = True
@@ -71,7 +73,7 @@ class Listening:
             key,
             work,
             name,
-            will_return=lambda: time.perf_counter() - read >= _NEARLY * patience,
+            will_return=lambda: time.perf_counter() - waits_from >= _NEARLY * patience,
             place=partial(self.context.admission.kept, name),
         )
 
@@ -104,19 +106,20 @@ class Listening:
         return wave
 
     async def _let_in(
-        self, wave: Waveform, options: Options, read: float, patience: float | None
+        self, wave: Waveform, options: Options, read: float, until: float | None
     ) -> AsyncGenerator[Event]:
-        heard = self._heard(wave, options, read, patience)
+        heard = self._heard(wave, options, read, until)
         await anext(heard)
         return cast("AsyncGenerator[Event]", heard)
 
     async def _heard(
-        self, wave: Waveform, options: Options, read: float, patience: float | None
+        self, wave: Waveform, options: Options, read: float, until: float | None
     ) -> AsyncGenerator[Event | None]:
-        """None once there is a place in line, then the transcriber's events."""
+        """None once there is a place in line, then the transcriber's events. `until`: when its
+        client gives up."""
         served = self.context.ready()  # an upload may have taken longer than an engine lives
         decoded = time.perf_counter()
-        left = None if patience is None else patience - (decoded - read)
+        left = None if until is None else until - decoded
         admission = self.context.admission
         with admission.queued(self.caller.name, _next_name(), wave.seconds, left) as turn:
             yield None

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
 from app.api.account import Accounted
@@ -29,9 +30,11 @@ from app.asr.formats import (
 from app.asr.languages import code_of
 from app.asr.subtitles import Layout, srt, vtt
 from app.asr.transcript import Finished, Joiner, Options, SegmentEvent
-from app.errors import BadField
+from app.errors import BadField, MarlinscribeError, TooManyRequests, Unavailable
+from app.metrics import Metrics
 
 _CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody is there to read it
+_STATUSES = (200, 429, _CLIENT_CLOSED_REQUEST, 500, 503)
 
 
 async def _listening(
@@ -68,6 +71,16 @@ async def translations(request: Request, listening: Admitted) -> Response:
     `curl -F file=@mayday.mp3 http://localhost:8000/v1/audio/translations`
     """
     return await _answer(request, listening, TranslationForm)
+
+
+def foresee(metrics: Metrics) -> None:
+    """Have the series there that alerts look at."""
+    kinds: tuple[type[MarlinscribeError], ...]
+    kinds = MarlinscribeError, TooManyRequests, *Unavailable.__subclasses__()
+    codes = {kind.code for kind in kinds}
+    for route in router.routes:
+        assert isinstance(route, APIRoute)
+        metrics.foresee(route.path, _STATUSES, codes)
 
 
 async def _answer(request: Request, listening: Listening, kind: type[SpeechForm]) -> Response:

@@ -53,7 +53,8 @@ GLANCE: Row = [
     )),
     (3, 4, stat(
         "Failed", "Transcriptions answered 5xx and streams that broke, of all answered 2xx or 5xx, "
-        "in 10 minutes; refusals because of load are not among them. Over 5 % rings.",
+        "in 10 minutes; refusals because of load, and 503 while it is not ready, are not among "
+        "them. Over 5 % rings.",
         {"": f"max(marlinscribe:transcriptions_failed:ratio10m{chosen()})"},
         unit="percentunit", noValue="0 %",
         thresholds=steps((None, GREEN), (0.01, YELLOW), (0.05, RED)),
@@ -66,9 +67,10 @@ GLANCE: Row = [
         thresholds=steps((None, GREEN), (0.02, YELLOW), (0.05, RED)),
     )),
     (4, 4, stat(
-        "Queue", "Audio that waits, of what may. When it is full, new requests are refused.",
+        "Queue", "How full the service is of what it lets in, by audio that waits or by requests "
+        "in flight. When it is full, new ones are refused.",
         {"": f"max(marlinscribe:queue:ratio{chosen()})"},
-        unit="percentunit", thresholds=steps((None, GREEN), (0.5, YELLOW), (0.8, RED)),
+        unit="percentunit", thresholds=steps((None, GREEN), (0.5, YELLOW), (0.7, RED)),
     )),
     (4, 4, stat(
         "Transcribed in a day", "Length of the audio whose text was told in the last 24 hours.",
@@ -152,9 +154,14 @@ QUEUE: Row = [
         unit="s", overrides=coloured({"limit": RED}),
     )),
     (8, 8, lines(
-        "Requests", "Transcriptions being received or answered. Many requests with few windows: "
-        "slow uploads, or decoding.",
-        {"in flight": f"sum({ours('requests_in_flight')})"},
+        "Requests", "Transcriptions being received or answered, those of which audio waits, and "
+        "how many may be there. Many requests with few windows: slow uploads, or decoding.",
+        {
+            "in flight": f"sum({ours('requests_in_flight')})",
+            "waiting": f"sum({ours('requests_queued')})",
+            "limit": f"sum({ours('requests_limit')})",
+        },
+        overrides=coloured({"limit": RED}),
     )),
     (8, 8, lines(
         "Windows", "Pieces of up to 30 s. How many run is limited by memory, or by "
@@ -232,14 +239,16 @@ ERRORS: Row = [
     )),
     (8, 8, lines(
         "Failed, of transcriptions", "5xx and streams that broke, of 2xx and 5xx, over 10 minutes, "
-        "without refusals because of load. The alert fires above the line.",
+        "without refusals because of load and 503 while it is not ready. The alert fires above the "
+        "line.",
         {"failed": f"max(marlinscribe:transcriptions_failed:ratio10m{chosen()})"},
         unit="percentunit", limit=0.05,
     )),
     (8, 8, lines(
         "Broken streams", "Streams that began, with status 200, and ended in an error: its "
         "code.",
-        {"{{code}}": f"sum by (code) ({rate('stream_errors_total')})"}, unit="reqps", stacked=True,
+        {"{{code}}": f"sum by (code) ({rate('stream_errors_total', SPEECH)})"},
+        unit="reqps", stacked=True,
     )),
     (24, 8, lines(
         "All other routes", "5xx here are a defect or, of /health/ready, a service that is not "

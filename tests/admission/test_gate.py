@@ -156,7 +156,28 @@ async def test_the_wait_is_never_told_longer_than_clients_obey():
     one = await measured(pace=0.01)
     with one.queued("a", "1", 750), pytest.raises(QueueFull) as caught:
         one.queued("a", "2", 100).__enter__()
-    assert caught.value.retry_after == 120
+    assert caught.value.retry_after == 60
+
+
+async def test_who_has_its_own_share_waits_for_it_beside_the_others():
+    one = await measured(pace=10)
+    with ExitStack() as stack:
+        stack.enter_context(one.queued("a", "1", 740))
+        for name in ("b", "c", "d"):
+            stack.enter_context(one.queued(name, "1", 20))
+        with pytest.raises(QueueFull, match="of yours") as caught:
+            one.queued("a", "2", 60).__enter__()
+    assert caught.value.retry_after == 50 / 10 * 4
+
+
+async def test_requests_that_wait_are_counted():
+    one = admission()
+    one.resize(1)
+    with one.queued("a", "1", 30) as turn, one.queued("a", "2", 30), one.queued("b", "1", 30):
+        async with turn(30):
+            assert b"marlinscribe_requests_queued 2.0" in one._metrics.exposition()
+    assert b"marlinscribe_requests_queued 0.0" in one._metrics.exposition()
+    assert b"marlinscribe_requests_limit 4.0" in one._metrics.exposition()
 
 
 async def test_a_client_whose_patience_is_too_short_is_told_so_at_once():

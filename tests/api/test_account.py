@@ -13,6 +13,7 @@ from tests.sound import encode, tone
 
 LOGGER = "marlinscribe.requests"
 WAV = encode(tone(2))
+ROUTE = "/v1/audio/transcriptions"
 
 
 @pytest.fixture
@@ -67,7 +68,18 @@ def test_a_stream_that_fails_says_so_though_its_status_is_200(client, lines, tra
     post(client, data={"stream": "true"})
     (line,) = lines()
     assert (line.status, line.code) == (200, "engine_died")
-    assert 'marlinscribe_stream_errors_total{code="engine_died"} 1.0' in client.get("/metrics").text
+    told = client.get("/metrics").text
+    assert f'marlinscribe_stream_errors_total{{code="engine_died",route="{ROUTE}"}} 1.0' in told
+
+
+def test_what_alerts_look_at_is_there_before_its_first_event(client):
+    told = client.get("/metrics").text
+    for code in ("not_ready", "engine_died", "too_many_requests", "queue_full", "internal_error"):
+        assert f'marlinscribe_requests_refused_total{{code="{code}",route="{ROUTE}"}} 0.0' in told
+        assert f'marlinscribe_stream_errors_total{{code="{code}",route="{ROUTE}"}} 0.0' in told
+    for status in (200, 429, 499, 500, 503):
+        labels = f'method="POST",route="{ROUTE}",status="{status}"'
+        assert f"marlinscribe_requests_total{{{labels}}} 0.0" in told
 
 
 def test_refusals_that_ask_to_come_again_are_counted_by_code(client, context):
@@ -75,7 +87,7 @@ def test_refusals_that_ask_to_come_again_are_counted_by_code(client, context):
     assert post(client).status_code == 503
     assert client.post("/v1/audio/transcriptions").status_code == 503
     text = client.get("/metrics").text
-    assert 'marlinscribe_requests_refused_total{code="not_ready"} 2.0' in text
+    assert f'marlinscribe_requests_refused_total{{code="not_ready",route="{ROUTE}"}} 2.0' in text
 
 
 def test_a_client_that_leaves_is_told_from_one_that_was_answered(url, transcriber, lines):

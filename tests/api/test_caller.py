@@ -1,7 +1,11 @@
 """Who a request is from, and how long they wait."""
 
+import asyncio
+from contextlib import asynccontextmanager
+
 import pytest
 
+from app.api import listening
 from tests.sound import encode, tone
 
 WAV = encode(tone(1))
@@ -51,6 +55,25 @@ def test_patience_is_what_the_sdk_says_it_is(client, callers, sent, patience):
     ((_, left),) = callers
     # What decoding took of it is gone.
     assert left is None if patience is None else patience - 1 < left < patience
+
+
+def test_an_sdk_that_counts_from_the_first_byte_has_less_left_after_a_long_upload(
+    client, callers, monkeypatch
+):
+    """OpenAI's for JavaScript."""
+    reading = listening.read_upload
+
+    @asynccontextmanager
+    async def slowly(*arguments):
+        async with reading(*arguments) as upload:
+            await asyncio.sleep(0.5)
+            yield upload
+
+    monkeypatch.setattr(listening, "read_upload", slowly)
+    for header in ("x-stainless-timeout", "x-stainless-read-timeout"):
+        post(client, headers={header: "60", "x-stainless-retry-count": "0"})
+    (_, from_the_first_byte), (_, once_sent) = callers
+    assert from_the_first_byte < 59.5 < once_sent
 
 
 @pytest.mark.parametrize("count", ["x", "-1", "9" * 9000, "٣", ""])

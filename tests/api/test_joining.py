@@ -51,6 +51,21 @@ def test_a_retry_gets_the_answer_that_the_first_try_did_not_wait_for(url, transc
     assert not context.works._works
 
 
+def test_a_retry_of_openais_sdk_for_javascript_joins_as_well(url, transcriber):
+    """Which says how long it waits under another name."""
+    transcriber.delay = 1.2
+
+    def post(tries, **kwargs):
+        headers = {"x-stainless-timeout": "1", "x-stainless-retry-count": str(tries)}
+        route = f"{url}/v1/audio/transcriptions"
+        return httpx.post(route, files={"file": WAV}, headers=headers, **kwargs)
+
+    with pytest.raises(httpx.ReadTimeout):
+        post(0, timeout=1)
+    assert post(1).json()["text"] == "Mayday."
+    assert len(transcriber.asked) == 1
+
+
 def test_the_work_is_kept_when_it_is_done_before_the_retry_comes(
     url, transcriber, context, monkeypatch
 ):

@@ -21,6 +21,7 @@ from tests.waiting import until
 pytestmark = pytest.mark.anyio
 
 SOON = {"drain_seconds": 0.2}
+ROUTE = 'route="/v1/audio/transcriptions"'
 
 
 class Server(app.commands.serve._Server):
@@ -109,7 +110,9 @@ async def test_what_does_not_finish_is_answered(house, transcriber):
         await house.task
     assert transcriber.closed == 3
     told = house.context.metrics.exposition().decode()
-    assert 'requests_refused_total{code="shutting_down"} 3.0' in told
+    assert (
+        'requests_refused_total{code="shutting_down",route="/v1/audio/transcriptions"} 3.0' in told
+    )
     assert 'route="/v1/audio/transcriptions",status="503"} 3.0' in told
 
 
@@ -124,7 +127,7 @@ async def test_a_stream_that_does_not_finish_ends_with_an_error(house, transcrib
     *events, last = [json.loads(f[6:]) for f in answer.text.split("\n\n") if f.startswith("data")]
     assert events[0]["type"] == "transcript.text.delta"
     assert last["error"]["code"] == "shutting_down"
-    assert 'stream_errors_total{code="shutting_down"} 1.0' in (
+    assert f'stream_errors_total{{code="shutting_down",{ROUTE}}} 1.0' in (
         house.context.metrics.exposition().decode()
     )
 
@@ -182,4 +185,7 @@ async def test_a_client_that_leaves_is_no_refusal(house, transcriber):
     task.cancel()
     await until(lambda: transcriber.closed)
     await until(lambda: not house.context.admission.under_way)
-    assert "shutting_down" not in house.context.metrics.exposition().decode()
+    told = house.context.metrics.exposition().decode()
+    assert (
+        'requests_refused_total{code="shutting_down",route="/v1/audio/transcriptions"} 0.0' in told
+    )
