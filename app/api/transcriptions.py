@@ -30,11 +30,26 @@ from app.asr.formats import (
 from app.asr.languages import code_of
 from app.asr.subtitles import Layout, srt, vtt
 from app.asr.transcript import Finished, Joiner, Options, SegmentEvent
-from app.errors import BadField, MarlinscribeError, TooManyRequests, Unavailable
+from app.errors import (
+    BadField,
+    ClientWouldLeave,
+    EngineDied,
+    MarlinscribeError,
+    NotReady,
+    QueueFull,
+    ShuttingDown,
+    TooManyRequests,
+    UploadNotStored,
+)
 from app.metrics import Metrics
 
 _CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody is there to read it
 _STATUSES = (200, 429, _CLIENT_CLOSED_REQUEST, 500, 503)
+# What may keep a good request from its text.
+_OURS: tuple[type[MarlinscribeError], ...] = (
+    TooManyRequests, QueueFull, ClientWouldLeave, UploadNotStored,
+    NotReady, ShuttingDown, EngineDied, MarlinscribeError,
+)  # fmt: skip
 
 
 async def _listening(
@@ -75,12 +90,9 @@ async def translations(request: Request, listening: Admitted) -> Response:
 
 def foresee(metrics: Metrics) -> None:
     """Have the series there that alerts look at."""
-    kinds: tuple[type[MarlinscribeError], ...]
-    kinds = MarlinscribeError, TooManyRequests, *Unavailable.__subclasses__()
-    codes = {kind.code for kind in kinds}
     for route in router.routes:
         assert isinstance(route, APIRoute)
-        metrics.foresee(route.path, _STATUSES, codes)
+        metrics.foresee(route.path, _STATUSES, [error.code for error in _OURS])
 
 
 async def _answer(request: Request, listening: Listening, kind: type[SpeechForm]) -> Response:
