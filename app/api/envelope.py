@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.account import Account
@@ -54,7 +55,17 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
         kind=RequestError.kind,
         code=codes.get(error.status_code, "invalid_request"),
     )
-    return JSONResponse(body, error.status_code, error.headers)
+    headers = error.headers
+    if error.status_code == 405:
+        headers = {"allow": ", ".join(sorted(_methods(request)))}
+    return JSONResponse(body, error.status_code, headers)
+
+
+def _methods(request: Request) -> set[str]:
+    """Of all routes at this path; Starlette's own answer names the first one's alone."""
+    routes = (route for route in request.app.routes if isinstance(route, Route))
+    matching = (route for route in routes if route.matches(request.scope)[0] is not Match.NONE)
+    return {method for route in matching for method in route.methods or ()}
 
 
 async def _unforeseen(request: Request, error: Exception) -> JSONResponse:

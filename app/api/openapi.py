@@ -44,19 +44,6 @@ _EVENTS = TypeAdapter(
 ).json_schema(ref_template=_REF)
 _EVENT_PARTS = _EVENTS.pop("$defs")
 
-# As OpenAPI 3.2 describes a stream, and FastAPI its own: one event of it.
-_EVENT = {
-    "type": "object",
-    "required": ["data"],
-    "properties": {
-        "data": {
-            "type": "string",
-            "description": "An event's JSON, an error's envelope, or [DONE] at the end.",
-            "contentMediaType": "application/json",
-            "contentSchema": _EVENTS,
-        }
-    },
-}
 _RETRY = {"retry-after": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
 
 _ERRORS: dict[int, dict[str, Any]] = {
@@ -82,6 +69,13 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorBody, **_ERRORS[status]} for status in statuses}
 
 
+def event_stream(data: str, **of_it: Any) -> dict[str, Any]:
+    """A `content`, as OpenAPI 3.2 describes a stream, and FastAPI its own: one event of it."""
+    described = {"type": "string", "description": data, "contentMediaType": "application/json"}
+    event = {"type": "object", "required": ["data"], "properties": {"data": described | of_it}}
+    return {"text/event-stream": {"itemSchema": event}}
+
+
 def speech_route(form: type[SpeechForm]) -> dict[str, Any]:
     """Arguments for the decorator of a route that answers a form with a transcript."""
     text = {"schema": {"type": "string"}}
@@ -91,7 +85,9 @@ def speech_route(form: type[SpeechForm]) -> dict[str, Any]:
         "content": {
             "text/plain": text,
             "text/vtt": text,
-            "text/event-stream": {"itemSchema": _EVENT},
+            **event_stream(
+                "An event's JSON, an error's envelope, or [DONE] at the end.", contentSchema=_EVENTS
+            ),
         },
     }
     return {

@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 from app.api.account import Accounted
 from app.api.context import Ctx, Quantizing
 from app.api.events import DONE, Event, EventStream
-from app.api.openapi import errors, json_request
+from app.api.openapi import errors, event_stream, json_request
 from app.api.report import page
 from app.api.security import require_admin_key, require_admin_key_or_password
 from app.checkpoints.order import Order
@@ -24,8 +24,11 @@ from app.errors import BadBody, BadField, NotReady
 from app.jobs import Job, JobStatus
 
 _LONGEST_BODY = 2**20
-_TEXT: dict[str, Any] = {"type": "string"}
-_PROOF: dict[str, Any] = {"type": "object"}
+_HAPPENINGS = event_stream("What happened, as JSON; an error's envelope; or [DONE] at the end.")
+_REPORT = {
+    "text/html": {"schema": {"type": "string"}},
+    "application/json": {"schema": {"type": "object"}},
+}
 T = TypeVar("T", bound=BaseModel)
 
 
@@ -146,7 +149,7 @@ async def resume(quantizing: Jobs, id: str) -> JobBody:
     "/quantize/{id}/events",
     dependencies=[_admin],
     response_class=Response,
-    responses=errors(404) | {200: {"content": {"text/event-stream": {"schema": _TEXT}}}},
+    responses=errors(404) | {200: {"content": _HAPPENINGS}},
 )
 async def events(context: Ctx, quantizing: Jobs, account: Accounted, id: str) -> Response:
     """What happened and happens to a job, as server-sent events, until it is over: stages, progress
@@ -178,8 +181,8 @@ async def promote(request: Request, quantizing: Jobs, id: str) -> JobBody:
 @router.get(
     "/quantize/{id}/report",
     dependencies=[Depends(require_admin_key_or_password)],
-    response_class=HTMLResponse,
-    responses=errors(404, 409) | {200: {"content": {"application/json": {"schema": _PROOF}}}},
+    response_model=None,
+    responses=errors(404, 409) | {200: {"content": _REPORT}},
 )
 async def report(request: Request, quantizing: Jobs, id: str) -> Response:
     """The proof: a page, or JSON where that is asked for (`Accept: application/json`). A browser

@@ -109,3 +109,11 @@ def test_every_reference_leads_somewhere(described):
         place = described
         for step in reference.split("/"):
             place = place[step]
+
+
+def test_every_error_is_json_whatever_a_route_answers_else(described):
+    for path in described["paths"].values():
+        for operation in path.values():
+            for status, answer in operation["responses"].items():
+                if int(status) >= 400 and "content" in answer:
+                    assert list(answer["content"]) == ["application/json"]

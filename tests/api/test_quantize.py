@@ -743,3 +743,9 @@ def test_the_admin_key_is_described_also_where_clients_need_none(described):
         operation = described["paths"][path][method.lower()]
         assert operation["security"]
         assert "401" in operation["responses"]
+
+
+def test_a_method_that_is_none_is_told_all_that_are(client):
+    answer = client.put("/quantize")
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "GET, POST"

@@ -19,8 +19,11 @@ KNOWN = {
 @schemathesis.hook
 def filter_body(context, body):
     """A field that is sent empty counts as left out, which a schema can hardly say; and of an
-    empty array a form sends nothing at all."""
-    return not isinstance(body, dict) or not any(_is_empty(value) for value in body.values())
+    empty array a form sends nothing at all. A prompt is any text, and on a form all is text."""
+    if not isinstance(body, dict):
+        return True
+    prompted = isinstance(body.get("prompt", ""), str)
+    return prompted and not any(_is_empty(value) for value in body.values())
 
 
 def _is_empty(value):
