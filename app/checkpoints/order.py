@@ -8,8 +8,9 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 from app.asr.languages import code_of
 from app.checkpoints.recipe import Plain, Recipe, Recordings
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+# Strict: a number in quotes, or true, is an error.
+Share = Annotated[float, Field(ge=0, le=1, strict=True)]
+Bound = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 Promote = Literal["auto", "manual", "never"]
 
 

@@ -62,8 +62,8 @@ class Recordings(Plain):
         BeforeValidator(_as_sets, json_schema_input_type=_Given),
         Field(min_length=1),
     ]
-    samples: int | None = Field(256, ge=1, le=_MOST_SAMPLES)
-    mix: Mapping[str, Annotated[float, Field(gt=0, le=_MOST_SAMPLES)]] = {}
+    samples: Annotated[int, Field(ge=1, le=_MOST_SAMPLES, strict=True)] | None = 256
+    mix: Mapping[str, Annotated[float, Field(gt=0, le=_MOST_SAMPLES, strict=True)]] = {}
 
     @model_validator(mode="after")
     def _mix_of_a_number(self) -> Self:
@@ -95,7 +95,7 @@ class Recipe(Plain):
     group_size: GroupSize = 128
     observer: Literal["minmax", "imatrix"] = "minmax"
     act_order: Literal["static", "none"] = "static"
-    dampening: float = Field(0.01, gt=0, lt=1)
+    dampening: float = Field(0.01, gt=0, lt=1, strict=True)
     components: Mapping[Component, Scheme | Literal["none"]] = {}
     emulate: bool = False
     dtype: Literal["bfloat16", "float16"] = "bfloat16"

@@ -115,3 +115,23 @@ def test_a_limit_without_bound_is_refused(limit):
 def test_limits_of_one_language_under_two_names_are_refused():
     with pytest.raises(ValidationError):
         Thresholds(languages={"zh": {"min_recovery": 0.99}, "Chinese": {"min_recovery": 0.1}})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"thresholds": {"min_token_agreement": "0.5"}},
+        {"thresholds": {"max_nll_increase": True}},
+        {"recipe": {"dampening": "0.01"}},
+        {"proof": {"sources": "/data", "samples": "8"}},
+        {"proof": {"sources": "/data", "samples": 8, "mix": {"en": "1"}}},
+    ],
+)
+def test_a_number_is_a_number(fields):
+    with pytest.raises(ValidationError, match="should be a valid"):
+        Order.model_validate(fields)
+
+
+def test_a_whole_number_is_a_number():
+    order = Order.model_validate({"thresholds": {"min_recovery": 1}, "recipe": {"dampening": 0.1}})
+    assert order.thresholds.min_recovery == 1.0
