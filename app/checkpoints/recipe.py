@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, model_validator
 
 Method = Literal["gptq", "awq", "autoround", "rtn"]
 Scheme = Literal["W4A16", "W8A16", "W8A8", "W3A16", "W2A16"]
@@ -97,7 +97,7 @@ class Recipe(Plain):
     act_order: Literal["static", "none"] = "static"
     dampening: float = Field(0.01, gt=0, lt=1, strict=True)
     components: Mapping[Component, Scheme | Literal["none"]] = {}
-    emulate: bool = False
+    emulate: StrictBool = False
     dtype: Literal["bfloat16", "float16"] = "bfloat16"
     calibration: Recordings | None = None
 

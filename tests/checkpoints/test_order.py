@@ -123,11 +123,12 @@ def test_limits_of_one_language_under_two_names_are_refused():
         {"thresholds": {"min_token_agreement": "0.5"}},
         {"thresholds": {"max_nll_increase": True}},
         {"recipe": {"dampening": "0.01"}},
+        {"recipe": {"emulate": "true"}},
         {"proof": {"sources": "/data", "samples": "8"}},
         {"proof": {"sources": "/data", "samples": 8, "mix": {"en": "1"}}},
     ],
 )
-def test_a_number_is_a_number(fields):
+def test_what_is_in_quotes_is_neither_a_number_nor_a_truth(fields):
     with pytest.raises(ValidationError, match="should be a valid"):
         Order.model_validate(fields)
 
