@@ -51,9 +51,9 @@ class Clock:
     def watch(self, engine) -> None:
         outputs, tokens = engine._outputs, engine._tokens
 
-        async def watched(ask, sampling):
+        async def watched(*asked):
             stamps, last = 0, None
-            async for output in outputs(ask, sampling):
+            async for output in outputs(*asked):
                 now = time.perf_counter()
                 if last is not None:
                     self.steps.append(now - last)
