@@ -20,7 +20,7 @@ unit: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m pytest -m "not engine"
 
 engine: $(VENV)/.dev-$(VARIANT)
-	$(RUN) -m pytest -m engine
+	$(RUN) -m pytest -m engine --durations=10
 
 demo-check: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.demo_check

@@ -21,10 +21,11 @@ from typing import IO, Any
 from rich.console import Console
 from rich.table import Table
 
+from bench.interval import median_interval
 from bench.server import DEMO, Server
 
 CLIPS = 16
-ROUNDS = 5
+ROUNDS = 12
 REQUESTS = 48  # a round
 CONCURRENCIES = (1, 4, 16)
 BOUNDARY = "frontier"
@@ -125,10 +126,8 @@ def report(rows: dict[int, dict[str, list[tuple[float, Times]]]]) -> None:
     for column in ("at once", "", "requests/s", "p50 ms", "p99 ms", "of the engine's throughput"):
         table.add_column(column, justify="left" if not column else "right")
     for concurrency, measured in rows.items():
-        ratio = statistics.median(
-            ours[0] / its[0]
-            for ours, its in zip(measured["service"], measured["engine"], strict=True)
-        )
+        pairs = zip(measured["service"], measured["engine"], strict=True)
+        median, low, high = median_interval([ours[0] / its[0] for ours, its in pairs])
         for name, rounds in measured.items():
             times = sorted(one for _, times in rounds for one in times)
             table.add_row(
@@ -137,10 +136,10 @@ def report(rows: dict[int, dict[str, list[tuple[float, Times]]]]) -> None:
                 f"{statistics.median(rate for rate, _ in rounds):.2f}",
                 f"{1000 * statistics.median(times):.0f}",
                 f"{1000 * times[int(0.99 * len(times))]:.0f}",
-                f"{ratio:.3f}" if name == "service" else "",
+                f"{median:.3f} ({low:.3f} to {high:.3f})" if name == "service" else "",
             )
         table.add_section()
-    Console().print(table)
+    Console(width=100).print(table)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ of all of the service's processes, is what a machine whose processors are the li
 """
 
 import asyncio
-import random
 import statistics
 import sys
 import tempfile
@@ -19,11 +18,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.http import CLIPS, load_service
+from bench.interval import median_interval
 from bench.server import DEMO, Server
 
 ROUNDS = 30
 AT_ONCE = 8
-RESAMPLES = 2000
 MOST = 0.01  # of the processors' time, or the status is 1
 
 
@@ -78,12 +77,8 @@ def report(rounds: list[tuple[Asked, Asked]]) -> None:
     title = f"with metrics and admission / without; {ROUNDS} rounds, {AT_ONCE} at once"
     table = Table("", "median ratio", "95 % interval", title=title)
     for name, values in ratios.items():
-        chance = random.Random(0)
-        medians = sorted(
-            statistics.median(chance.choices(values, k=len(values))) for _ in range(RESAMPLES)
-        )
-        low, high = medians[RESAMPLES // 40], medians[-RESAMPLES // 40]
-        table.add_row(name, f"{statistics.median(values):.4f}", f"{low:.4f} to {high:.4f}")
+        median, low, high = median_interval(values)
+        table.add_row(name, f"{median:.4f}", f"{low:.4f} to {high:.4f}")
     Console(width=100).print(table)
     cost = statistics.median(ratios["processor time, all processes"]) - 1
     sys.exit(1 if cost > MOST else 0)
