@@ -6,7 +6,6 @@ first answer, for that is when it has done the same.
 """
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -68,7 +67,9 @@ def plain(folder: Path, arguments: dict) -> tuple[float, float]:
         json.dumps(arguments),
         str(DEMO / "recordings" / "mayday.mp3"),
     ]
-    run = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
+    run = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+    if run.returncode:
+        sys.exit(f"{run.stdout}\nthe plain LLM(…) ended with status {run.returncode}")
     (line,) = (line for line in run.stdout.splitlines() if line.startswith("RESULT"))
     ready, answered, _ = json.loads(line.removeprefix("RESULT"))
     return ready, answered
