@@ -9,7 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,20 @@ def die_with(parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def give_way(process: int) -> None:
+    """Have a process run only while nobody else wants its processors (SCHED_IDLE): all its threads,
+    and what they start from here on. Where the kernel does not let it, or it has ended, nothing
+    changes.
+
+    A lower priority (`nice`) is not enough beside an engine whose threads wait for each other at
+    every layer: each slice that one of them loses, all lose.
+    """
+    with suppress(OSError):
+        for thread in os.listdir(f"/proc/{process}/task"):
+            with suppress(OSError):
+                os.sched_setscheduler(int(thread), os.SCHED_IDLE, os.sched_param(0))
 
 
 def keep_freed_memory() -> None:

@@ -1,13 +1,16 @@
-"""Work in threads that nothing waits for."""
+"""Threads that nothing waits for, and processes that give way."""
 
 import asyncio
 import multiprocessing
+import os
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
 
-from app.process import children_in_time, in_daemon_thread, to_its_end
+from app.process import children_in_time, give_way, in_daemon_thread, to_its_end
 
 pytestmark = pytest.mark.anyio
 
@@ -92,3 +95,31 @@ async def test_a_child_that_is_ready_in_time_lives_on():
     assert child.is_alive()
     child.kill()
     child.join()
+
+
+def test_a_process_that_gives_way_does_so_with_all_its_threads_and_those_to_come():
+    body = (
+        "import threading, time\n"
+        "sleep = threading.Thread(target=time.sleep, args=(60,), daemon=True).start\n"
+        "sleep(); print(flush=True); input()\n"
+        "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+        "print(flush=True); input()"
+    )
+    pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", body], text=True, **pipe) as process:
+        process.stdout.readline()
+        give_way(process.pid)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        threads = [int(thread) for thread in os.listdir(f"/proc/{process.pid}/task")]
+        assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_IDLE}
+        assert len(threads) == 3
+        process.kill()
+    assert os.sched_getscheduler(0) != os.SCHED_IDLE
+
+
+def test_a_process_that_has_ended_need_not_give_way():
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+        give_way(process.pid)

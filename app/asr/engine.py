@@ -30,7 +30,7 @@ from app.asr.worker_extension import WorkerExtension
 from app.audio.waveform import SAMPLE_RATE
 from app.errors import EngineDied, EngineFailed
 from app.metrics import Metrics
-from app.process import children_in_time
+from app.process import children_in_time, give_way
 from app.tracing import trace_headers
 
 log = logging.getLogger(__name__)
@@ -163,15 +163,23 @@ class VllmEngine:
                 with suppress(RuntimeError):  # the loop has ended, and they with it
                     self._loop.call_soon_threadsafe(tell, EngineDeadError())
 
+    def give_way(self) -> None:
+        """Run only while nobody else wants the processors."""
+        for process in self._processes():
+            give_way(process.pid)
+
     def kill(self) -> None:
         """End its processes at once, whatever they are at; windows in flight raise EngineDied.
         Blocking, until they are gone and their memory is free."""
-        manager = self._llm.engine_core.resources.engine_manager  # no part of vLLM's interface
-        for process in manager.processes:
+        for process in self._processes():
             if process.is_alive():
                 process.kill()  # SIGKILL: others wait until a stopped process goes on
-        for process in manager.processes:
+        for process in self._processes():
             process.join(_LAST_WAIT)
+
+    def _processes(self) -> list[Any]:
+        manager = self._llm.engine_core.resources.engine_manager  # no part of vLLM's interface
+        return list(manager.processes)
 
     async def decode(self, ask: Ask, max_tokens: int | None = None) -> AsyncGenerator[Step]:
         """Decode one window of at most 30 s, into all the tokens the model has room for unless

@@ -1,20 +1,22 @@
 """Where the quantizer's process begins: it ties its life to the server's, then loads the rest.
 
-    python -m app.checkpoints.child EVENTS PARENT WORK NICENESS < job.json
+    python -m app.checkpoints.child EVENTS PARENT WORK SHARE < job.json
 
 EVENTS is the descriptor it reports to, PARENT the pid it dies with, WORK a module beside this one
-whose `main(EVENTS)` does the job: quantizer or comparison. NICENESS is as `nice` has it.
+whose `main(EVENTS)` does the job: quantizer or comparison. SHARE of the processors: its `own`, or
+the `rest` that nobody else wants.
 """
 
 import os
 import sys
 from importlib import import_module
 
-from app.process import die_with
+from app.process import die_with, give_way
 
 if __name__ == "__main__":
     die_with(int(sys.argv[2]))
-    os.nice(int(sys.argv[4]))
+    if sys.argv[4] == "rest":
+        give_way(os.getpid())
 
     # Seconds of imports, during which a server may die.
     work = import_module(f"app.checkpoints.{sys.argv[3]}")

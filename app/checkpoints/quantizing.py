@@ -65,10 +65,10 @@ OnProgress = Callable[[Progress], None]
 
 class Quantizer:
     """The quantizer's interpreter and overlay; runs one job at a time, in a child process that
-    gives way to others by its `niceness`."""
+    `gives_way` to all others, or does not."""
 
-    def __init__(self, python: str, overlay: Path | None, niceness: int = 0) -> None:
-        self._niceness = niceness
+    def __init__(self, python: str, overlay: Path | None, gives_way: bool = False) -> None:
+        self._share = "rest" if gives_way else "own"
         self._python = python
         self._overlay = overlay
         self._child: subprocess.Popen[str] | None = None
@@ -133,7 +133,7 @@ class Quantizer:
                     str(child_events),
                     str(os.getpid()),
                     work,
-                    str(self._niceness),
+                    self._share,
                 ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

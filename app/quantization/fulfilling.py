@@ -20,14 +20,14 @@ async def make_and_prove(
     order: Order,
     loader: Loader,
     tell: Teller,
-    niceness: int = 0,
+    gives_way: bool = False,
     asked: Mapping[str, Any] | None = None,
 ) -> tuple[Checkpoint, Proof | None]:
     """What an order asks for, promotion aside; there is a proof where it has recordings for one.
-    The order is complete, as Intake leaves it; `niceness` is the quantizer's; `asked` are
+    The order is complete, as Intake leaves it; `gives_way`: to an engine that serves; `asked` are
     inputs.marks of when it was asked for. Raises StartupError, EngineDied."""
     assert order.model is not None
-    maker = Maker(loader.settings, niceness)
+    maker = Maker(loader.settings, gives_way)
     tell.stage("resolving")
     source = await in_daemon_thread(resolve, order.model)
     check_recipe(order.recipe, source, loader.device)

@@ -25,13 +25,15 @@ _HUB_CALIBRATION = "MLCommons/peoples_speech:clean:train"
 
 
 class Maker:
-    """The store and the quantizer that fills it. Blocking; one at a time."""
+    """The store and the quantizer that fills it. Blocking; one at a time. `gives_way`: so do the
+    processes that make and prove."""
 
-    def __init__(self, settings: Settings, niceness: int = 0) -> None:
+    def __init__(self, settings: Settings, gives_way: bool = False) -> None:
+        self.gives_way = gives_way
         self._cache = settings.cache_dir
         self.store = Store(settings.cache_dir)
         python, overlay = settings.quantizer_python, settings.quantizer_overlay
-        self.quantizer = Quantizer(python, overlay, niceness)
+        self.quantizer = Quantizer(python, overlay, gives_way)
 
     def stop(self) -> None:
         """End the quantizer, if one runs, from another thread."""

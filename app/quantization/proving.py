@@ -121,7 +121,13 @@ class Prover:
         key = self._key(case, "hearing", of)
         with suppress(ValidationError):  # of another version, or none there
             return Hearing.model_validate(self._memo.get(key)), True
-        service = await self._loader.load(checkpoint, None, windows=_AT_ONCE, patient=True)
+        service = await self._loader.load(
+            checkpoint,
+            None,
+            windows=_AT_ONCE,
+            patient=True,
+            gives_way=self._maker.gives_way,
+        )
         try:
             hearing = await hear(service.transcriber, clips, service.kernels, case.tell)
         finally:

@@ -29,8 +29,6 @@ from app.startup import Stage, Startup, Status
 
 log = logging.getLogger(__name__)
 
-_NICENESS = 10  # of a quantizer beside an engine that serves
-
 
 class Quantization:
     """The service's jobs and what they may do to it. Implements the api's Quantizing. For the event
@@ -118,9 +116,9 @@ class Quantization:
         try:
             if self._makes_room:
                 await self._host.make_room("a checkpoint is being made and proven")
-            niceness = 0 if self._makes_room else _NICENESS
+            gives_way = not self._makes_room
             asked = job.facts.get("asked")
-            _, proof = await make_and_prove(order, self._loader, tell, niceness, asked)
+            _, proof = await make_and_prove(order, self._loader, tell, gives_way, asked)
             assert proof is not None, "an order is completed with recordings to prove by"
             await in_daemon_thread(self._keep, job, order, proof)
             tell.facts(proof=proof.summary())

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from app.asr.engine import VllmEngine
 
 
+_PATIENCE = 10  # times as long may an engine be silent that others keep from running
+
+
 @dataclass(frozen=True)
 class Service:
     """A loaded checkpoint, ready to transcribe. `watch` ends with the engine; it is here because
@@ -70,12 +73,14 @@ class Loader:
         *,
         windows: int | None = None,
         patient: bool = False,
+        gives_way: bool = False,
         on_loaded: Callable[[], None] = lambda: None,
     ) -> Service:
         """Start an engine and warm it up. Without `metrics` it is not observed: vLLM keeps one
         engine's metrics in a process, which are the serving one's. `on_loaded` is called before
         the warm-up. Where it is cancelled, the `patient` leave no engine behind that is still
-        starting. From here on it is killed where it is stuck. Raises EngineFailed, EngineDied;
+        starting; once loaded, one that `gives_way` runs only while nobody else wants the
+        processors. From here on it is killed where it is stuck. Raises EngineFailed, EngineDied;
         nothing of it is left then."""
         tokens = SpecialTokens.load(checkpoint.folder)
         plan = plan_engine(
@@ -87,7 +92,9 @@ class Loader:
         begun = time.monotonic()
         zygote.revive()
         engine = await _started(self._start, checkpoint, tokens, plan, metrics, patient=patient)
-        watch = asyncio.create_task(end_if_stuck(engine, self.settings.engine_stall_seconds))
+        patience = _PATIENCE if gives_way else 1
+        stall = self.settings.engine_stall_seconds * patience
+        watch = asyncio.create_task(end_if_stuck(engine, stall))
         try:
             on_loaded()
             await _warm(engine, (tokens.start,))
@@ -101,6 +108,8 @@ class Loader:
             )
             kernels = await engine.linear_kernels()
             engine.start_seconds = time.monotonic() - begun
+            if gives_way:
+                engine.give_way()
         except BaseException:
             await to_its_end(engine.stop)
             raise

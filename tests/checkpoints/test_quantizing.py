@@ -128,7 +128,7 @@ def test_the_child_dies_with_its_server_even_before_it_has_loaded_anything(tmp_p
     start = (
         "import subprocess, sys, os, time\n"
         "child = subprocess.Popen([sys.executable, '-m', 'app.checkpoints.child', '1',"
-        " str(os.getpid()), 'quantizer', '0'], stdin=subprocess.PIPE)\n"
+        " str(os.getpid()), 'quantizer', 'own'], stdin=subprocess.PIPE)\n"
         "print(child.pid, flush=True)\n"
         "time.sleep(60)"
     )
@@ -139,3 +139,25 @@ def test_the_child_dies_with_its_server_even_before_it_has_loaded_anything(tmp_p
         server.kill()
     gone, _ = psutil.wait_procs([child], timeout=10)
     assert gone
+
+
+def test_a_child_of_what_is_left_of_the_processors_gives_way_before_it_loads_anything():
+    command = [sys.executable, "-m", "app.checkpoints.child", "1", str(os.getpid()), "quantizer"]
+    with subprocess.Popen([*command, "rest"], stdin=subprocess.PIPE) as child:
+        try:
+            deadline = time.monotonic() + 10
+            while os.sched_getscheduler(child.pid) != os.SCHED_IDLE:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+        finally:
+            child.kill()
+
+
+def test_the_child_is_told_its_share_of_the_processors(quantizer, tmp_path):
+    says = (
+        "figures = {'share': sys.argv[6]}\n"
+        "print(json.dumps({'event': 'done', 'figures': figures}), file=events)"
+    )
+    interpreter = quantizer(says)._python
+    shares = [run(Quantizer(interpreter, None, gives), tmp_path) for gives in (False, True)]
+    assert shares == [{"share": "own"}, {"share": "rest"}]

@@ -25,10 +25,14 @@ class Engine(FakeEngine):
     def __init__(self):
         super().__init__()
         self.ended, self.kernels = threading.Event(), {"marlin": 4}
+        self.gave_way = False
 
     def stop(self):
         super().stop()
         self.ended.set()
+
+    def give_way(self):
+        self.gave_way = True
 
     async def linear_kernels(self):
         if isinstance(self.kernels, Exception):
@@ -86,6 +90,22 @@ async def test_a_loaded_checkpoint_says_what_it_is(loader, start, engine):
 async def test_it_decodes_no_more_windows_than_it_is_told(loader, start):
     await loader.load(CHECKPOINT, None, windows=2)
     assert start.plan.windows == 2
+
+
+async def test_an_engine_that_gives_way_does_so_once_it_is_loaded_and_may_be_silent_for_longer(
+    loader, start, engine, monkeypatch
+):
+    watched = []
+
+    async def watch(_, seconds):
+        watched.append(seconds)
+
+    monkeypatch.setattr(app.serving.loading, "end_if_stuck", watch)
+    for gives_way in (False, True):
+        await loader.load(CHECKPOINT, None, gives_way=gives_way)
+        await asyncio.sleep(0)
+        assert engine.gave_way == gives_way
+    assert watched == [120, 1200]
 
 
 async def test_an_engine_that_does_not_start_says_why(loader, start):

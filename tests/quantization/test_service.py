@@ -91,7 +91,7 @@ class House:
         (folder,) = (self.cache / "checkpoints").glob(f"{name}-*")
         return Store(self.cache).find(folder.name.rsplit("-", 1)[1])
 
-    async def _make_and_prove(self, order, loader, tell, niceness=0, asked=None):
+    async def _make_and_prove(self, order, loader, tell, gives_way=False, asked=None):
         self.asked.append(asked)
         tell.stage("quantizing")
         if self.gate:
