@@ -116,6 +116,11 @@ class Context:
             retry_after=status.retry_after,
         )
 
+    def still_serves(self) -> Served:
+        """What serves, for a request that has its place: an exchange or the end that began
+        meanwhile waits for it. Raises as `ready`."""
+        return self.served if self.served is not None and self.alive() else self.ready()
+
     def known(self) -> Served:
         """What serves, or will again for the next request. Raises as `ready`."""
         if self.served is not None and self.status().stage is Stage.IDLE:

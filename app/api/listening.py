@@ -117,7 +117,7 @@ class Listening:
     ) -> AsyncGenerator[Event | None]:
         """None once there is a place in line, then the transcriber's events. `until`: when its
         client gives up."""
-        served = self.context.ready()  # an upload may have taken longer than an engine lives
+        served = self.context.still_serves()  # an upload may have taken longer than an engine lives
         decoded = time.perf_counter()
         left = None if until is None else until - decoded
         admission = self.context.admission

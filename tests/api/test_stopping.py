@@ -149,6 +149,27 @@ async def test_an_upload_that_does_not_finish_is_answered(house):
     await asyncio.wait({upload})
 
 
+@pytest.mark.parametrize("stage", [Stage.EXCHANGING, Stage.STOPPING])
+async def test_an_upload_that_was_let_in_is_answered_whatever_begins_meanwhile(house, stage):
+    """Whatever begins waits for it."""
+    request = house.client.build_request(
+        "POST", "/v1/audio/transcriptions", files={"file": encode(tone(1))}
+    )
+    body, begun = request.read(), asyncio.Event()
+
+    async def slowly():
+        yield body[:100]
+        await begun.wait()
+        yield body[100:]
+
+    post = house.client.post(request.url, content=slowly(), headers=request.headers)
+    upload = asyncio.create_task(post)
+    await until(lambda: house.context.admission.under_way)
+    house.context.startup.enter(stage)
+    begun.set()
+    assert (await upload).status_code == 200
+
+
 async def test_who_waits_for_an_exchange_is_told_at_once(house):
     house.context.startup.enter(Stage.EXCHANGING)
     waits = house.ask()

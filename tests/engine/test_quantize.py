@@ -78,7 +78,8 @@ def test_no_request_is_lost_while_checkpoints_are_exchanged(server):
         stop.set()
         for one in clients:
             one.join()
-    assert {answer.status_code for answer in answers} == {200}
+    refused = [answer.text for answer in answers if answer.status_code != 200]
+    assert not refused, server.read_log()[-3000:]
     assert {answer.json()["text"] for answer in answers} == {MAYDAY_WORDS}
     assert len(answers) > 6
     # The metrics are of the engine that serves, not of one that proved something.
