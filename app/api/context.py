@@ -117,8 +117,8 @@ class Context:
         )
 
     def still_serves(self) -> Served:
-        """What serves, for a request that has its place: an exchange or the end that began
-        meanwhile waits for it. Raises as `ready`."""
+        """What serves, for a request that has its place: an exchange, or the end, that began since
+        waits for it. Raises as `ready`."""
         return self.served if self.served is not None and self.alive() else self.ready()
 
     def known(self) -> Served:

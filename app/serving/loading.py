@@ -27,8 +27,8 @@ from app.settings import Settings
 if TYPE_CHECKING:
     from app.asr.engine import VllmEngine
 
-
-_PATIENCE = 10  # times as long may an engine be silent that others keep from running
+# So many times as long may an engine be silent that runs only while others leave it the processors.
+_SLOWER = 10
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,7 @@ class Loader:
         begun = time.monotonic()
         zygote.revive()
         engine = await _started(self._start, checkpoint, tokens, plan, metrics, patient=patient)
-        patience = _PATIENCE if gives_way else 1
-        stall = self.settings.engine_stall_seconds * patience
+        stall = self.settings.engine_stall_seconds * (_SLOWER if gives_way else 1)
         watch = asyncio.create_task(end_if_stuck(engine, stall))
         try:
             on_loaded()

@@ -22,14 +22,14 @@ RECIPE = Recipe(method="rtn")
 def quantizer(tmp_path):
     """A quantizer whose interpreter runs the given lines instead of the module."""
 
-    def with_child(lines):
+    def with_child(lines, **more):
         script = tmp_path / "python"
         body = (
             "import json, os, signal, sys, time\n" + "events = os.fdopen(int(sys.argv[3]), 'w')\n"
         )
         script.write_text(f"#!{sys.executable}\n{body}{lines}\n")
         script.chmod(script.stat().st_mode | stat.S_IXUSR)
-        return Quantizer(str(script), None)
+        return Quantizer(str(script), None, **more)
 
     return with_child
 
@@ -158,6 +158,5 @@ def test_the_child_is_told_its_share_of_the_processors(quantizer, tmp_path):
         "figures = {'share': sys.argv[6]}\n"
         "print(json.dumps({'event': 'done', 'figures': figures}), file=events)"
     )
-    interpreter = quantizer(says)._python
-    shares = [run(Quantizer(interpreter, None, gives), tmp_path) for gives in (False, True)]
+    shares = [run(quantizer(says, gives_way=gives), tmp_path) for gives in (False, True)]
     assert shares == [{"share": "own"}, {"share": "rest"}]
