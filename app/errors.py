@@ -23,7 +23,7 @@ MarlinscribeError
 │  ├─ EngineDied                the engine's process is gone
 │  ├─ ShuttingDown              the process was told to end, and the time to finish is over
 │  ├─ QueueFull                 as much audio waits as may
-│  ├─ ClientWouldLeave          the client's own timeout is shorter than its recording takes
+│  ├─ DeadlineExceeded          the client's own timeout is shorter than its recording takes
 │  ├─ UploadNotStored           no room on disk for the upload
 │  ├─ JobsElsewhere             another process does the jobs of this cache
 │  └─ RecordNotKept             no room on disk for a job's record
@@ -187,14 +187,14 @@ class QueueFull(Unavailable):
     code = "queue_full"
 
 
-class ClientWouldLeave(Unavailable):
-    """`hopeless`: however often it tries, an idle server would take too long too."""
+class DeadlineExceeded(Unavailable):
+    """`never_fits`: however often it tries, an idle server would take too long too."""
 
     code = "client_would_time_out"
 
-    def __init__(self, message: str, *, retry_after: float, hopeless: bool) -> None:
+    def __init__(self, message: str, *, retry_after: float, never_fits: bool) -> None:
         super().__init__(message, retry_after=retry_after)
-        self.hopeless = hopeless
+        self.never_fits = never_fits
 
 
 class UploadNotStored(Unavailable):

@@ -12,21 +12,21 @@ from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__
 from app.api import envelope, health, models, openapi, quantize, transcriptions
-from app.api.account import AccountMiddleware
-from app.api.context import Context
 from app.api.stopping import StoppingMiddleware, Unfinished
-from app.asr import zygote
-from app.asr.plan import Device, check_device, pick_device
+from app.api.telemetry import TelemetryMiddleware
 from app.errors import EngineFailed, StartupError, Unavailable
 from app.metrics import Metrics
+from app.models.whisper_vllm import forkserver
+from app.models.whisper_vllm.plan import Device, check_device, pick_device
 from app.process import in_daemon_thread
-from app.quantization.metering import meter
+from app.quantization.job_metrics import meter
 from app.quantization.service import Quantization
-from app.serving.hosting import Host
+from app.serving.lifecycle import Lifecycle, Stage
 from app.serving.loading import Loader
-from app.serving.watching import watch
+from app.serving.manager import EngineManager
+from app.serving.state import Context
+from app.serving.supervisor import watch
 from app.settings import Settings
-from app.startup import Stage, Startup
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +44,10 @@ def build_app(context: Context) -> FastAPI:
     envelope.install(app)
     for router in (health.router, models.router, transcriptions.router, quantize.router):
         app.include_router(router)
-    transcriptions.foresee(context.metrics)
+    transcriptions.preregister_series(context.metrics)
     app.state.unfinished = Unfinished()
     app.add_middleware(StoppingMiddleware, unfinished=app.state.unfinished)
-    app.add_middleware(AccountMiddleware, metrics=context.metrics, tracing=context.tracing)
+    app.add_middleware(TelemetryMiddleware, metrics=context.metrics, tracing=context.tracing)
     if context.settings.cors_origins:
         # Outside of what asks for keys: a preflight carries none, and a 401 must be readable.
         app.add_middleware(
@@ -64,11 +64,11 @@ def build_app(context: Context) -> FastAPI:
 
 def create_app(
     settings: Settings | None = None,
-    startup: Startup | None = None,
+    startup: Lifecycle | None = None,
     on_failure: Callable[[], None] = lambda: None,
 ) -> FastAPI:
     """The service. `on_failure` is called once a failed start has been shown long enough."""
-    context = Context(settings or Settings(), startup or Startup(), Metrics())
+    context = Context(settings or Settings(), startup or Lifecycle(), Metrics())
     context.startup.listen(
         lambda status: context.metrics.enter(status.stage, Stage, answers=status.answers)
     )
@@ -77,9 +77,9 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         device = pick_device(context.settings.device)
-        zygote.start(device, zygote.environment(device, context.settings.log_level))
+        forkserver.start(device, forkserver.environment(device, context.settings.log_level))
         loader = Loader(context.settings, device)
-        host = Host(context, loader)
+        host = EngineManager(context, loader)
         quantization = Quantization(loader, host, context.startup)
         meter(quantization.jobs, context.metrics)
         context.quantization = quantization
@@ -104,15 +104,15 @@ async def drain(app: FastAPI) -> None:
     unfinished: Unfinished = app.state.unfinished
     if context.startup.status.stage is not Stage.FAILED:
         context.startup.enter(Stage.STOPPING)
-        if await context.admission.emptied(context.settings.drain_seconds):
-            await unfinished.short_ones(_SHORT_REQUEST)
+        if await context.admission.drained(context.settings.drain_seconds):
+            await unfinished.wait_non_streaming(_SHORT_REQUEST)
     await unfinished.refuse()
 
 
 async def _serve(
     context: Context,
     device: Device,
-    host: Host,
+    host: EngineManager,
     quantization: Quantization,
     on_failure: Callable[[], None],
 ) -> None:
@@ -139,7 +139,7 @@ async def _serve(
     on_failure()
 
 
-def _entering(startup: Startup) -> Callable[..., None]:
+def _entering(startup: Lifecycle) -> Callable[..., None]:
     """startup.enter, for another thread to call."""
     loop = asyncio.get_running_loop()
 

@@ -132,7 +132,7 @@ class Metrics:
         """Ours, then the default registry's: vLLM's `vllm:*`, the process and Python."""
         return bytes(generate_latest(self.registry)) + bytes(generate_latest(REGISTRY))
 
-    def foresee(self, route: str, statuses: Iterable[int], codes: Iterable[str]) -> None:
+    def preregister_series(self, route: str, statuses: Iterable[int], codes: Iterable[str]) -> None:
         """Have a route's series there from the start: in one that appears with its first event,
         already at 1, Prometheus sees no increase."""
         for status in statuses:

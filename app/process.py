@@ -32,7 +32,7 @@ def die_with(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def give_way(process: int) -> None:
+def set_idle_priority(process: int) -> None:
     """Have a process run only while nobody else wants its processors (SCHED_IDLE): all its threads,
     and what they start from here on. Where the kernel does not let it, or it has ended, nothing
     changes.
@@ -94,7 +94,7 @@ def children_in_time(seconds: float) -> Generator[None]:
         timer.cancel()
 
 
-async def to_its_end(work: Callable[..., T], *arguments: Any) -> T:
+async def run_shielded(work: Callable[..., T], *arguments: Any) -> T:
     """Like in_daemon_thread, for work of seconds that must be over before anything else begins: a
     cancellation waits for it."""
     working = asyncio.ensure_future(in_daemon_thread(work, *arguments))
@@ -107,7 +107,7 @@ async def to_its_end(work: Callable[..., T], *arguments: Any) -> T:
         raise
 
 
-async def stoppably(stop: Callable[[], None], work: Callable[..., T], *arguments: Any) -> T:
+async def run_interruptible(stop: Callable[[], None], work: Callable[..., T], *arguments: Any) -> T:
     """Like in_daemon_thread, for work that `stop` brings to an end: a cancellation calls it, and
     waits a while for the work to have cleaned up."""
     working = asyncio.ensure_future(in_daemon_thread(work, *arguments))

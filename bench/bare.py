@@ -10,11 +10,11 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import main
-from app.admission.gate import Admission
-from app.admission.turns import Turns
-from app.asr.transcript import Turn
+from app.admission.control import Admission
+from app.admission.fair_queue import FairQueue
 from app.cli import main as cli
 from app.metrics import Metrics
+from app.transcription.results import Turn
 
 
 class _Nothing:
@@ -69,8 +69,8 @@ async def _at_once(*_: Any) -> AsyncGenerator[None]:
 
 if __name__ == "__main__":
     main.Metrics = _NoMetrics  # type: ignore[misc]
-    main.AccountMiddleware = _NoAccounts  # type: ignore[assignment,misc]
+    main.TelemetryMiddleware = _NoAccounts  # type: ignore[assignment,misc]
     Admission.place = _any_place  # type: ignore[method-assign]
     Admission.queued = _any_time  # type: ignore[method-assign]
-    Turns.turn = _at_once  # type: ignore[assignment]
+    FairQueue.turn = _at_once  # type: ignore[assignment]
     sys.exit(cli(sys.argv[1:]))

@@ -24,12 +24,12 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from app.asr.plan import weight_bytes
-from app.checkpoints.quantizing import Progress, Quantizer
 from app.checkpoints.source import resolve
-from app.quantization.making import recipe_for
+from app.models.whisper_vllm.plan import weight_bytes
+from app.quantization.builder import recipe_for
+from app.quantization.quantizer_process import Progress, Quantizer
+from app.serving.lifecycle import Stage
 from app.settings import Settings
-from app.startup import Stage
 from bench.memory import Peak, peak_memory
 from bench.random_checkpoint import make
 from bench.server import DEMO, Server

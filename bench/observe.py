@@ -238,7 +238,7 @@ def observed(folder: Path) -> tuple[list[dict[str, Any]], Verdict, list[str], Co
         with prometheus(folder, server.port) as source:
             refused_until_ready(server)
             with load(server):
-                during_job = make_and_prove(server, source)
+                during_job = run_job(server, source)
                 engine(server).kill()
                 server.wait_for("restarting", seconds=30)
                 server.wait_for("ready", seconds=120)
@@ -251,7 +251,7 @@ def observed(folder: Path) -> tuple[list[dict[str, Any]], Verdict, list[str], Co
         server.stop()
 
 
-def make_and_prove(server: Server, source: Prometheus) -> float:
+def run_job(server: Server, source: Prometheus) -> float:
     """A job from its order to its end; a moment at which Prometheus had seen it run."""
     with httpx.Client(
         base_url=server.url, headers={"authorization": f"Bearer {ADMIN}"}, timeout=60

@@ -15,13 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from app.asr import zygote
-from app.asr.plan import pick_device
-from app.checkpoints.order import Order
-from app.checkpoints.proof import Proof
-from app.checkpoints.recipe import Recipe, Recordings
-from app.jobs import Job, Teller
-from app.quantization.fulfilling import make_and_prove
+from app.checkpoints.recipe import Recipe
+from app.jobs import Job, JobReporter
+from app.models.whisper_vllm import forkserver
+from app.models.whisper_vllm.plan import pick_device
+from app.quantization.proof import Proof
+from app.quantization.request import QuantizationRequest
+from app.quantization.run import run_job
+from app.recordings.spec import Recordings
 from app.serving.loading import Loader
 from app.settings import DEMO, Settings
 
@@ -121,8 +122,8 @@ async def measure(settings: Settings) -> list[str]:
     loader = Loader(settings, pick_device(settings.device))
     rows: list[str] = []
     for calibration, recipe in recipes():
-        order = Order(model=settings.model, recipe=recipe, proof=JUDGED)
-        _, proof = await make_and_prove(order, loader, Teller(Job("", {}, ""), lambda *_: None))
+        order = QuantizationRequest(model=settings.model, recipe=recipe, proof=JUDGED)
+        _, proof = await run_job(order, loader, JobReporter(Job("", {}, ""), lambda *_: None))
         assert proof is not None
         rows = rows or [source_row(proof)]
         rows.append(row(label(recipe), calibration, proof))
@@ -139,7 +140,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(cache_dir=arguments.cache or Path(folder))
         device = pick_device(settings.device)
-        zygote.start(device, zygote.environment(device, "warning"))
+        forkserver.start(device, forkserver.environment(device, "warning"))
         table = "\n".join([HEAD, *asyncio.run(measure(settings))])
     print(table)
     if arguments.write:

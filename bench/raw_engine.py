@@ -13,15 +13,15 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from app.asr import zygote
-from app.asr.hearing import Ask
-from app.asr.plan import Geometry, pick_device, plan_engine
-from app.asr.rules import WindowRules
-from app.asr.tokens import SpecialTokens
 from app.audio.decode import decode
 from app.audio.waveform import SAMPLE_RATE, Samples
-from app.audio.windows import Window
 from app.metrics import Metrics
+from app.models.whisper_vllm import forkserver
+from app.models.whisper_vllm.decoder import DecodeRequest
+from app.models.whisper_vllm.plan import ModelShape, pick_device, plan_engine
+from app.models.whisper_vllm.rules import WindowRules
+from app.models.whisper_vllm.tokens import SpecialTokens
+from app.speech.windows import Window
 from bench.http import load
 
 
@@ -30,7 +30,7 @@ async def answer(answers: Any, engine: Any, tokens: SpecialTokens, waves: list[S
     from vllm.sampling_params import RequestOutputKind
 
     # What the service samples with, its own rules among it: the same tokens come out.
-    ask = Ask(Window(0, waves[0]), WindowRules(), (tokens.start,))
+    ask = DecodeRequest(Window(0, waves[0]), WindowRules(), (tokens.start,))
     sampling = engine._sampling(ask, tokens.max_tokens - 1)
     sampling.output_kind = RequestOutputKind.FINAL_ONLY
     llm, numbers, turns = engine._llm, itertools.count(), itertools.cycle(waves)
@@ -55,11 +55,11 @@ async def answer(answers: Any, engine: Any, tokens: SpecialTokens, waves: list[S
 async def start(answers: Any) -> None:
     folder, clips = Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]]
     device = pick_device("auto")
-    zygote.start(device, zygote.environment(device, "info"))
-    from app.asr.engine import VllmEngine
+    forkserver.start(device, forkserver.environment(device, "info"))
+    from app.models.whisper_vllm.engine import VllmEngine
 
     tokens = SpecialTokens.load(folder)
-    plan = plan_engine(Geometry.of(folder), device)
+    plan = plan_engine(ModelShape.of(folder), device)
     waves = []
     for clip in clips:
         with clip.open("rb") as file:

@@ -10,11 +10,11 @@ import io
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from app.asr.budget import MIB, Budget, Device, Memory, budget_of
-from app.asr.geometry import SHAPES, Shape
 from app.cli import main as marlinscribe
 from app.commands.plan import DEFAULT_MODEL, DEFAULT_SCHEME
 from app.errors import EngineFailed
+from app.models.whisper_vllm.budget import MIB, Budget, Device, Memory, budget_of
+from app.models.whisper_vllm.shape import SHAPES, Architecture
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "sizing.md"
@@ -46,7 +46,7 @@ def tables() -> str:
     return "\n".join([*_budgets(), "", *_windows()])
 
 
-def _budget(name: str, shape: Shape, scheme: str) -> Budget:
+def _budget(name: str, shape: Architecture, scheme: str) -> Budget:
     """Raises EngineFailed where not one window fits."""
     device, gigabytes = PRESETS[name]
     memory = Memory.of_a_card if device == "cuda" else Memory.of_a_machine
@@ -89,7 +89,7 @@ def _windows() -> list[str]:
     return rows
 
 
-def _at_once(name: str, shape: Shape, scheme: str) -> str:
+def _at_once(name: str, shape: Architecture, scheme: str) -> str:
     try:
         return str(_budget(name, shape, scheme).windows)
     except EngineFailed:

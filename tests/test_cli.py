@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 
 from app.cli import main
-from tests.serving import serving
+from tests.http_server import serving
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from app.process import children_in_time, give_way, in_daemon_thread, to_its_end
+from app.process import children_in_time, in_daemon_thread, run_shielded, set_idle_priority
 
 pytestmark = pytest.mark.anyio
 
@@ -45,7 +45,7 @@ async def test_work_that_must_be_over_first_delays_its_cancellation():
         release.wait(30)
         ended.set()
 
-    task = asyncio.create_task(to_its_end(work))
+    task = asyncio.create_task(run_shielded(work))
     await asyncio.sleep(0.05)
     task.cancel()
     await asyncio.sleep(0.05)
@@ -63,14 +63,14 @@ async def test_work_that_fails_behind_its_cancellation_is_cancelled_all_the_same
         release.wait(30)
         raise ZeroDivisionError
 
-    task = asyncio.create_task(to_its_end(work))
+    task = asyncio.create_task(run_shielded(work))
     await asyncio.sleep(0.05)
     task.cancel()
     release.set()
     with pytest.raises(asyncio.CancelledError):
         await task
     with pytest.raises(ZeroDivisionError):
-        await to_its_end(work)
+        await run_shielded(work)
 
 
 async def test_a_child_that_is_not_ready_in_time_is_killed_and_others_are_not():
@@ -108,7 +108,7 @@ def test_a_process_that_gives_way_does_so_with_all_its_threads_and_those_to_come
     pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", body], text=True, **pipe) as process:
         process.stdout.readline()
-        give_way(process.pid)
+        set_idle_priority(process.pid)
         process.stdin.write("\n")
         process.stdin.flush()
         process.stdout.readline()
@@ -122,4 +122,4 @@ def test_a_process_that_gives_way_does_so_with_all_its_threads_and_those_to_come
 def test_a_process_that_has_ended_need_not_give_way():
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
-        give_way(process.pid)
+        set_idle_priority(process.pid)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from app.api.context import Ctx
 from app.api.security import Credentials
+from app.serving.state import Ctx
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.account import Account
-from app.errors import ClientWouldLeave, MarlinscribeError, RequestError, WrongKey, envelope
+from app.api.telemetry import RequestTelemetry
+from app.errors import DeadlineExceeded, MarlinscribeError, RequestError, WrongKey, envelope
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +34,12 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
 
 def answer(scope: Scope, error: MarlinscribeError) -> JSONResponse:
     """An error's, which is counted where it is to be tried again."""
-    account: Account = scope["account"]
+    account: RequestTelemetry = scope["account"]
     headers, account.facts["code"] = {}, error.code
     if error.retry_after is not None:
         headers["retry-after"] = str(error.retry_after)
         account.refused(error.code)
-    if isinstance(error, ClientWouldLeave) and error.hopeless:
+    if isinstance(error, DeadlineExceeded) and error.never_fits:
         headers["x-should-retry"] = "false"  # openai's SDKs heed it
     if isinstance(error, WrongKey):
         headers["www-authenticate"] = error.challenge

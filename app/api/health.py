@@ -4,7 +4,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from app.api.context import Ctx
+from app.serving.state import Ctx
 
 router = APIRouter(tags=["health"])
 

@@ -5,9 +5,9 @@ from typing import Any, Literal
 from fastapi import APIRouter, Depends
 from typing_extensions import TypedDict
 
-from app.api.context import Context, Ctx, Served
 from app.api.openapi import errors
 from app.api.security import require_key
+from app.serving.state import Context, Ctx, ServedModel
 
 
 class Model(TypedDict):
@@ -48,7 +48,7 @@ async def model(context: Ctx, model: str) -> Model:
     return _model(context, served)
 
 
-def _model(context: Context, served: Served) -> Model:
+def _model(context: Context, served: ServedModel) -> Model:
     return Model(
         id=served.name,
         object="model",

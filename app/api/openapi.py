@@ -12,7 +12,7 @@ from pydantic import BaseModel, TypeAdapter
 from typing_extensions import TypedDict
 
 from app.api.forms import LISTS, SpeechForm
-from app.asr.formats import (
+from app.transcription.formats import (
     DeltaEvent,
     DoneEvent,
     JsonBody,

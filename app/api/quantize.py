@@ -12,16 +12,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import ClientDisconnect
 from typing_extensions import TypedDict
 
-from app.api.account import Accounted
-from app.api.context import Ctx, Quantizing
 from app.api.events import DONE, Event, EventStream
 from app.api.openapi import errors, event_stream, json_request
 from app.api.report import page
 from app.api.security import require_admin_key, require_admin_key_or_password
-from app.checkpoints.order import Order
-from app.checkpoints.recipe import Recordings
+from app.api.telemetry import Telemetry
 from app.errors import BadBody, BadField, NotReady
 from app.jobs import Job, JobStatus
+from app.quantization.request import QuantizationRequest
+from app.recordings.spec import Recordings
+from app.serving.state import Ctx, Quantizing
 
 _LONGEST_BODY = 2**20
 _HAPPENINGS = event_stream("What happened, as JSON; an error's envelope; or [DONE] at the end.")
@@ -107,12 +107,12 @@ _admin = Depends(require_admin_key)
     response_model=JobBody,
     responses=errors(400, 429)
     | {200: {"model": JobBody, "description": "The job for the same order, as it stands"}},
-    openapi_extra=json_request(Order),
+    openapi_extra=json_request(QuantizationRequest),
 )
 async def submit(request: Request, quantizing: Jobs, response: Response) -> JobBody:
     """Make a checkpoint, prove it, and perhaps promote it. Asking again for what is under way or
     done answers with its job."""
-    order = await _body(request, Order)
+    order = await _body(request, QuantizationRequest)
     job, new = await quantizing.submit(order)
     response.status_code = 202 if new else 200
     response.headers["location"] = f"/quantize/{job.id}"
@@ -151,7 +151,7 @@ async def resume(quantizing: Jobs, id: str) -> JobBody:
     response_class=Response,
     responses=errors(404) | {200: {"content": _HAPPENINGS}},
 )
-async def events(context: Ctx, quantizing: Jobs, account: Accounted, id: str) -> Response:
+async def events(context: Ctx, quantizing: Jobs, account: Telemetry, id: str) -> Response:
     """What happened and happens to a job, as server-sent events, until it is over: stages, progress
     with the layer, its loss and an ETA, and its status at last."""
     quantizing.jobs.get(id)

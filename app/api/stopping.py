@@ -4,11 +4,11 @@ import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.account import Account
-from app.api.context import Context
 from app.api.envelope import answer, body_of
 from app.api.events import frame
+from app.api.telemetry import RequestTelemetry
 from app.errors import ShuttingDown
+from app.serving.state import Context
 
 _STREAM = b"text/event-stream"
 _LAST_WORD = 5  # seconds, for the answers to be sent
@@ -40,7 +40,7 @@ class Unfinished:
         self._tasks.discard(task)
         self._streams.discard(task)
 
-    async def short_ones(self, seconds: float) -> None:
+    async def wait_non_streaming(self, seconds: float) -> None:
         """Wait for all that are no streams, at most so long."""
         if tasks := self._tasks - self._streams:
             await asyncio.wait(tasks, timeout=seconds)
@@ -100,7 +100,7 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, *, stream: bool) -
         retry_after=context.status().retry_after,
     )
     if stream:
-        account: Account = scope["account"]
+        account: RequestTelemetry = scope["account"]
         account.stream_failed(error.code)
         await send({"type": "http.response.body", "body": frame(body_of(error))})
     else:

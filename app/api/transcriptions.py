@@ -9,30 +9,16 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
-from app.api.account import Accounted
 from app.api.caller import Calling
-from app.api.context import Ctx, Served
 from app.api.disconnect import ClientLeft, unless_client_leaves
 from app.api.events import DONE, Event, EventStream
 from app.api.forms import SpeechForm, TranscriptionForm, TranslationForm, parse
-from app.api.listening import Listening
 from app.api.openapi import speech_route
 from app.api.security import require_key
-from app.asr.formats import (
-    delta_event,
-    done_event,
-    json_body,
-    segment_event,
-    text_body,
-    verbose_body,
-    verbose_done_event,
-)
-from app.asr.languages import code_of
-from app.asr.subtitles import Layout, srt, vtt
-from app.asr.transcript import Finished, Joiner, Options, SegmentEvent
+from app.api.telemetry import Telemetry
 from app.errors import (
     BadField,
-    ClientWouldLeave,
+    DeadlineExceeded,
     EngineDied,
     MarlinscribeError,
     NotReady,
@@ -41,27 +27,42 @@ from app.errors import (
     TooManyRequests,
     UploadNotStored,
 )
+from app.languages import code_of
 from app.metrics import Metrics
+from app.models.base import SegmentEvent
+from app.serving.state import Ctx, ServedModel
+from app.transcription.formats import (
+    delta_event,
+    done_event,
+    json_body,
+    segment_event,
+    text_body,
+    verbose_body,
+    verbose_done_event,
+)
+from app.transcription.results import Joiner, Options, Transcript
+from app.transcription.session import TranscriptionSession
+from app.transcription.subtitles import Layout, srt, vtt
 
 _CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody is there to read it
 _STATUSES = (200, 429, _CLIENT_CLOSED_REQUEST, 500, 503)
 # What may keep a good request from its text.
 _OURS: tuple[type[MarlinscribeError], ...] = (
-    TooManyRequests, QueueFull, ClientWouldLeave, UploadNotStored,
+    TooManyRequests, QueueFull, DeadlineExceeded, UploadNotStored,
     NotReady, ShuttingDown, EngineDied, MarlinscribeError,
 )  # fmt: skip
 
 
 async def _listening(
-    context: Ctx, caller: Calling, account: Accounted
-) -> AsyncGenerator[Listening]:
+    context: Ctx, caller: Calling, account: Telemetry
+) -> AsyncGenerator[TranscriptionSession]:
     """Holds a place from before the body is read until the request is answered."""
     account.facts["client"] = caller.name
     async with context.place(caller.name, back=bool(caller.retries)) as served:
-        yield Listening(context, served, caller, account)
+        yield TranscriptionSession(context, served, caller, account)
 
 
-Admitted = Annotated[Listening, Depends(_listening)]
+Admitted = Annotated[TranscriptionSession, Depends(_listening)]
 
 # In this order, and both before the body is read: who asks, and whether we can and there is room.
 router = APIRouter(
@@ -88,14 +89,16 @@ async def translations(request: Request, listening: Admitted) -> Response:
     return await _answer(request, listening, TranslationForm)
 
 
-def foresee(metrics: Metrics) -> None:
+def preregister_series(metrics: Metrics) -> None:
     """Have the series there that alerts look at."""
     for route in router.routes:
         assert isinstance(route, APIRoute)
-        metrics.foresee(route.path, _STATUSES, [error.code for error in _OURS])
+        metrics.preregister_series(route.path, _STATUSES, [error.code for error in _OURS])
 
 
-async def _answer(request: Request, listening: Listening, kind: type[SpeechForm]) -> Response:
+async def _answer(
+    request: Request, listening: TranscriptionSession, kind: type[SpeechForm]
+) -> Response:
     context, served, account = listening.context, listening.served, listening.account
     try:
         async with listening.upload(request) as upload:
@@ -116,7 +119,7 @@ async def _answer(request: Request, listening: Listening, kind: type[SpeechForm]
         return Response(status_code=_CLIENT_CLOSED_REQUEST)
 
 
-def _options(served: Served, form: SpeechForm) -> Options:
+def _options(served: ServedModel, form: SpeechForm) -> Options:
     if not isinstance(form, TranscriptionForm):
         return Options(translate=True, temperature=form.temperature, prompt=form.prompt)
     asked = (form.language,) if form.language else form.languages
@@ -130,7 +133,7 @@ def _options(served: Served, form: SpeechForm) -> Options:
     )
 
 
-def _language(served: Served, asked: str, param: str) -> str:
+def _language(served: ServedModel, asked: str, param: str) -> str:
     """The ISO code asked for. Raises BadField."""
     code, known = code_of(asked), served.transcriber.languages()
     if code is None:
@@ -144,16 +147,16 @@ def _language(served: Served, asked: str, param: str) -> str:
     return code
 
 
-async def _last(events: AsyncGenerator[SegmentEvent | Finished]) -> Finished:
+async def _last(events: AsyncGenerator[SegmentEvent | Transcript]) -> Transcript:
     async with aclosing(events):
         async for event in events:
-            if isinstance(event, Finished):
+            if isinstance(event, Transcript):
                 return event
-    raise AssertionError("a transcriber ends with Finished")
+    raise AssertionError("a transcriber ends with Transcript")
 
 
 async def _told(
-    events: AsyncGenerator[SegmentEvent | Finished], form: SpeechForm
+    events: AsyncGenerator[SegmentEvent | Transcript], form: SpeechForm
 ) -> AsyncGenerator[Event]:
     joiner, number, logprobs = Joiner(), 0, _wants_logprobs(form)
     async with aclosing(events):
@@ -169,7 +172,7 @@ async def _told(
     yield DONE
 
 
-def _body(form: SpeechForm, transcript: Finished) -> Response:
+def _body(form: SpeechForm, transcript: Transcript) -> Response:
     layout, logprobs = Layout(form.max_line_width, form.max_line_count), _wants_logprobs(form)
     match form.response_format:
         case "json":

@@ -21,7 +21,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from app.checkpoints.inputs import marks
+from app.checkpoints.content_hashes import content_hashes
 from app.checkpoints.recipe import Recipe
 from app.checkpoints.source import Source, file_sha256
 
@@ -45,7 +45,7 @@ class Entry:
 
 def fingerprint(found: Mapping[str, Any], recipe: Recipe, versions: dict[str, str]) -> str:
     """The same for the same source, recipe, recordings and quantizer; 16 hex digits. `found` are
-    inputs.marks of source and calibration."""
+    content_hashes() of source and calibration."""
     steps = recipe.model_dump(mode="json")
     if recipe.calibration is not None:
         # What was heard, not where it lay: recordings may be added, and folders moved.
@@ -73,9 +73,10 @@ class Store:
 
         `make` fills the folder and returns figures for the manifest. What it raises is raised,
         and nothing half-made is left under the entry's name. `on_wait` is called when another
-        process is making the same entry. `found` are inputs.marks, where they are known already.
+        process is making the same entry. `found` are the content hashes, where they are
+        known already.
         """
-        mark = fingerprint(found or marks(source, recipe.calibration), recipe, versions)
+        mark = fingerprint(found or content_hashes(source, recipe.calibration), recipe, versions)
         folder = self._root / f"{_slug(source.name)}-{mark}"
         with self._locked(folder, on_wait):
             entry = self._read(folder)

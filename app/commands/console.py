@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from app.serving.lifecycle import Stage, Status
 from app.settings import Settings, unknown_variables
-from app.startup import Stage, Status
 
 log = logging.getLogger(__name__)
 
 SUCCESS, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130
 _MOST_LINES = 100  # of one stage, in a log
-# A line's own fields in JSON; what a request took comes beside them (app.api.account).
+# A line's own fields in JSON; what a request took comes beside them (app.api.telemetry).
 _FIELDS = ("levelname", "name", "message")
 _RENAMED = {"levelname": "level", "name": "logger"}
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from app.asr.budget import LIMITS, MIB, Budget, Device, Memory, budget_of
-from app.asr.geometry import SHAPES, Geometry, Shape
-from app.asr.plan import memory_of, pick_device
 from app.checkpoints.recipe import Recipe
 from app.checkpoints.schemes import refusal
 from app.checkpoints.source import resolve
 from app.commands.console import FAILURE, SUCCESS, USAGE, settings_for
 from app.errors import BadRecipe, BadSource, EngineFailed
+from app.models.whisper_vllm.budget import LIMITS, MIB, Budget, Device, Memory, budget_of
+from app.models.whisper_vllm.plan import memory_of, pick_device
+from app.models.whisper_vllm.shape import SHAPES, Architecture, ModelShape
 
 DEFAULT_MODEL = "openai/whisper-large-v2"
 DEFAULT_SCHEME = "W4A16"
@@ -29,7 +29,7 @@ class Checkpoint:
 
     name: str
     scheme: str
-    geometry: Geometry
+    geometry: ModelShape
     weighed: str
 
 
@@ -81,12 +81,12 @@ def checkpoint_of(model: str, scheme: str | None, device: Device) -> Checkpoint:
     if source.quantized and scheme:
         raise BadRecipe(f"{model} is quantized already.", "Leave --scheme out.")
     if source.quantized or scheme in _UNQUANTIZED:
-        geometry = Geometry.of(source.folder)
+        geometry = ModelShape.of(source.folder)
         return Checkpoint(source.name, scheme or "as it came", geometry, "read from its files")
-    return _by_shape(source.name, Shape.of(source.config), scheme or DEFAULT_SCHEME, device)
+    return _by_shape(source.name, Architecture.of(source.config), scheme or DEFAULT_SCHEME, device)
 
 
-def _by_shape(name: str, shape: Shape, scheme: str, device: Device) -> Checkpoint:
+def _by_shape(name: str, shape: Architecture, scheme: str, device: Device) -> Checkpoint:
     if scheme not in _UNQUANTIZED:
         widths = {
             "d_model": shape.d_model,

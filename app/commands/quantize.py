@@ -10,18 +10,19 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from app.asr import zygote
-from app.asr.plan import check_device, pick_device
-from app.checkpoints.order import Order, Thresholds
-from app.checkpoints.proof import Proof
-from app.checkpoints.recipe import Recipe, Recordings, RecordingSet
+from app.checkpoints.recipe import Recipe
 from app.checkpoints.source import Source, resolve
 from app.commands.console import FAILURE, INTERRUPTED, SUCCESS, USAGE, StageProgress, settings_for
 from app.errors import BadField, MarlinscribeError
 from app.files import check_writable
-from app.jobs import Job, Teller
-from app.quantization.fulfilling import make_and_prove
-from app.quantization.intake import Intake
+from app.jobs import Job, JobReporter
+from app.models.whisper_vllm import forkserver
+from app.models.whisper_vllm.plan import check_device, pick_device
+from app.quantization.proof import Proof
+from app.quantization.request import QuantizationRequest, Thresholds
+from app.quantization.run import run_job
+from app.quantization.validation import RequestValidator
+from app.recordings.spec import Recordings, RecordingSet
 from app.serving.loading import Loader
 from app.settings import Settings
 
@@ -52,8 +53,10 @@ def quantize(arguments: argparse.Namespace) -> int:
         order = _order(settings, loader, source, given, arguments)
         if order.proof:
             check_device(loader.device)
-            zygote.start(loader.device, zygote.environment(loader.device, settings.log_level))
-        candidate, proof = asyncio.run(make_and_prove(order, loader, _teller(progress)))
+            forkserver.start(
+                loader.device, forkserver.environment(loader.device, settings.log_level)
+            )
+        candidate, proof = asyncio.run(run_job(order, loader, _teller(progress)))
     except MarlinscribeError as error:
         progress.close()
         field = f"{error.param}: " if isinstance(error, BadField) and error.param else ""
@@ -82,7 +85,7 @@ def _complain(console: Console, text: str) -> None:
     console.print(text, style="red", highlight=False, markup=False)
 
 
-def _given_order(arguments: argparse.Namespace) -> Order | None:
+def _given_order(arguments: argparse.Namespace) -> QuantizationRequest | None:
     """The order in a file, if one is named. Raises OSError, and ValueError where it is none or
     not the only one."""
     if arguments.order is None:
@@ -91,7 +94,7 @@ def _given_order(arguments: argparse.Namespace) -> Order | None:
         names = ", ".join(sorted(beside))
         raise ValueError(f"An order says it all: leave {names} to {arguments.order}.")
     try:
-        return Order.model_validate_json(arguments.order.read_bytes())
+        return QuantizationRequest.model_validate_json(arguments.order.read_bytes())
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         where = ".".join(map(str, fault["loc"]))
@@ -102,11 +105,11 @@ def _order(
     settings: Settings,
     loader: Loader,
     source: Source,
-    given: Order | None,
+    given: QuantizationRequest | None,
     arguments: argparse.Namespace,
-) -> Order:
+) -> QuantizationRequest:
     """Looked at as the service looks at one. Raises BadField."""
-    intake = Intake(settings, loader.device, any_path=True)
+    intake = RequestValidator(settings, loader.device, any_path=True)
     if given:
         return intake.checked(given, source, needs_proof=True)
     recipe = Recipe(
@@ -115,7 +118,7 @@ def _order(
         **_given(arguments, _OF_THE_RECIPE),
     )
     limits = Thresholds(**_given(arguments, ("min_recovery",)))
-    order = Order(recipe=recipe, proof=_proof_set(arguments.prove), thresholds=limits)
+    order = QuantizationRequest(recipe=recipe, proof=_proof_set(arguments.prove), thresholds=limits)
     return intake.checked(order, source, needs_proof=False)
 
 
@@ -128,7 +131,7 @@ def _given(arguments: argparse.Namespace, names: tuple[str, ...]) -> dict[str, A
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _teller(progress: StageProgress) -> Teller:
+def _teller(progress: StageProgress) -> JobReporter:
     def on_event(job: Job, event: dict[str, Any]) -> None:
         if event["type"] == "stage":
             progress.show(job.stage)
@@ -137,7 +140,7 @@ def _teller(progress: StageProgress) -> Teller:
             layer = event.get("layer", "")
             progress.show(job.stage, layer, event["done"], event["total"], unit)
 
-    return Teller(Job("", {}, ""), on_event)
+    return JobReporter(Job("", {}, ""), on_event)
 
 
 def _table(proof: Proof) -> Table:

@@ -10,13 +10,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from app import client
-from app.checkpoints.calibration import recordings
-from app.checkpoints.scoring import Interval
 from app.commands.console import FAILURE, SUCCESS, USAGE
+from app.commands.evaluation import Report
+from app.commands.evaluation import evaluate as measure
 from app.errors import NoCalibration
-from app.evaluation import Report
-from app.evaluation import evaluate as measure
 from app.files import check_writable
+from app.recordings.error_rates import Interval
+from app.recordings.read import recordings
 
 
 def transcribe(arguments: argparse.Namespace) -> int:

@@ -23,7 +23,7 @@ from app.commands.console import (
 )
 from app.main import create_app, drain
 from app.process import keep_freed_memory
-from app.startup import Startup
+from app.serving.lifecycle import Lifecycle
 
 # Seconds. Longer than clients and proxies keep an idle connection (httpx, and with it OpenAI's SDK,
 # for 5 s, which is uvicorn's own default; load balancers for 60): where the server is the first to
@@ -39,7 +39,7 @@ def serve(_: argparse.Namespace) -> int:
     if settings is None:
         return USAGE
     keep_freed_memory()
-    startup = Startup()
+    startup = Lifecycle()
     progress = StageProgress(console)
     startup.listen(progress.on_status)
     failed = False

@@ -5,7 +5,7 @@ its jobs again: the one that ran is interrupted, and may be resumed; those that 
 What the work is, this module does not know.
 """
 
-from app.jobs.job import Job, JobStatus, Outcome, Teller, Work
+from app.jobs.job import Job, JobReporter, JobStatus, Outcome, Work
 from app.jobs.runner import Jobs
 
-__all__ = ["Job", "JobStatus", "Jobs", "Outcome", "Teller", "Work"]
+__all__ = ["Job", "JobReporter", "JobStatus", "Jobs", "Outcome", "Work"]

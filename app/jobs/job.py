@@ -35,7 +35,7 @@ class Job:
     facts: what the work has found out so far.
     progress: {"done", "total", "eta_seconds"} of the stage.
     committed: too far gone to be cancelled.
-    otherwise: what it is where the work that runs comes to nothing; None is what the end says.
+    on_failure: its status again where the work that runs fails; None takes the status of the end.
     Times are in Unix seconds: when it was taken, and when its run through the queue began and
     ended. Work on it beside the queue has none here.
     """
@@ -49,7 +49,7 @@ class Job:
     facts: dict[str, Any] = field(default_factory=dict)
     error: dict[str, str] | None = None
     committed: bool = False
-    otherwise: JobStatus | None = None
+    on_failure: JobStatus | None = None
     created_at: int = field(default_factory=lambda: int(time.time()))
     started_at: int | None = None
     finished_at: int | None = None
@@ -65,7 +65,7 @@ class Outcome:
     error: Exception | None = None
 
 
-class Teller:
+class JobReporter:
     """What work says of itself while it goes on. For the event loop's thread."""
 
     def __init__(self, job: Job, on_event: Callable[[Job, dict[str, Any]], None]) -> None:
@@ -91,4 +91,4 @@ class Teller:
         self._on_event(self._job, {"type": "facts", "facts": sorted(facts)})
 
 
-Work = Callable[[Job, Teller], Coroutine[Any, Any, Outcome]]
+Work = Callable[[Job, JobReporter], Coroutine[Any, Any, Outcome]]

@@ -57,7 +57,7 @@ class Records:
                 log.warning("the record %s cannot be read: %s", path, error)
                 continue
             if job.status is JobStatus.RUNNING:
-                job.status = job.otherwise or JobStatus.INTERRUPTED
+                job.status = job.on_failure or JobStatus.INTERRUPTED
                 with suppress(OSError):  # it will be found so again
                     self.save(job)
             jobs[job.id] = job

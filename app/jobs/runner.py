@@ -16,7 +16,7 @@ from app.errors import (
     Unavailable,
     UnknownJob,
 )
-from app.jobs.job import Job, JobStatus, Outcome, Teller, Work
+from app.jobs.job import Job, JobReporter, JobStatus, Outcome, Work
 from app.jobs.log import Log, end_of, told
 from app.jobs.records import Records
 
@@ -151,7 +151,7 @@ class Jobs:
         job = self.get(job_id)
         if job.status.active:
             raise JobConflict(f"The job is {job.status}.")
-        self._begin(job, work, otherwise=job.status)
+        self._begin(job, work, on_failure=job.status)
         return job
 
     def amend(self, job: Job, status: JobStatus, **facts: Any) -> None:
@@ -208,15 +208,15 @@ class Jobs:
         return [job for job in self._jobs.values() if job.status is status]
 
     def _begin(
-        self, job: Job, work: Work, otherwise: JobStatus | None = None
+        self, job: Job, work: Work, on_failure: JobStatus | None = None
     ) -> asyncio.Task[Outcome]:
-        """Start work as a job's; `otherwise` is what the job is where it fails."""
+        """Start work as a job's; `on_failure` is what the job is where it fails."""
         job.status, job.error = JobStatus.RUNNING, None
-        job.committed, job.otherwise = False, otherwise
-        if otherwise is None:  # times are the queued run's; further work has facts of its own
+        job.committed, job.on_failure = False, on_failure
+        if on_failure is None:  # times are the queued run's; further work has facts of its own
             job.started_at, job.finished_at = int(time.time()), None
         self._save(job)
-        task = asyncio.create_task(work(job, Teller(job, self._on_event)))
+        task = asyncio.create_task(work(job, JobReporter(job, self._on_event)))
         self._tasks[job.id] = task
         self._log(job).open()
         # Not around an await: a task cancelled before its first step never gets to one.
@@ -229,10 +229,10 @@ class Jobs:
         self._cancelled.discard(job.id)
         if task.cancelled():
             status = JobStatus.CANCELLED if asked_for else JobStatus.INTERRUPTED
-            self._finish(job, job.otherwise or status)
+            self._finish(job, job.on_failure or status)
         elif error := task.exception():
             job.error = told(error)
-            self._finish(job, job.otherwise or JobStatus.FAILED)
+            self._finish(job, job.on_failure or JobStatus.FAILED)
         else:
             outcome = task.result()
             job.facts |= outcome.facts
@@ -241,9 +241,9 @@ class Jobs:
 
     def _finish(self, job: Job, status: JobStatus) -> None:
         now = int(time.time())
-        if job.otherwise is None:
+        if job.on_failure is None:
             job.finished_at = now
-        job.status, job.otherwise = status, None
+        job.status, job.on_failure = status, None
         self._save(job)
         self._log(job).close(end_of(job, now))
         self._tell(job, end_of(job, now))

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.asr.transcript import Finished, Options
 from app.audio.decode import decode
-from app.checkpoints.calibration import Clip
-from app.checkpoints.proof import Proof
-from app.checkpoints.scoring import Metric, Pair, count, metrics_of
 from app.errors import CanaryFailed
 from app.files import write_json
-from app.serving.loading import Service
+from app.quantization.proof import Proof
+from app.recordings.error_rates import Metric, Pair, count, metrics_of
+from app.recordings.read import Clip
+from app.serving.loading import LoadedModel
+from app.transcription.results import Options, Transcript
 
 _EACH = 4  # of a language
 # Batches of another size round differently, and a token may flip: equality would be too much.
@@ -91,7 +91,7 @@ def given(clips: Iterable[Clip], proof: dict[str, Any]) -> list[Canary]:
     ]
 
 
-async def check(service: Service, canaries: Sequence[Canary]) -> None:
+async def check(service: LoadedModel, canaries: Sequence[Canary]) -> None:
     """Raises CanaryFailed where a language is heard otherwise than expected; EngineDied."""
     heard: defaultdict[str, list[tuple[Canary, Pair]]] = defaultdict(list)
     for canary in canaries:
@@ -114,11 +114,11 @@ async def check(service: Service, canaries: Sequence[Canary]) -> None:
             )
 
 
-async def _heard(service: Service, canary: Canary) -> str:
+async def _heard(service: LoadedModel, canary: Canary) -> str:
     wave = await asyncio.to_thread(decode, io.BytesIO(canary.audio), max_seconds=60)
     events = service.transcriber.transcribe(wave, Options(languages=(canary.language,)))
     async with aclosing(events):
         async for event in events:
-            if isinstance(event, Finished):
+            if isinstance(event, Transcript):
                 return event.text
-    raise AssertionError("a transcriber ends with Finished")
+    raise AssertionError("a transcriber ends with Transcript")

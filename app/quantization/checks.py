@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from hashlib import sha256
 from typing import Literal
 
-from app.asr.tokens import SpecialTokens
-from app.checkpoints.calibration import Clip
-from app.checkpoints.order import Order
-from app.checkpoints.scoring import FEWEST, normalized
 from app.checkpoints.source import Source
 from app.errors import BadField, StartupError
+from app.models.whisper_vllm.tokens import SpecialTokens
+from app.quantization.request import QuantizationRequest
+from app.recordings.error_rates import FEWEST, normalized
+from app.recordings.read import Clip
 
 Field = Literal["model", "recipe", "calibration", "proof", "thresholds", "canaries"]
 
@@ -45,7 +45,7 @@ def check_sound(field: Field, clips: list[Clip]) -> None:
             clip.waveform()
 
 
-def check_limits(order: Order, heard: list[Clip]) -> None:
+def check_limits(order: QuantizationRequest, heard: list[Clip]) -> None:
     """Limits are of languages that are spoken, and what is spoken can be judged."""
     spoken = {clip.language for clip in heard}
     extra = sorted(order.thresholds.languages.keys() - spoken)
@@ -68,8 +68,10 @@ def check_limits(order: Order, heard: list[Clip]) -> None:
 
 def check_apart(learned: list[Clip], heard: list[Clip]) -> None:
     """What was calibrated on proves nothing."""
-    marks = [{sha256(clip.content()).digest() for clip in clips} for clips in (learned, heard)]
-    both = marks[0] & marks[1]
+    content_hashes = [
+        {sha256(clip.content()).digest() for clip in clips} for clips in (learned, heard)
+    ]
+    both = content_hashes[0] & content_hashes[1]
     if both:
         raise BadField(
             f"{len(both)} recordings are both calibrated on and judged by: such a proof says "

@@ -11,22 +11,22 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app.asr.plan import weight_bytes
-from app.asr.transcript import Finished, Options, Transcriber
-from app.checkpoints.calibration import Clip, read
-from app.checkpoints.inputs import check_unchanged, marks
-from app.checkpoints.judging import judge, score
-from app.checkpoints.memo import Memo
-from app.checkpoints.order import Thresholds
-from app.checkpoints.proof import Hearing, Proof
-from app.checkpoints.quantizing import OnProgress, Progress
-from app.checkpoints.recipe import Recordings
-from app.checkpoints.served import Checkpoint
+from app.checkpoints.checkpoint import Checkpoint
+from app.checkpoints.content_hashes import check_unchanged, content_hashes
+from app.checkpoints.result_cache import ResultCache
 from app.checkpoints.weights import bytes_per_token
-from app.jobs import Teller
-from app.process import in_daemon_thread, stoppably
-from app.quantization.making import Maker, cache_faults
+from app.jobs import JobReporter
+from app.models.whisper_vllm.plan import weight_bytes
+from app.process import in_daemon_thread, run_interruptible
+from app.quantization.acceptance import judge, score
+from app.quantization.builder import CheckpointBuilder, cache_faults
+from app.quantization.proof import Proof, TranscribedSet
+from app.quantization.quantizer_process import OnProgress, Progress
+from app.quantization.request import Thresholds
+from app.recordings.read import Clip, read
+from app.recordings.spec import Recordings
 from app.serving.loading import Loader
+from app.transcription.results import Options, Transcriber, Transcript
 
 _AT_ONCE = 4  # windows in the proving engine, which may have another engine beside it
 _POLICY = 1  # raised when what a checkpoint is heard to say changes by our decoding
@@ -34,7 +34,7 @@ _POLICY = 1  # raised when what a checkpoint is heard to say changes by our deco
 
 @dataclass(frozen=True)
 class _Case:
-    """found: inputs.marks of source and recordings as the candidate was made of them; decided:
+    """found: content_hashes() of source and recordings as the candidate was made of them; decided:
     what else decides (see `versions`)."""
 
     source: Checkpoint
@@ -42,21 +42,21 @@ class _Case:
     recordings: Recordings
     found: Mapping[str, Any]
     decided: Mapping[str, str]
-    tell: Teller
+    tell: JobReporter
 
     async def check_unchanged(self) -> None:
         """Raises SourceChanged."""
-        now = await in_daemon_thread(marks, self.source.source, None, self.recordings)
+        now = await in_daemon_thread(content_hashes, self.source.source, None, self.recordings)
         check_unchanged(self.found, now, "while it was proven")
 
 
 class Prover:
     """What it has heard once it remembers: the source is heard once for many candidates."""
 
-    def __init__(self, loader: Loader, maker: Maker) -> None:
+    def __init__(self, loader: Loader, maker: CheckpointBuilder) -> None:
         self._loader = loader
         self._maker = maker
-        self._memo = Memo(loader.settings.cache_dir / "proofs")
+        self._memo = ResultCache(loader.settings.cache_dir / "proofs")
 
     async def prove(
         self,
@@ -65,9 +65,9 @@ class Prover:
         recordings: Recordings,
         thresholds: Thresholds,
         found: Mapping[str, Any],
-        tell: Teller,
+        tell: JobReporter,
     ) -> Proof:
-        """Compare, hear and judge. `found` are inputs.marks of source and recordings. Raises
+        """Compare, hear and judge. `found` are content_hashes() of source and recordings. Raises
         StartupError, EngineDied."""
         started = time.monotonic()
         clips = await in_daemon_thread(read, recordings)
@@ -103,7 +103,7 @@ class Prover:
         if isinstance(known, dict) and "overall" in known:
             return known
         case.tell.stage("comparing")
-        figures = await stoppably(
+        figures = await run_interruptible(
             self._maker.stop,
             self._maker.quantizer.compare,
             case.source.folder,
@@ -116,17 +116,17 @@ class Prover:
 
     async def _heard(
         self, case: _Case, of: Any, checkpoint: Checkpoint, clips: Sequence[Clip]
-    ) -> tuple[Hearing, bool]:
+    ) -> tuple[TranscribedSet, bool]:
         """What a checkpoint, known by `of`, is heard to say; and whether it was remembered."""
         key = self._key(case, "hearing", of)
         with suppress(ValidationError):  # of another version, or none there
-            return Hearing.model_validate(self._memo.get(key)), True
+            return TranscribedSet.model_validate(self._memo.get(key)), True
         service = await self._loader.load(
             checkpoint,
             None,
             windows=_AT_ONCE,
             patient=True,
-            gives_way=self._maker.gives_way,
+            idle_priority=self._maker.idle_priority,
         )
         try:
             hearing = await hear(service.transcriber, clips, service.kernels, case.tell)
@@ -137,7 +137,7 @@ class Prover:
 
     def _key(self, case: _Case, what: str, of: Any) -> str:
         recordings = case.found["proof"]
-        return Memo.key(what=what, of=of, recordings=recordings, versions=dict(case.decided))
+        return ResultCache.key(what=what, of=of, recordings=recordings, versions=dict(case.decided))
 
     async def _remember(self, case: _Case, key: str, value: dict[str, Any]) -> None:
         """Raises SourceChanged where it is not of what the key says."""
@@ -146,7 +146,7 @@ class Prover:
             self._memo.put(key, value)
 
 
-def versions(loader: Loader, maker: Maker) -> dict[str, str]:
+def versions(loader: Loader, maker: CheckpointBuilder) -> dict[str, str]:
     """What decides a proof beside the order and its files: programs, and what the settings say of
     decoding. A job's key and what a proof remembers stand on the same. Blocking. Raises
     QuantizerFailed."""
@@ -162,8 +162,8 @@ def versions(loader: Loader, maker: Maker) -> dict[str, str]:
 
 
 async def hear(
-    transcriber: Transcriber, clips: Sequence[Clip], kernels: dict[str, int], tell: Teller
-) -> Hearing:
+    transcriber: Transcriber, clips: Sequence[Clip], kernels: dict[str, int], tell: JobReporter
+) -> TranscribedSet:
     """Every clip's transcript, a few at a time. Raises NoCalibration, EngineDied."""
     gate, done, started = asyncio.Semaphore(2 * _AT_ONCE), 0, time.monotonic()
     seconds = [0.0] * len(clips)
@@ -176,12 +176,12 @@ async def hear(
             options = Options(languages=(clip.language,))
             async with aclosing(transcriber.transcribe(wave, options)) as events:
                 async for event in events:
-                    if isinstance(event, Finished):
+                    if isinstance(event, Transcript):
                         done += 1
                         eta = (time.monotonic() - started) / done * (len(clips) - done)
                         tell.progress(done, len(clips), round(eta, 1))
                         return event.text
-        raise AssertionError("a transcriber ends with Finished")
+        raise AssertionError("a transcriber ends with Transcript")
 
     tasks = [asyncio.create_task(one(n, clip)) for n, clip in enumerate(clips)]
     try:
@@ -189,7 +189,7 @@ async def hear(
     finally:
         for task in tasks:
             task.cancel()
-    return Hearing(
+    return TranscribedSet(
         texts=texts,
         seconds=time.monotonic() - started,
         audio_seconds=sum(seconds),
@@ -197,7 +197,7 @@ async def hear(
     )
 
 
-def from_thread(tell: Teller) -> OnProgress:
+def from_thread(tell: JobReporter) -> OnProgress:
     """Tells of a child's progress, from whichever thread follows it."""
     loop = asyncio.get_running_loop()
 

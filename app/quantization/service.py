@@ -7,25 +7,25 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app.checkpoints.calibration import Clip, read
-from app.checkpoints.order import Order
-from app.checkpoints.proof import Proof
-from app.checkpoints.recipe import Recordings
-from app.checkpoints.served import Checkpoint
+from app.checkpoints.checkpoint import Checkpoint
 from app.errors import JobConflict
 from app.files import write_json
-from app.jobs import Job, Jobs, JobStatus, Outcome, Teller
+from app.jobs import Job, JobReporter, Jobs, JobStatus, Outcome
 from app.process import in_daemon_thread
 from app.quantization import canaries
-from app.quantization.fulfilling import make_and_prove
-from app.quantization.intake import Intake, Taken
-from app.quantization.making import Maker, cache_faults
-from app.quantization.promoting import CheckpointGone, Promoter
-from app.quantization.promotions import Promotion
+from app.quantization.builder import CheckpointBuilder, cache_faults
+from app.quantization.promotion import CheckpointGone, Promoter
+from app.quantization.promotion_log import Promotion
+from app.quantization.proof import Proof
 from app.quantization.proving import versions
-from app.serving.hosting import Host
+from app.quantization.request import QuantizationRequest
+from app.quantization.run import run_job
+from app.quantization.validation import RequestValidator, ValidatedRequest
+from app.recordings.read import Clip, read
+from app.recordings.spec import Recordings
+from app.serving.lifecycle import Lifecycle, Stage, Status
 from app.serving.loading import Loader
-from app.startup import Stage, Startup, Status
+from app.serving.manager import EngineManager
 
 log = logging.getLogger(__name__)
 
@@ -34,17 +34,17 @@ class Quantization:
     """The service's jobs and what they may do to it. Implements the api's Quantizing. For the event
     loop's thread."""
 
-    def __init__(self, loader: Loader, host: Host, startup: Startup) -> None:
+    def __init__(self, loader: Loader, host: EngineManager, startup: Lifecycle) -> None:
         settings = loader.settings
         self._loader = loader
         self._host = host
-        self._intake = Intake(settings, loader.device)
+        self._intake = RequestValidator(settings, loader.device)
         self._reports = settings.cache_dir / "reports"
         self._canaries = settings.cache_dir / "canaries"
-        self._makes_room = settings.while_quantizing == "maintenance" or (
+        self._releases_device = settings.while_quantizing == "maintenance" or (
             settings.while_quantizing == "auto" and loader.device == "cuda"
         )
-        self._maker = Maker(settings)
+        self._maker = CheckpointBuilder(settings)
         self._promoter = Promoter(loader, host, startup, self._maker)
         self._closing = False
         self.jobs = Jobs(
@@ -55,15 +55,15 @@ class Quantization:
         )
         startup.listen(self._settle)
 
-    async def submit(self, order: Order) -> tuple[Job, bool]:
+    async def submit(self, order: QuantizationRequest) -> tuple[Job, bool]:
         """The job for an order, and whether it is new. Raises BadField, JobsFull."""
 
-        def completed() -> Taken:
+        def completed() -> ValidatedRequest:
             return self._intake.completed(order, versions(self._loader, self._maker))
 
         taken = await in_daemon_thread(completed)
         self._look_for_checkpoints(taken.key)
-        return self.jobs.submit(taken.order.as_json(), taken.key, asked=taken.marks)
+        return self.jobs.submit(taken.order.as_json(), taken.key, asked=taken.content_hashes)
 
     async def report(self, job: Job) -> Proof:
         """A proof, whole. Raises JobConflict where there is none yet, or one of another version."""
@@ -84,7 +84,7 @@ class Quantization:
         _check_promotable(self.jobs.get(job_id))  # reading takes a while
         self._promoter.check_free()
 
-        async def work(job: Job, tell: Teller) -> Outcome:
+        async def work(job: Job, tell: JobReporter) -> Outcome:
             return await self._promote(job, tell, clips)
 
         return self.jobs.start_beside(job_id, work)
@@ -111,14 +111,14 @@ class Quantization:
 
     # What a job does
 
-    async def _work(self, job: Job, tell: Teller) -> Outcome:
+    async def _work(self, job: Job, tell: JobReporter) -> Outcome:
         order = _order_of(job)
         try:
-            if self._makes_room:
-                await self._host.make_room("a checkpoint is being made and proven")
-            gives_way = not self._makes_room
+            if self._releases_device:
+                await self._host.release_device("a checkpoint is being made and proven")
+            idle_priority = not self._releases_device
             asked = job.facts.get("asked")
-            _, proof = await make_and_prove(order, self._loader, tell, gives_way, asked)
+            _, proof = await run_job(order, self._loader, tell, idle_priority, asked)
             assert proof is not None, "an order is completed with recordings to prove by"
             await in_daemon_thread(self._keep, job, order, proof)
             tell.facts(proof=proof.summary())
@@ -127,15 +127,15 @@ class Quantization:
             if order.promote != "auto":
                 return Outcome(JobStatus.PROVEN)
             try:
-                return await self._promote(job, tell, None, made_room=self._makes_room)
+                return await self._promote(job, tell, None, released_device=self._releases_device)
             except Exception as error:  # whatever it is, what was proven stays so
                 return Outcome(JobStatus.PROVEN, error=error)
         finally:
-            if self._makes_room and not self._closing:
+            if self._releases_device and not self._closing:
                 tell.commit()
-                await self._host.reopen()
+                await self._host.resume_serving()
 
-    def _keep(self, job: Job, order: Order, proof: Proof) -> None:
+    def _keep(self, job: Job, order: QuantizationRequest, proof: Proof) -> None:
         with cache_faults(self._loader.settings.cache_dir):
             write_json(self._reports / f"{job.id}.json", proof.model_dump(mode="json"))
             if proof.passed and order.proof is not None:
@@ -143,7 +143,7 @@ class Quantization:
                 canaries.keep(self._canaries / job.id, picked)
 
     async def _promote(
-        self, job: Job, tell: Teller, own: list[Clip] | None, *, made_room: bool = False
+        self, job: Job, tell: JobReporter, own: list[Clip] | None, *, released_device: bool = False
     ) -> Outcome:
         """Raises StartupError, with what served before serving again."""
         tell.commit()
@@ -152,7 +152,7 @@ class Quantization:
         promotion = Promotion(fingerprint, job.id, int(time.time()), proof)
         flock = await in_daemon_thread(self._flock, job, own)
         try:
-            await self._promoter.promote(promotion, flock, made_room=made_room)
+            await self._promoter.promote(promotion, flock, released_device=released_device)
         except CheckpointGone as error:  # it stands for nothing any more, and may be made again
             return Outcome(JobStatus.FAILED, error=error)
         return Outcome(JobStatus.PROMOTED, {"promoted_at": promotion.since})
@@ -200,10 +200,10 @@ def _check_promotable(job: Job) -> None:
         raise JobConflict("It is emulated: nothing serves it.", code="emulated")
 
 
-def _order_of(job: Job) -> Order:
+def _order_of(job: Job) -> QuantizationRequest:
     """Raises JobConflict."""
     try:
-        return Order.model_validate(job.request)
+        return QuantizationRequest.model_validate(job.request)
     except ValidationError as error:
         raise _of_another_version("record") from error
 

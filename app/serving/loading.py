@@ -9,30 +9,30 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.asr import zygote
-from app.asr.decoding import WhisperTranscriber
-from app.asr.hearing import Ask
-from app.asr.plan import Device, EnginePlan, Geometry, plan_engine, weight_bytes
-from app.asr.rules import WindowRules
-from app.asr.text import TextCodec
-from app.asr.tokens import SpecialTokens
 from app.audio.waveform import SAMPLE_RATE
-from app.audio.windows import Window, quietest
-from app.checkpoints.served import Checkpoint
+from app.checkpoints.checkpoint import Checkpoint
 from app.metrics import Metrics
-from app.process import in_daemon_thread, to_its_end
+from app.models.whisper_vllm import forkserver
+from app.models.whisper_vllm.decoder import DecodeRequest
+from app.models.whisper_vllm.plan import Device, EnginePlan, ModelShape, plan_engine, weight_bytes
+from app.models.whisper_vllm.rules import WindowRules
+from app.models.whisper_vllm.text import TextCodec
+from app.models.whisper_vllm.tokens import SpecialTokens
+from app.process import in_daemon_thread, run_shielded
 from app.serving.stalls import end_if_stuck
 from app.settings import Settings
+from app.speech.windows import Window, quietest
+from app.transcription.pipeline import WhisperTranscriber
 
 if TYPE_CHECKING:
-    from app.asr.engine import VllmEngine
+    from app.models.whisper_vllm.engine import VllmEngine
 
 # So many times as long may an engine be silent that runs only while others leave it the processors.
 _SLOWER = 10
 
 
 @dataclass(frozen=True)
-class Service:
+class LoadedModel:
     """A loaded checkpoint, ready to transcribe. `watch` ends with the engine; it is here because
     the event loop itself holds on to no task. `windows` are decoded at once."""
 
@@ -73,26 +73,26 @@ class Loader:
         *,
         windows: int | None = None,
         patient: bool = False,
-        gives_way: bool = False,
+        idle_priority: bool = False,
         on_loaded: Callable[[], None] = lambda: None,
-    ) -> Service:
+    ) -> LoadedModel:
         """Start an engine and warm it up. Without `metrics` it is not observed: vLLM keeps one
         engine's metrics in a process, which are the serving one's. `on_loaded` is called before
         the warm-up. Where it is cancelled, the `patient` leave no engine behind that is still
-        starting; once loaded, one that `gives_way` runs only while nobody else wants the
+        starting; once loaded, one that `idle_priority` runs only while nobody else wants the
         processors. From here on it is killed where it is stuck. Raises EngineFailed, EngineDied;
         nothing of it is left then."""
         tokens = SpecialTokens.load(checkpoint.folder)
         plan = plan_engine(
-            Geometry.of(checkpoint.folder),
+            ModelShape.of(checkpoint.folder),
             self.device,
             windows=windows or self.settings.max_windows,
             kv_bytes=self.settings.kv_cache_bytes,
         )
         begun = time.monotonic()
-        zygote.revive()
+        forkserver.revive()
         engine = await _started(self._start, checkpoint, tokens, plan, metrics, patient=patient)
-        stall = self.settings.engine_stall_seconds * (_SLOWER if gives_way else 1)
+        stall = self.settings.engine_stall_seconds * (_SLOWER if idle_priority else 1)
         watch = asyncio.create_task(end_if_stuck(engine, stall))
         try:
             on_loaded()
@@ -107,12 +107,12 @@ class Loader:
             )
             kernels = await engine.linear_kernels()
             engine.start_seconds = time.monotonic() - begun
-            if gives_way:
-                engine.give_way()
+            if idle_priority:
+                engine.set_idle_priority()
         except BaseException:
-            await to_its_end(engine.stop)
+            await run_shielded(engine.stop)
             raise
-        return Service(
+        return LoadedModel(
             checkpoint, engine, transcriber, kernels, int(time.time()), watch, plan.windows
         )
 
@@ -123,7 +123,9 @@ class Loader:
         plan: EnginePlan,
         metrics: Metrics | None,
     ) -> "VllmEngine":
-        from app.asr.engine import VllmEngine  # imports vLLM: seconds, so not before it is needed
+        from app.models.whisper_vllm.engine import (
+            VllmEngine,  # imports vLLM: seconds, so not before it is needed
+        )
 
         return VllmEngine.start(
             checkpoint.source.name,
@@ -148,7 +150,7 @@ async def _started(
         if patient:
             await asyncio.wait({starting})
             if not starting.exception():
-                await to_its_end(starting.result().stop)
+                await run_shielded(starting.result().stop)
         else:
             starting.add_done_callback(_end)
         raise
@@ -164,6 +166,6 @@ async def _warm(engine: "VllmEngine", prompt: tuple[int, ...]) -> None:
     it; a few tokens of it, for a model may find a great deal to say about noise."""
     noise = np.random.default_rng(0).normal(0, 1e-3, SAMPLE_RATE).astype(np.float32)
     await asyncio.to_thread(quietest, noise, 0, len(noise))  # imports librosa
-    ask = Ask(Window(0, noise), WindowRules(), prompt)
+    ask = DecodeRequest(Window(0, noise), WindowRules(), prompt)
     async for _ in engine.decode(ask, max_tokens=4):
         pass

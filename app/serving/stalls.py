@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from app.process import in_daemon_thread
 
 if TYPE_CHECKING:
-    from app.asr.engine import VllmEngine
+    from app.models.whisper_vllm.engine import VllmEngine
 
 log = logging.getLogger(__name__)
 

@@ -10,19 +10,13 @@ import pytest
 import uvicorn
 from fastapi.testclient import TestClient
 
-from app.api.context import Context, Served
-from app.asr.transcript import (
-    Finished,
-    Segment,
-    SegmentEvent,
-    TokenLogprob,
-    WindowFigures,
-    join,
-)
 from app.main import build_app
 from app.metrics import Metrics
+from app.models.base import Segment, SegmentEvent, TokenLogprob, WindowFigures
+from app.serving.lifecycle import Lifecycle, Stage
+from app.serving.state import Context, ServedModel
 from app.settings import Settings
-from app.startup import Stage, Startup
+from app.transcription.results import Transcript, join
 
 
 class FakeTranscriber:
@@ -54,7 +48,7 @@ class FakeTranscriber:
                 spoken.append(SegmentEvent(start, start + 900, text, (5,), logprobs))
                 yield spoken[-1]
             figures = WindowFigures(0, options.temperature, -0.1, 1.0, 0.01)
-            yield Finished(
+            yield Transcript(
                 (options.languages or ("en",))[0],
                 wave.seconds,
                 join(self.texts),
@@ -78,8 +72,8 @@ def settings():
 
 @pytest.fixture
 def context(transcriber, settings):
-    context = Context(Settings(max_audio_seconds=10, **settings), Startup(), Metrics())
-    context.served = Served("mine", 1, transcriber, {"scheme": "W4A16"})
+    context = Context(Settings(max_audio_seconds=10, **settings), Lifecycle(), Metrics())
+    context.served = ServedModel("mine", 1, transcriber, {"scheme": "W4A16"})
     context.startup.enter(Stage.READY)
     return context
 

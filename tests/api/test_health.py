@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from app.errors import DiskFull
-from app.startup import Stage
+from app.serving.lifecycle import Stage
 from tests.sound import encode, tone
 
 

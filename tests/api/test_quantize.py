@@ -13,10 +13,10 @@ import jsonschema
 import pytest
 from fastapi.testclient import TestClient
 
-from app.checkpoints.order import Order
 from app.errors import BadField, CanaryFailed, JobConflict, OutOfMemory
 from app.jobs import Jobs, JobStatus, Outcome
 from app.main import build_app
+from app.quantization.request import QuantizationRequest
 from app.settings import Settings
 from tests.api.conftest import serving
 from tests.quantization.fakes import proof
@@ -161,12 +161,12 @@ def test_an_order_is_202_with_its_job_and_the_same_again_200(client, quantizing)
     again = client.post("/quantize", json=body)
     assert (again.status_code, again.json()["id"]) == (200, job["id"])
     assert again.headers["location"] == answer.headers["location"]
-    assert quantizing.orders[0] == Order.model_validate(body)
+    assert quantizing.orders[0] == QuantizationRequest.model_validate(body)
 
 
 def test_an_order_need_say_nothing_but_is_json(client, quantizing):
     assert client.post("/quantize", json={}).status_code == 202
-    assert quantizing.orders == [Order()]
+    assert quantizing.orders == [QuantizationRequest()]
     envelope(client.post("/quantize"), 400, "invalid_body")
 
 
@@ -663,7 +663,7 @@ def test_bodies_are_described_and_references_lead_somewhere(described):
     order = described["paths"]["/quantize"]["post"]["requestBody"]
     assert order["required"]
     schema = order["content"]["application/json"]["schema"]
-    assert set(schema["properties"]) == set(Order.model_fields)
+    assert set(schema["properties"]) == set(QuantizationRequest.model_fields)
     promotion = described["paths"]["/quantize/{id}/promote"]["post"]["requestBody"]
     assert not promotion["required"]
     for reference in re.findall(r'"\$ref": "#/([^"]+)"', json.dumps(described)):
@@ -688,9 +688,9 @@ def test_an_order_is_as_described(described):
         {},
         {"model": "x", "recipe": {"components": {"encoder.mlp": "none"}, "group_size": "channel"}},
         {"calibration": {"sources": [{"source": "x"}], "samples": None}},
-        Order(model="x", proof=PROOF).as_json(),
+        QuantizationRequest(model="x", proof=PROOF).as_json(),
     ):
-        Order.model_validate(body)
+        QuantizationRequest.model_validate(body)
         valid(described, schema, body)
     for body in ({"promote": "later"}, {"more": 1}, {"recipe": {"scheme": "W5A16"}}):
         with pytest.raises(jsonschema.ValidationError):
@@ -701,7 +701,7 @@ def test_an_order_is_as_described(described):
 def test_sources_in_short_are_as_described(described, sources):
     content = described["paths"]["/quantize"]["post"]["requestBody"]["content"]
     body = {"proof": {"sources": sources}}
-    Order.model_validate(body)
+    QuantizationRequest.model_validate(body)
     valid(described, content["application/json"]["schema"], body)
 
 

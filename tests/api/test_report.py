@@ -14,9 +14,9 @@ from app.api.report import page
 from app.api.report.sentences import Run, marked
 from app.api.report.svg import Axis
 from app.api.report.wording import change, duration, megabytes, number, percent, signed
-from app.checkpoints.order import Order, Thresholds
-from app.checkpoints.proof import LanguageProof, Proof, Sentence
 from app.checkpoints.recipe import Recipe
+from app.quantization.proof import LanguageProof, Proof, Sentence
+from app.quantization.request import QuantizationRequest, Thresholds
 
 SECTIONS = [
     "verdict", "languages", "plots", "forcing", "layers", "costs", "calibration", "recordings",
@@ -395,7 +395,7 @@ def test_chinese_is_told_to_browsers_and_marked_by_characters():
 
 def test_the_order_can_be_sent_again():
     html = page(job(), proof())
-    order = Order.model_validate(
+    order = QuantizationRequest.model_validate(
         json.loads(unescape(html.partition("<pre>")[2].partition("</")[0]))
     )
     assert order.model == job()["source"]
@@ -427,8 +427,8 @@ def test_scripts_are_the_same_where_they_are_folded():
 
 
 def shown(runs):
-    marks = {"same": "{}", "del": "[{}]", "ins": "{{{}}}"}
-    return "".join(marks[run.kind].format(run.text) for run in runs)
+    content_hashes = {"same": "{}", "del": "[{}]", "ins": "{{{}}}"}
+    return "".join(content_hashes[run.kind].format(run.text) for run in runs)
 
 
 @given(st.text("ab ,.'我們", max_size=12), st.text("ab ,.'我們", max_size=12), st.booleans())

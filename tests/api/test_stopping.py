@@ -14,7 +14,7 @@ import uvicorn
 import app.commands.serve
 from app.errors import DiskFull
 from app.main import build_app, drain
-from app.startup import Stage
+from app.serving.lifecycle import Stage
 from tests.sound import encode, tone
 from tests.waiting import until
 

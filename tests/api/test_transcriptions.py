@@ -7,7 +7,7 @@ import pytest
 
 from app.api.disconnect import ClientLeft, unless_client_leaves
 from app.errors import EngineDied
-from app.startup import Stage
+from app.serving.lifecycle import Stage
 from tests.sound import encode, tone
 
 WAV = encode(tone(1))

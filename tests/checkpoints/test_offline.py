@@ -12,12 +12,12 @@ import pytest
 from huggingface_hub import constants
 
 import app.checkpoints.source
-from app.checkpoints.quantizing import Quantizer
 from app.checkpoints.source import resolve
 from app.errors import BadSource
-from app.quantization.making import Maker, checkpoint_of
+from app.quantization.builder import CheckpointBuilder, checkpoint_of
+from app.quantization.quantizer_process import Quantizer
 from app.settings import DEMO, Settings
-from tests.serving import serving
+from tests.http_server import serving
 
 MODEL = "acme/marine-radio"
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -140,7 +140,8 @@ def test_what_was_made_of_it_is_found_by_a_later_start(
     monkeypatch.setattr(Quantizer, "versions", lambda _: {"quantizer": "1"})
     monkeypatch.setattr(Quantizer, "make", fill)
     first, second = (
-        checkpoint_of(settings, "cpu", Maker(settings), lambda *_, **__: None) for _ in range(2)
+        checkpoint_of(settings, "cpu", CheckpointBuilder(settings), lambda *_, **__: None)
+        for _ in range(2)
     )
     assert made == [hub_cache]
     assert first.folder == second.folder

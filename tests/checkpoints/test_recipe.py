@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from app.checkpoints.recipe import Recipe, Recordings, RecordingSet
+from app.checkpoints.recipe import Recipe
+from app.recordings.spec import Recordings, RecordingSet
 
 LINEARS = [
     "encoder.attention",

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from app.checkpoints.inputs import marks
+from app.checkpoints.content_hashes import content_hashes
 from app.checkpoints.recipe import Recipe
 from app.checkpoints.source import Source
 from app.checkpoints.store import Store, fingerprint
@@ -32,10 +32,10 @@ def store(tmp_path):
 
 
 def known_as(source, recipe=RECIPE, versions=VERSIONS):
-    return fingerprint(marks(source, recipe.calibration), recipe, versions)
+    return fingerprint(content_hashes(source, recipe.calibration), recipe, versions)
 
 
-class Maker:
+class CheckpointBuilder:
     """Writes a file; counts how often it was asked."""
 
     def __init__(self, content=b"made"):
@@ -48,14 +48,14 @@ class Maker:
 
 
 def test_what_was_made_is_not_made_again(store, source):
-    make = Maker()
+    make = CheckpointBuilder()
     first = store.get_or_make(source, RECIPE, VERSIONS, make)
     second = store.get_or_make(source, RECIPE, VERSIONS, make)
     assert (first, make.calls) == (second, 1)
 
 
 def test_the_manifest_says_what_it_is_made_of(store, source):
-    entry = store.get_or_make(source, RECIPE, VERSIONS, Maker())
+    entry = store.get_or_make(source, RECIPE, VERSIONS, CheckpointBuilder())
     manifest = json.loads((entry.folder / "manifest.json").read_text())
     assert manifest["recipe"]["method"] == "rtn"
     assert manifest["versions"] == VERSIONS
@@ -95,7 +95,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_entry_is_set_aside_and_made_again(store, source, damage, caplog):
-    make = Maker()
+    make = CheckpointBuilder()
     entry = store.get_or_make(source, RECIPE, VERSIONS, make)
     DAMAGES[damage](entry.folder)
     again = store.get_or_make(source, RECIPE, VERSIONS, make)
@@ -113,15 +113,15 @@ def test_a_failure_leaves_no_entry_and_the_next_start_works(store, source, tmp_p
     with pytest.raises(OSError, match="No space left"):
         store.get_or_make(source, RECIPE, VERSIONS, disk_full)
     assert [p.name for p in (tmp_path / "cache/checkpoints").iterdir() if p.is_dir()] == []
-    assert store.get_or_make(source, RECIPE, VERSIONS, Maker()).folder.exists()
+    assert store.get_or_make(source, RECIPE, VERSIONS, CheckpointBuilder()).folder.exists()
 
 
 def test_what_a_crash_left_behind_is_dropped(store, source):
-    entry = store.get_or_make(source, RECIPE, VERSIONS, Maker())
+    entry = store.get_or_make(source, RECIPE, VERSIONS, CheckpointBuilder())
     left = entry.folder.with_name(f".{entry.folder.name}.partial")
     entry.folder.rename(left)
     (left / "old").touch()
-    again = store.get_or_make(source, RECIPE, VERSIONS, Maker())
+    again = store.get_or_make(source, RECIPE, VERSIONS, CheckpointBuilder())
     assert not left.exists()
     assert not (again.folder / "old").exists()
 

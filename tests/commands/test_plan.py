@@ -7,9 +7,9 @@ import socket
 
 import pytest
 
-from app.asr import plan as engine
-from app.asr.budget import GIB
 from app.cli import main
+from app.models.whisper_vllm import plan as engine
+from app.models.whisper_vllm.budget import GIB
 from app.settings import DEMO
 
 MARINE = DEMO / "marine-radio"
@@ -148,7 +148,7 @@ def test_this_machine_is_planned_as_the_service_would(run, here, monkeypatch):
     for device in ("cpu", "cuda"):
         monkeypatch.setenv("MARLINSCRIBE_DEVICE", device)
         _, out, _ = run("--model", str(MARINE), "--scheme", "bf16")
-        planned = engine.plan_engine(engine.Geometry.of(MARINE), device)
+        planned = engine.plan_engine(engine.ModelShape.of(MARINE), device)
         assert settings(out) == {
             "MARLINSCRIBE_DEVICE": device,
             "MARLINSCRIBE_MAX_WINDOWS": str(planned.windows),

@@ -96,10 +96,10 @@ def fault(case: Case, outcome: dict) -> str:
 
 
 def render(table: dict[str, dict[str, str | None]]) -> str:
-    marks = {None: "", "": "yes"}
+    content_hashes = {None: "", "": "yes"}
     lines = ["| | " + " | ".join(table) + " |", "| --- |" + " --- |" * len(table)]
     for case in [*CASES, WHILE_STARTING]:
-        cells = [marks.get(table[client][case.name], "**no**") for client in table]
+        cells = [content_hashes.get(table[client][case.name], "**no**") for client in table]
         lines.append(f"| {case.name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -9,7 +9,7 @@ import pytest
 
 from app import errors
 from app.jobs import JobStatus
-from app.startup import Stage
+from app.serving.lifecycle import Stage
 from deploy.grafana import dashboard
 from tests.deploy.files import (
     ALERTS,

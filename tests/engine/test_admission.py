@@ -1,4 +1,4 @@
-"""Turns, patience and log lines through the real engine."""
+"""Fair slots, patience and log lines through the real engine."""
 
 import threading
 import time

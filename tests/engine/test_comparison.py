@@ -12,10 +12,11 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
 
-from app.checkpoints.calibration import read
-from app.checkpoints.quantizing import Quantizer
-from app.checkpoints.recipe import Recipe, Recordings
+from app.checkpoints.recipe import Recipe
 from app.errors import QuantizerFailed
+from app.quantization.quantizer_process import Quantizer
+from app.recordings.read import read
+from app.recordings.spec import Recordings
 from app.settings import Settings
 from bench.server import DEMO
 from tests.engine.conftest import RECORDINGS

@@ -40,7 +40,7 @@ def quantizer_of(server):
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for process in descendants(server):
-            if "app.checkpoints.child" in command(process):
+            if "app.quantizer.child" in command(process):
                 return process
         time.sleep(0.02)
     raise AssertionError("no quantizer ran")

@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from app.checkpoints.quantizing import Quantizer
 from app.checkpoints.recipe import Recipe
 from app.errors import BadRecipe
+from app.quantization.quantizer_process import Quantizer
 from app.settings import Settings
 from bench.server import DEMO, Server
 from tests.engine.conftest import MAYDAY, MAYDAY_WORDS, RECORDINGS
@@ -265,9 +265,9 @@ def make_all(folder):
     """In the overlay."""
     from functools import partial
 
-    from app.checkpoints import methods, quantizer
-    from app.checkpoints.reporting import Reporter
     from app.errors import StartupError
+    from app.quantizer import methods
+    from app.quantizer.child_protocol import Reporter
 
     gc.freeze()  # auto_round collects garbage again and again, mostly among loaded modules
     methods.AUTOROUND_STEPS = 2
@@ -309,8 +309,8 @@ def _smoothed(report):
     its largest logit, and which of its tensors changed."""
     from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
-    from app.checkpoints import methods
-    from app.checkpoints.samples import batch, spoken
+    from app.quantizer import methods
+    from app.quantizer.features import batch, spoken
 
     recipe = Recipe(method="awq", calibration=HEARD | {"samples": 2})
     model = WhisperForConditionalGeneration.from_pretrained(SOURCE, dtype=torch.float32).eval()
@@ -338,7 +338,7 @@ def _filled():
     """How far a layer's outputs for filled up texts are from the originals', over and over."""
     from transformers import WhisperForConditionalGeneration
 
-    from app.checkpoints.tuning import WhisperAutoRound
+    from app.quantizer.autoround import WhisperAutoRound
 
     model = WhisperForConditionalGeneration.from_pretrained(
         SOURCE, dtype=torch.float32, attn_implementation="eager"

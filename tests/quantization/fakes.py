@@ -2,10 +2,10 @@
 
 import json
 
-from app.asr.transcript import Finished
-from app.checkpoints.order import Thresholds
-from app.checkpoints.proof import LanguageProof, Proof, Sentence
-from app.checkpoints.scoring import Interval
+from app.quantization.proof import LanguageProof, Proof, Sentence
+from app.quantization.request import Thresholds
+from app.recordings.error_rates import Interval
+from app.transcription.results import Transcript
 from tests.sound import encode, tone
 
 
@@ -28,7 +28,7 @@ class Says:
             text = self.texts[language]
             if isinstance(text, Exception):
                 raise text
-            yield Finished(language, wave.seconds, text, ())
+            yield Transcript(language, wave.seconds, text, ())
         finally:
             self.closed += 1
 

@@ -4,12 +4,12 @@ from collections import Counter
 
 import pytest
 
-from app.asr.transcript import SegmentEvent
-from app.checkpoints.calibration import Clip
 from app.errors import CanaryFailed, EngineDied, NotAudio
+from app.models.base import SegmentEvent
 from app.quantization import canaries
 from app.quantization.canaries import Canary
-from app.serving.loading import Service
+from app.recordings.read import Clip
+from app.serving.loading import LoadedModel
 from tests.quantization.fakes import Says, proof
 from tests.sound import encode, tone
 
@@ -20,7 +20,7 @@ LONG_ZH = "求救求救我們的船正在下沉位置不明"
 
 
 def service(transcriber):
-    return Service(None, None, transcriber, {}, 1)
+    return LoadedModel(None, None, transcriber, {}, 1)
 
 
 def canary(expected, language="en", allowed=0.1):

@@ -5,18 +5,19 @@ import json
 
 import pytest
 
-from app.checkpoints.calibration import read
-from app.checkpoints.inputs import marks
-from app.checkpoints.order import Thresholds
-from app.checkpoints.quantizing import Progress
-from app.checkpoints.recipe import Recipe, Recordings
+from app.checkpoints.content_hashes import content_hashes
+from app.checkpoints.recipe import Recipe
 from app.errors import EngineDied, EngineFailed, NoCalibration, QuantizerFailed, SourceChanged
-from app.jobs import Job, Teller
-from app.quantization.making import Maker
+from app.jobs import Job, JobReporter
+from app.quantization.builder import CheckpointBuilder
 from app.quantization.proving import Prover, from_thread, hear
+from app.quantization.quantizer_process import Progress
+from app.quantization.request import Thresholds
+from app.recordings.read import read
+from app.recordings.spec import Recordings
 from app.settings import Settings
-from tests.hosting.fakes import FakeLoader, checkpoint
 from tests.quantization.fakes import Says, recordings
+from tests.serving.fakes import FakeLoader, checkpoint
 
 pytestmark = pytest.mark.anyio
 
@@ -49,7 +50,7 @@ class Setting:
         self.recordings = Recordings(
             sources=recordings(folder / "proof", ("mayday", "en"), ("求救", "zh")), samples=None
         )
-        maker = Maker(self.settings)
+        maker = CheckpointBuilder(self.settings)
         monkeypatch.setattr(maker.quantizer, "versions", lambda: {"llmcompressor": "1"})
         monkeypatch.setattr(maker.quantizer, "compare", self._compare)
         self.maker = maker
@@ -63,9 +64,9 @@ class Setting:
 
     async def prove(self, **thresholds):
         job = Job("x", {}, "k")
-        tell = Teller(job, lambda job, event: self.events.append(event))
+        tell = JobReporter(job, lambda job, event: self.events.append(event))
         prover = Prover(self.loader, self.maker)  # as the next job has it
-        found = marks(self.source.source, None, self.recordings)
+        found = content_hashes(self.source.source, None, self.recordings)
         limits = Thresholds(**thresholds)
         return await prover.prove(self.source, self.candidate, self.recordings, limits, found, tell)
 
@@ -217,7 +218,7 @@ async def test_a_disk_without_room_fails_the_proof_with_advice(setting, monkeypa
     def no_space(path, value):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("app.checkpoints.memo.write_json", no_space)
+    monkeypatch.setattr("app.checkpoints.result_cache.write_json", no_space)
     with pytest.raises(Exception, match="No space left") as caught:
         await setting.prove()
     assert caught.value.code == "disk_full"
@@ -249,11 +250,11 @@ async def test_a_layer_is_told_with_its_name_and_loss():
     ]  # fmt: skip
 
 
-# Hearing
+# Transcribing
 
 
 def teller(events):
-    return Teller(Job("x", {}, "k"), lambda job, event: events.append(event))
+    return JobReporter(Job("x", {}, "k"), lambda job, event: events.append(event))
 
 
 async def test_recordings_are_heard_a_few_at_a_time_and_told_in_their_order(tmp_path):

@@ -10,24 +10,25 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 import app.main
-import app.quantization.promotions
+import app.quantization.promotion_log
 import app.quantization.proving
 import app.quantization.service
-from app.checkpoints.calibration import read
-from app.checkpoints.order import Order
-from app.checkpoints.quantizing import Quantizer
-from app.checkpoints.recipe import Recipe, Recordings
-from app.checkpoints.served import Checkpoint
+from app.checkpoints.checkpoint import Checkpoint
+from app.checkpoints.recipe import Recipe
 from app.checkpoints.source import Source
 from app.checkpoints.store import Store
 from app.errors import BadField, CanaryFailed, EngineFailed, JobConflict, OutOfMemory
-from app.quantization.intake import Taken
+from app.quantization.quantizer_process import Quantizer
+from app.quantization.request import QuantizationRequest
 from app.quantization.service import Quantization
-from app.serving.hosting import Host
+from app.quantization.validation import ValidatedRequest
+from app.recordings.read import read
+from app.recordings.spec import Recordings
+from app.serving.lifecycle import Stage
+from app.serving.manager import EngineManager
 from app.settings import DEMO
-from app.startup import Stage
-from tests.hosting.fakes import FakeLoader, Request, context
 from tests.quantization.fakes import Says, proof, recordings
+from tests.serving.fakes import FakeLoader, Request, context
 from tests.waiting import turns, until
 
 pytestmark = pytest.mark.anyio
@@ -56,7 +57,7 @@ class House:
         self.says = Says(en="mayday", zh="求救")
         self.reasons, self.fault, self.gate, self.asked = (), None, None, []
         self.jobs = None
-        monkeypatch.setattr(app.quantization.service, "make_and_prove", self._make_and_prove)
+        monkeypatch.setattr(app.quantization.service, "run_job", self._make_and_prove)
         self.start()
 
     def start(self):
@@ -66,7 +67,7 @@ class House:
         self.context = context(**self.settings)
         self.loader = FakeLoader(self.context.settings)
         self.loader.make = lambda checkpoint: self.says
-        self.host = Host(self.context, self.loader)
+        self.host = EngineManager(self.context, self.loader)
         self.quantization = Quantization(self.loader, self.host, self.context.startup)
         self.jobs = self.quantization.jobs
 
@@ -85,13 +86,13 @@ class House:
 
     def order(self, name, **more):
         given = {"recipe": RTN, "proof": Recordings(sources=self.recordings, samples=None)} | more
-        return Order(model=name, **given)
+        return QuantizationRequest(model=name, **given)
 
     def entry(self, name):
         (folder,) = (self.cache / "checkpoints").glob(f"{name}-*")
         return Store(self.cache).find(folder.name.rsplit("-", 1)[1])
 
-    async def _make_and_prove(self, order, loader, tell, gives_way=False, asked=None):
+    async def _make_and_prove(self, order, loader, tell, idle_priority=False, asked=None):
         self.asked.append(asked)
         tell.stage("quantizing")
         if self.gate:
@@ -113,13 +114,13 @@ class House:
                 await task
             await self.quantization.close()
 
-    def taking(self, monkeypatch, marks=()):
+    def taking(self, monkeypatch, content_hashes=()):
         """Have orders taken unseen; what they are keyed by beside themselves."""
         keyed = []
 
         def completed(order, versions):
             keyed.append(versions)
-            return Taken(order, str(order), dict(marks))
+            return ValidatedRequest(order, str(order), dict(content_hashes))
 
         monkeypatch.setattr(Quantizer, "versions", lambda self: {"llmcompressor": "1"})
         monkeypatch.setattr(self.quantization._intake, "completed", completed)
@@ -253,12 +254,12 @@ async def test_the_key_of_a_job_is_of_all_that_decides_its_proof(house, monkeypa
 
 async def test_a_job_is_begun_with_what_its_files_were_when_it_was_asked_for(house, monkeypatch):
     await house.open()
-    marks = {"source": {"model.safetensors": "abc"}, "proof": "def"}
-    house.taking(monkeypatch, marks)
+    content_hashes = {"source": {"model.safetensors": "abc"}, "proof": "def"}
+    house.taking(monkeypatch, content_hashes)
     async with house.working():
         job, _ = await house.quantization.submit(house.make("a"))
         await over(job)
-    assert (job.status, house.asked) == ("proven", [marks])
+    assert (job.status, house.asked) == ("proven", [content_hashes])
 
 
 # Promoting
@@ -442,7 +443,7 @@ async def test_a_promotion_that_cannot_be_recorded_does_not_serve(house, monkeyp
         def no_space(path, value):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(app.quantization.promotions, "write_json", no_space)
+        monkeypatch.setattr(app.quantization.promotion_log, "write_json", no_space)
         await house.quantization.promote(job.id, None)
         await over(job)
         assert (job.status, job.error["code"]) == ("proven", "disk_full")
@@ -555,7 +556,7 @@ async def test_a_rollback_that_cannot_be_recorded_serves_and_is_told(house, monk
         def no_space(path, value):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(app.quantization.promotions, "write_json", no_space)
+        monkeypatch.setattr(app.quantization.promotion_log, "write_json", no_space)
         await house.quantization.roll_back()
         assert house.serving == "asked"
     assert "a restart will serve" in caplog.text
@@ -879,7 +880,7 @@ async def test_a_shutdown_in_maintenance_does_not_load_the_engine_again(maintain
         loaders.append(FakeLoader(settings, device))
         return loaders[-1]
 
-    monkeypatch.setattr(app.main.zygote, "start", lambda *_: None)
+    monkeypatch.setattr(app.main.forkserver, "start", lambda *_: None)
     monkeypatch.setattr(app.main, "Loader", loader_for)
     house.gate = asyncio.Event()
     house.jobs.leave()
@@ -901,8 +902,8 @@ async def test_a_kill_right_after_a_promotion_was_recorded_leaves_it_promoted(ho
         job = await house.promoted("a")
     path = house.cache / "jobs" / f"{job.id}.json"
     killed = json.loads(path.read_text()) | {"status": "running"}
-    if "otherwise" in killed:
-        killed["otherwise"] = "proven"
+    if "on_failure" in killed:
+        killed["on_failure"] = "proven"
     path.write_text(json.dumps(killed))
     house.start()
     await house.open()

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from app.api.report import figures, plots, provenance, sentences, verdict, wording
-from app.checkpoints.proof import Proof
+from app.quantization.proof import Proof
 
 
 def page(job: Mapping[str, Any], proof: Proof) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from app.api.report.verdict import overall_in_words
 from app.api.report.wording import change, megabytes, number, several
-from app.checkpoints.proof import Proof
+from app.quantization.proof import Proof
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.api.report.wording import duration, megabytes, several
-from app.checkpoints.proof import Proof
+from app.quantization.proof import Proof
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Literal
 
 from rapidfuzz.distance import Levenshtein
 
-from app.checkpoints.proof import Proof, Sentence
-from app.checkpoints.scripts import CHINESE, simplified
+from app.quantization.proof import Proof, Sentence
+from app.recordings.writing_systems import CHINESE, simplified
 
 _MOST = 20
 _APOSTROPHES = "'’"

@@ -8,9 +8,9 @@ from pydantic import ValidationError
 
 from app.api.report.provenance import rounded, sources
 from app.api.report.wording import change, day, megabytes, number, percent, several
-from app.checkpoints.order import Limits, Thresholds
-from app.checkpoints.proof import LanguageProof, Proof
 from app.checkpoints.recipe import Recipe
+from app.quantization.proof import LanguageProof, Proof
+from app.quantization.request import Limits, Thresholds
 
 
 @dataclass(frozen=True)

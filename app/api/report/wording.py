@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from app.asr.languages import NAMES
+from app.languages import NAMES
 
 MISSING = "–"
 _MINUS = "\N{MINUS SIGN}"

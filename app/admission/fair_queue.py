@@ -1,0 +1,180 @@
+"""Who is next.
+
+Start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996) on two levels: among clients, and
+among the requests of each. What is shared is the size of the work (seconds of audio in the engine,
+bytes to decode), so an hour of somebody's archive does not keep three seconds of somebody else's
+waiting.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+
+@dataclass(eq=False)
+class Waiter:
+    """A piece of work that waits for its turn. `taken`: out of the line."""
+
+    size: float
+    turn: asyncio.Future[None]
+    taken: bool = False
+
+    @property
+    def left(self) -> bool:
+        """Whether its task was cancelled; that may be before the task gets to know of it, and
+        others end their turns meanwhile."""
+        return self.turn.cancelled()
+
+
+class _Line(Protocol):
+    def put(self, path: Sequence[str], waiter: Waiter) -> None: ...
+    def take(self) -> Waiter: ...
+    def drop(self, path: Sequence[str], waiter: Waiter) -> None: ...
+    def forget(self, path: Sequence[str]) -> None: ...
+    def __len__(self) -> int: ...
+
+
+class _InOrder:
+    """One request's pieces."""
+
+    def __init__(self) -> None:
+        self._waiters: deque[Waiter] = deque()
+
+    def put(self, _: Sequence[str], waiter: Waiter) -> None:
+        self._waiters.append(waiter)
+
+    def take(self) -> Waiter:
+        waiter = self._waiters.popleft()
+        waiter.taken = True
+        return waiter
+
+    def drop(self, _: Sequence[str], waiter: Waiter) -> None:
+        self._waiters.remove(waiter)
+
+    def forget(self, path: Sequence[str]) -> None:
+        pass
+
+    def __len__(self) -> int:
+        return len(self._waiters)
+
+
+L = TypeVar("L", bound=_Line)
+
+
+@dataclass
+class _Member(Generic[L]):
+    """`had`: the work it was given, and what the others had before it came."""
+
+    line: L
+    had: float
+
+
+class _ByShare(Generic[L]):
+    """Whoever had least is next."""
+
+    def __init__(self, kind: type[L]) -> None:
+        self._kind = kind
+        self._members: dict[str, _Member[L]] = {}
+        self._reached = 0.0  # what the last one taken from had
+
+    def put(self, path: Sequence[str], waiter: Waiter) -> None:
+        name, *rest = path
+        # A newcomer begins where the others are: nobody saves up turns while away.
+        member = self._members.setdefault(name, _Member(self._kind(), self._reached))
+        member.line.put(rest, waiter)
+
+    def take(self) -> Waiter:
+        member = min((m for m in self._members.values() if m.line), key=lambda m: m.had)
+        waiter = member.line.take()
+        self._reached = member.had
+        member.had += 0.0 if waiter.left else waiter.size
+        self._forget()
+        return waiter
+
+    def drop(self, path: Sequence[str], waiter: Waiter) -> None:
+        name, *rest = path
+        self._members[name].line.drop(rest, waiter)
+        self._forget()
+
+    def __len__(self) -> int:
+        return sum(len(member.line) for member in self._members.values())
+
+    def forget(self, path: Sequence[str]) -> None:
+        """A request that does not come again."""
+        name, *rest = path
+        if member := self._members.get(name):
+            if rest:
+                member.line.forget(rest)
+            elif not member.line:
+                del self._members[name]
+
+    def _forget(self) -> None:
+        """Members that are as good as new."""
+        self._members = {
+            name: member
+            for name, member in self._members.items()
+            if member.line or member.had > self._reached
+        }
+
+
+class _OfClient(_ByShare[_InOrder]):
+    def __init__(self) -> None:
+        super().__init__(_InOrder)
+
+
+class FairQueue:
+    """So many pieces at once, the others in a fair line. For the event loop's thread."""
+
+    def __init__(self, slots: int) -> None:
+        self._slots = slots
+        self._line: _ByShare[_OfClient] = _ByShare(_OfClient)
+        self.running = 0
+
+    @property
+    def waiting(self) -> int:
+        return len(self._line)
+
+    def resize(self, slots: int) -> None:
+        """Those who have their turn keep it."""
+        self._slots = slots
+        self._give()
+
+    def forget(self, client: str, request: str) -> None:
+        """A request is over. Once nobody is left, nobody owes anybody anything."""
+        self._line.forget((client, request))
+        if not self.running and not self._line:
+            self._line = _ByShare(_OfClient)
+
+    @asynccontextmanager
+    async def turn(self, client: str, request: str, size: float) -> AsyncGenerator[None]:
+        """Entered when it is this piece's turn, which lasts until it is left."""
+        waiter = Waiter(size, asyncio.get_running_loop().create_future())
+        path = (client, request)
+        self._line.put(path, waiter)
+        self._give()
+        try:
+            await waiter.turn
+        except asyncio.CancelledError:
+            if not waiter.taken:
+                self._line.drop(path, waiter)
+            elif not waiter.left:  # it was given its turn in the same moment
+                self._end()
+            raise
+        try:
+            yield
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        self.running -= 1
+        self._give()
+
+    def _give(self) -> None:
+        while self.running < self._slots and self._line:
+            waiter = self._line.take()
+            if not waiter.left:
+                self.running += 1
+                waiter.turn.set_result(None)

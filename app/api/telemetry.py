@@ -1,0 +1,144 @@
+"""What a request took and found: for the metrics while it runs, and for one line of the log when it
+is over."""
+
+import json
+import logging
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from prometheus_client import Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.metrics import Metrics
+from app.tracing import Tracing
+
+log = logging.getLogger("marlinscribe.requests")
+
+_QUIET = ("/health/live", "/health/ready", "/metrics")  # asked every few seconds
+_UNMATCHED = "unmatched"  # paths anybody makes up
+
+
+class RequestTelemetry:
+    """One request's. Times are in seconds; `facts` are the log's alone."""
+
+    def __init__(self, metrics: Metrics, scope: Scope) -> None:
+        self._metrics = metrics
+        self._scope = scope
+        self.begun = time.perf_counter()
+        self.facts: dict[str, Any] = {}
+
+    def took(self, stage: str, seconds: float) -> None:
+        """`stage` names a histogram of Metrics."""
+        histogram: Histogram = getattr(self._metrics, stage)
+        histogram.observe(seconds)
+        self.facts[f"{stage}_seconds"] = round(seconds, 4)
+
+    def told(self, audio_seconds: float, seconds: float) -> None:
+        """The text of so much audio, in so many seconds."""
+        self._metrics.audio_transcribed.inc(audio_seconds)
+        self._metrics.rtfx.observe(audio_seconds / seconds)
+        self.facts["rtfx"] = round(audio_seconds / seconds, 2)
+
+    def aborted(self) -> None:
+        """The client left before the answer."""
+        self._metrics.aborted.inc()
+        self.facts["aborted"] = True
+
+    def refused(self, code: str) -> None:
+        """The client was told to come again."""
+        self._metrics.refused.labels(_route(self._scope), code).inc()
+
+    def stream_failed(self, code: str) -> None:
+        """An error was told in a stream that had begun."""
+        self._metrics.stream_errors.labels(_route(self._scope), code).inc()
+        self.facts["code"] = code
+
+    @contextmanager
+    def stage(self, name: str) -> Generator[None]:
+        """Times what it encloses, unless that fails."""
+        begun = time.perf_counter()
+        yield
+        self.took(name, time.perf_counter() - begun)
+
+
+async def _account(
+    request: Request,
+) -> RequestTelemetry:  # async, or FastAPI would take a thread for it
+    account: RequestTelemetry = request.scope["account"]
+    return account
+
+
+Telemetry = Annotated[RequestTelemetry, Depends(_account)]
+
+
+class TelemetryMiddleware:
+    """Opens each request's account and closes it with its last byte. Plain ASGI, so that a stream
+    is timed to its end."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, tracing: Tracing) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._tracing = tracing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        account = scope["account"] = RequestTelemetry(self._metrics, scope)
+        status = 500
+
+        async def noting_status(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        with self._tracing.request(scope, lambda: _attributes(account, scope, status)):
+            try:
+                await self._app(scope, receive, noting_status)
+            finally:
+                self._close(account, scope, status)
+
+    def _close(self, account: RequestTelemetry, scope: Scope, status: int) -> None:
+        seconds = time.perf_counter() - account.begun
+        route = _route(scope)
+        self._metrics.answered(scope["method"], route, status, seconds)
+        facts = {
+            "request_id": scope.get("request_id"),
+            "method": scope["method"],
+            "path": scope["raw_path"].decode("latin-1"),  # still escaped: no line breaks in a log
+            "status": status,
+            "seconds": round(seconds, 4),
+            **account.facts,
+        }
+        level = logging.DEBUG if route in _QUIET else logging.INFO
+        log.log(level, "%s", _line(facts), extra=facts)
+
+
+def _route(scope: Scope) -> str:
+    return str(getattr(scope.get("route"), "path", _UNMATCHED))
+
+
+def _attributes(account: RequestTelemetry, scope: Scope, status: int) -> dict[str, Any]:
+    """A span's, by OpenTelemetry's names where it has one."""
+    return {
+        "http.request.method": scope["method"],
+        "http.route": _route(scope),
+        "http.response.status_code": status,
+        "marlinscribe.request_id": scope.get("request_id"),
+        **{f"marlinscribe.{name}": value for name, value in account.facts.items()},
+    }
+
+
+def _line(facts: dict[str, Any]) -> str:
+    """POST /v1/audio/transcriptions 200 request_id="req_…" seconds=1.2 upload_seconds=0.01 …"""
+    head = ("method", "path", "status")
+    tail = [
+        f"{name}={json.dumps(value, ensure_ascii=False)}"
+        for name, value in facts.items()
+        if name not in head
+    ]
+    return " ".join([*(str(facts[name]) for name in head), *tail])

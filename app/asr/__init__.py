@@ -1,1 +1,0 @@
-"""Windows to tokens to transcript."""

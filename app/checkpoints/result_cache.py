@@ -1,0 +1,32 @@
+"""Results worth keeping: what a long step found, under a key of all that decided it."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from app.files import write_json
+
+
+class ResultCache:
+    """<folder>/<key>.json. What cannot be read is as if it were not there."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @staticmethod
+    def key(**facts: Any) -> str:
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+    def get(self, key: str) -> Any | None:
+        try:
+            return json.loads(self._path(key).read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def put(self, key: str, value: Any) -> None:
+        """Raises OSError."""
+        write_json(self._path(key), value)
+
+    def _path(self, key: str) -> Path:
+        return self._folder / f"{key}.json"

@@ -1,0 +1,1 @@
+"""Whisper, decoded by vLLM."""

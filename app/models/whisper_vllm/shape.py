@@ -1,0 +1,181 @@
+"""The shape of a Whisper, and what it weighs: from its files, or from arithmetic alone."""
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil, prod
+from pathlib import Path
+from typing import Any
+
+from app.errors import BadSource
+
+BLOCK = 128  # tokens in a KV block; what a sequence holds is rounded up to it
+ENCODER_TOKENS_A_WINDOW = 1500
+_DECODER_TOKENS = 448
+_HALF = 2  # bytes of a 16-bit number
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """The shape that decides memory. `weight_bytes` is what the weights take once loaded."""
+
+    decoder_layers: int
+    d_model: int
+    encoder_positions: int
+    decoder_positions: int
+    weight_bytes: int
+
+    @classmethod
+    def of(cls, folder: Path) -> "ModelShape":
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        return cls(
+            decoder_layers=config["decoder_layers"],
+            d_model=config["d_model"],
+            encoder_positions=config.get("max_source_positions", ENCODER_TOKENS_A_WINDOW),
+            decoder_positions=config.get("max_target_positions", _DECODER_TOKENS),
+            weight_bytes=loaded_bytes(folder),
+        )
+
+    @property
+    def kv_bytes_a_token(self) -> int:
+        """Keys and values, 16 bits each, of every decoder layer."""
+        return self.decoder_layers * 2 * self.d_model * _HALF
+
+    @property
+    def kv_bytes_a_window(self) -> int:
+        """Cross-attention over the encoder's output and self-attention over the longest text."""
+        tokens = _rounded(self.encoder_positions) + _rounded(self.decoder_positions)
+        return tokens * self.kv_bytes_a_token
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """All of the shape that decides how many weights there are."""
+
+    d_model: int
+    encoder_layers: int
+    decoder_layers: int
+    encoder_ffn: int
+    decoder_ffn: int
+    mels: int
+    vocabulary: int
+    encoder_positions: int = ENCODER_TOKENS_A_WINDOW
+    decoder_positions: int = _DECODER_TOKENS
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> "Architecture":
+        """From a config.json. Raises BadSource where it does not say."""
+        try:
+            return cls(
+                d_model=config["d_model"],
+                encoder_layers=config["encoder_layers"],
+                decoder_layers=config["decoder_layers"],
+                encoder_ffn=config["encoder_ffn_dim"],
+                decoder_ffn=config["decoder_ffn_dim"],
+                mels=config["num_mel_bins"],
+                vocabulary=config["vocab_size"],
+                encoder_positions=config.get("max_source_positions", ENCODER_TOKENS_A_WINDOW),
+                decoder_positions=config.get("max_target_positions", _DECODER_TOKENS),
+            )
+        except KeyError as error:
+            raise BadSource(f"The config.json has no {error}.", "Take the model's own.") from error
+
+    def geometry(self, scheme: str, group_size: int = 128) -> ModelShape:
+        """With weights as `scheme` has them, see `weight_bytes`."""
+        return ModelShape(
+            self.decoder_layers,
+            self.d_model,
+            self.encoder_positions,
+            self.decoder_positions,
+            self.weight_bytes(scheme, group_size),
+        )
+
+    def weight_bytes(self, scheme: str, group_size: int = 128) -> int:
+        """Bytes of all tensors: the Linears by `scheme` (bf16 or fp16, W4A16, W8A16, W8A8), and
+        what no scheme touches (embeddings, convolutions, norms, biases) in 16 bits."""
+        others = _HALF * self._others
+        if scheme in ("bf16", "fp16"):
+            return others + _HALF * self._linear_weights
+        weights = self._linear_weights * int(scheme[1]) // 8
+        scales = self._rows if scheme == "W8A8" else self._linear_weights // group_size
+        # The quantizer writes the biases that Whisper's key projections lack, as zeros.
+        zeros = (self.encoder_layers + 2 * self.decoder_layers) * self.d_model
+        return others + weights + _HALF * (scales + zeros)
+
+    @property
+    def _linear_weights(self) -> int:
+        d = self.d_model
+        encoder = self.encoder_layers * (4 * d * d + 2 * d * self.encoder_ffn)
+        return encoder + self.decoder_layers * (8 * d * d + 2 * d * self.decoder_ffn)
+
+    @property
+    def _rows(self) -> int:
+        """Outputs of all Linears."""
+        encoder = self.encoder_layers * ((4 + 1) * self.d_model + self.encoder_ffn)
+        return encoder + self.decoder_layers * ((8 + 1) * self.d_model + self.decoder_ffn)
+
+    @property
+    def _others(self) -> int:
+        """Numbers outside the Linears' matrices. The output projection is the embedding."""
+        d = self.d_model
+        # Biases of q, v, out and the two of the MLP, and a weight and a bias of each norm.
+        encoder = self.encoder_layers * ((3 + 1 + 2 * 2) * d + self.encoder_ffn)
+        decoder = self.decoder_layers * ((2 * 3 + 1 + 3 * 2) * d + self.decoder_ffn)
+        convolutions = 3 * d * (self.mels + d) + 2 * d
+        positions = (self.encoder_positions + self.decoder_positions) * d
+        return encoder + decoder + convolutions + positions + self.vocabulary * d + 2 * 2 * d
+
+
+_LARGE_V2 = Architecture(1280, 32, 32, 5120, 5120, 80, 51865)
+# As their config.json has them.
+SHAPES: Mapping[str, Architecture] = {
+    "openai/whisper-tiny": Architecture(384, 4, 4, 1536, 1536, 80, 51865),
+    "openai/whisper-base": Architecture(512, 6, 6, 2048, 2048, 80, 51865),
+    "openai/whisper-small": Architecture(768, 12, 12, 3072, 3072, 80, 51865),
+    "openai/whisper-medium": Architecture(1024, 24, 24, 4096, 4096, 80, 51865),
+    "openai/whisper-large-v2": _LARGE_V2,
+    "openai/whisper-large-v3": Architecture(1280, 32, 32, 5120, 5120, 128, 51866),
+    "openai/whisper-large-v3-turbo": Architecture(1280, 32, 4, 5120, 5120, 128, 51866),
+    "MediaTek-Research/Breeze-ASR-25": _LARGE_V2,
+    "MediaTek-Research/Breeze-ASR-26": _LARGE_V2,
+}
+
+
+def weight_bytes(folder: Path) -> int:
+    """What the weight files weigh on disk."""
+    return sum(p.stat().st_size for p in folder.glob("*.safetensors"))
+
+
+def loaded_bytes(folder: Path) -> int:
+    """What the weights take once loaded: 32-bit ones are loaded as 16-bit. OpenAI's smaller
+    checkpoints come so. Raises BadSource."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:  # torch's own format does not say without being unpickled
+        return sum(p.stat().st_size for p in folder.glob("pytorch_model*.bin"))
+    return sum(map(_loaded_bytes, files))
+
+
+def _loaded_bytes(file: Path) -> int:
+    """Of one safetensors file: the length of its header, the header in JSON, the tensors."""
+    try:
+        with file.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            header = json.loads(stream.read(min(length, file.stat().st_size)))
+        header.pop("__metadata__", None)
+        return sum(map(_tensor_bytes, header.values()))
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadSource(
+            f"{file} is not a safetensors file.", "Download or make it again."
+        ) from error
+
+
+def _tensor_bytes(tensor: Mapping[str, Any]) -> int:
+    if tensor["dtype"] in ("F32", "F64"):
+        return _HALF * int(prod(tensor["shape"]))
+    begin, end = tensor["data_offsets"]
+    return int(end - begin)
+
+
+def _rounded(tokens: int) -> int:
+    return ceil(tokens / BLOCK) * BLOCK

@@ -1,0 +1,146 @@
+"""Checkpoints, found in the cache or made: for a start, and for a job."""
+
+import errno
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from app.checkpoints.checkpoint import Checkpoint
+from app.checkpoints.content_hashes import check_unchanged, content_hashes
+from app.checkpoints.recipe import Recipe
+from app.checkpoints.schemes import refusal
+from app.checkpoints.source import Source, resolve
+from app.checkpoints.store import Entry, Store
+from app.errors import BadRecipe, CacheUnusable, DiskFull
+from app.models.whisper_vllm.plan import Device
+from app.quantization.quantizer_process import OnProgress, Progress, Quantizer
+from app.recordings.spec import Recordings, RecordingSet
+from app.serving.lifecycle import Stage
+from app.settings import DEMO, Settings
+
+log = logging.getLogger(__name__)
+
+_HUB_CALIBRATION = "MLCommons/peoples_speech:clean:train"
+
+
+class CheckpointBuilder:
+    """The store and the quantizer that fills it. Blocking; one at a time. `idle_priority` is of the
+    processes that make and prove."""
+
+    def __init__(self, settings: Settings, idle_priority: bool = False) -> None:
+        self.idle_priority = idle_priority
+        self._cache = settings.cache_dir
+        self.store = Store(settings.cache_dir)
+        python, overlay = settings.quantizer_python, settings.quantizer_overlay
+        self.quantizer = Quantizer(python, overlay, idle_priority)
+
+    def stop(self) -> None:
+        """End the quantizer, if one runs, from another thread."""
+        self.quantizer.stop()
+
+    def make(
+        self,
+        source: Source,
+        recipe: Recipe,
+        on_layer: OnProgress,
+        on_wait: Callable[[], None] = lambda: None,
+        found: Mapping[str, Any] | None = None,
+    ) -> Entry:
+        """The checkpoint, perhaps hours later. `on_layer` first hears of no layers at all, and
+        `on_wait` that another process is making the same. `found` are the content hashes, where
+        they are known already. Raises StartupError."""
+        read = found or content_hashes(source, recipe.calibration)
+
+        def fill(out: Path) -> dict[str, Any]:
+            log.info("quantizing %s: %s", source.name, recipe.label)
+            on_layer(Progress(0, 0, None))
+            figures = self.quantizer.make(source.folder, out, recipe, on_layer)
+            # The name says what it was made of.
+            check_unchanged(read, content_hashes(source, recipe.calibration), "while it was read")
+            log.info("quantized in %.0f s", figures["seconds"])
+            return figures
+
+        with cache_faults(self._cache):
+            versions = self.quantizer.versions()
+            return self.store.get_or_make(source, recipe, versions, fill, on_wait, read)
+
+
+@contextmanager
+def cache_faults(cache: Path) -> Iterator[None]:
+    """What the disk refuses, as the operator is told of it: raises DiskFull, CacheUnusable."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise (DiskFull if full else CacheUnusable)(
+            f"The cache in {cache} cannot be used: {error}.",
+            "Set MARLINSCRIBE_CACHE_DIR to a folder that can be written and has space.",
+        ) from error
+
+
+def checkpoint_of(
+    settings: Settings, device: Device, maker: CheckpointBuilder, enter: Callable[..., None]
+) -> Checkpoint:
+    """What the settings ask for. `enter` hears of each stage as Lifecycle.enter does, from the
+    calling thread. Blocking. Raises StartupError."""
+
+    def on_layer(layer: Progress) -> None:
+        enter(
+            Stage.QUANTIZING, source.name,
+            done=layer.done, total=layer.total, eta_seconds=layer.eta_seconds,
+        )  # fmt: skip
+
+    enter(Stage.RESOLVING, settings.model)
+    source = resolve(settings.model, lambda detail: enter(Stage.RESOLVING, detail))
+    if source.quantized or settings.quantization == "none":
+        return Checkpoint(source, source.folder)
+    recipe = recipe_for(settings, source, device)
+    entry = maker.make(
+        source,
+        recipe,
+        on_layer,
+        lambda: enter(Stage.QUANTIZING, "another process is making it"),
+    )
+    return Checkpoint.of(entry)
+
+
+def recipe_for(settings: Settings, source: Source, device: Device, **more: Any) -> Recipe:
+    """The recipe the settings ask for, and `more` of its fields. Raises BadRecipe."""
+    assert settings.quantization != "none"
+    calibrated = settings.quantization != "rtn"
+    recipe = Recipe(
+        method=settings.quantization,
+        group_size=settings.group_size,
+        dtype=dtype_on(device),
+        calibration=default_calibration(settings, source) if calibrated else None,
+        **more,
+    )
+    check_recipe(recipe, source, device)
+    return recipe
+
+
+def check_recipe(recipe: Recipe, source: Source, device: Device) -> None:
+    """Raises BadRecipe where the checkpoint's shape or the device does not allow it."""
+    why = refusal(recipe, source.config, device)
+    if why:
+        raise BadRecipe(
+            f"{source.name} cannot be {recipe.label}: {why}.",
+            "Choose another scheme, or a group size (MARLINSCRIBE_GROUP_SIZE) that fits.",
+        )
+
+
+def dtype_on(device: Device) -> Literal["bfloat16", "float16"]:
+    """Of what is not quantized: the kernels' own on each."""
+    return "float16" if device == "cuda" else "bfloat16"
+
+
+def default_calibration(settings: Settings, source: Source | None) -> Recordings:
+    """`source` is None while a hub's checkpoint is not here yet."""
+    own = str(DEMO / "recordings" / "calibration")
+    default = own if source and source.folder.parent == DEMO else _HUB_CALIBRATION
+    one = RecordingSet(
+        source=settings.calibration or default, language=settings.calibration_language
+    )
+    return Recordings(sources=(one,), samples=settings.calibration_samples)

@@ -1,0 +1,84 @@
+"""Which made checkpoint serves in place of the one that the settings ask for, also after a restart.
+
+A stack, in one file: promoting pushes, rolling back pops, and under the last lies what the settings
+ask for. It belongs to these settings: where an operator asks for another model, or for it to be
+made in another way, it is forgotten.
+"""
+
+import json
+import logging
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from app.files import write_json
+from app.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_MOST = 8  # promotions that can be rolled back, one by one
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """fingerprint: of the store's entry; job: that proved it; proof: its summary; since: Unix
+    seconds."""
+
+    fingerprint: str
+    job: str
+    since: int
+    proof: dict[str, Any] = field(default_factory=dict)
+
+
+class PromotionLog:
+    def __init__(self, settings: Settings) -> None:
+        self._path = settings.cache_dir / "serving.json"
+        asked = {"model", "quantization", "group_size", "calibration", "calibration_samples",
+                 "calibration_language"}  # fmt: skip
+        self._asked = settings.model_dump(mode="json", include=asked)
+        self._stack = self._load()
+
+    @property
+    def current(self) -> Promotion | None:
+        return self._stack[-1] if self._stack else None
+
+    @property
+    def before(self) -> Promotion | None:
+        """What a rollback goes to; None is what the settings ask for."""
+        return self._stack[-2] if len(self._stack) > 1 else None
+
+    def push(self, promotion: Promotion) -> None:
+        """Raises OSError."""
+        self._save([*self._stack, promotion][-_MOST:])
+
+    def pop(self) -> None:
+        """Raises OSError."""
+        self._save(self._stack[:-1])
+
+    def forget(self, promotion: Promotion) -> None:
+        """One that cannot be served any more, wherever it stands; on the disk too, if that can be
+        written."""
+        stack = [one for one in self._stack if one != promotion]
+        try:
+            self._save(stack)
+        except OSError as error:
+            log.error("a restart will look for %s again: %s", promotion.fingerprint, error)
+            self._stack = stack
+
+    def _save(self, stack: list[Promotion]) -> None:
+        record = {"asked": self._asked, "stack": [asdict(one) for one in stack]}
+        write_json(self._path, record)
+        self._stack = stack
+
+    def _load(self) -> list[Promotion]:
+        try:
+            record = json.loads(self._path.read_text("utf-8"))
+            stack = [Promotion(**one) for one in record["stack"]]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, TypeError, LookupError) as error:
+            log.warning("%s cannot be read, nothing counts as promoted: %s", self._path, error)
+            return []
+        if record.get("asked") != self._asked:
+            log.warning("the settings ask for another checkpoint: what was promoted is forgotten")
+            return []
+        return stack

@@ -1,0 +1,61 @@
+"""What an order asks for, done: a checkpoint made and proven."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from app.checkpoints.checkpoint import Checkpoint
+from app.checkpoints.content_hashes import check_unchanged, content_hashes
+from app.checkpoints.source import resolve
+from app.jobs import JobReporter
+from app.process import in_daemon_thread, run_interruptible
+from app.quantization.builder import CheckpointBuilder, check_recipe
+from app.quantization.proof import Proof
+from app.quantization.proving import Prover, from_thread
+from app.quantization.request import QuantizationRequest
+from app.serving.loading import Loader
+
+
+async def run_job(
+    order: QuantizationRequest,
+    loader: Loader,
+    tell: JobReporter,
+    idle_priority: bool = False,
+    asked: Mapping[str, Any] | None = None,
+) -> tuple[Checkpoint, Proof | None]:
+    """What an order asks for, promotion aside; there is a proof where it has recordings for one.
+    The order is complete, as RequestValidator leaves it; `idle_priority` leaves the processors to
+    an engine that serves; `asked` are the content hashes of when it was asked for. Raises
+    StartupError, EngineDied."""
+    assert order.model is not None
+    maker = CheckpointBuilder(loader.settings, idle_priority)
+    tell.stage("resolving")
+    source = await in_daemon_thread(resolve, order.model)
+    check_recipe(order.recipe, source, loader.device)
+    found = await in_daemon_thread(content_hashes, source, order.recipe.calibration, order.proof)
+    check_unchanged(asked or {}, found, "since it was asked for")
+    tell.stage("quantizing")
+    make = partial(maker.make, found=found)
+    entry = await run_interruptible(maker.stop, make, source, order.recipe, from_thread(tell))
+    candidate = Checkpoint.of(entry)
+    tell.facts(checkpoint=_described(candidate, entry.manifest))
+    if order.proof is None:
+        return candidate, None
+    before = Checkpoint(source, source.folder)
+    proof = await Prover(loader, maker).prove(
+        before, candidate, order.proof, order.thresholds, found, tell
+    )
+    proof.run["making"] = entry.manifest["figures"]
+    return candidate, proof
+
+
+def _described(candidate: Checkpoint, manifest: dict[str, Any]) -> dict[str, Any]:
+    figures = manifest["figures"]
+    return {
+        "fingerprint": candidate.fingerprint,
+        "scheme": candidate.scheme,
+        "bytes": sum(file["bytes"] for file in manifest["files"].values()),
+        "made_at": manifest["made_at"],
+        "rounded_to_nearest": figures.get("rounded_to_nearest", []),
+        "calibration": figures.get("calibration"),
+    }

@@ -1,0 +1,211 @@
+"""An order, looked at before it is taken: what cannot be done is refused at once, by field."""
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from app.checkpoints.content_hashes import content_hashes
+from app.checkpoints.recipe import Recipe
+from app.checkpoints.result_cache import ResultCache
+from app.checkpoints.schemes import widths
+from app.checkpoints.source import Source, is_hub_id, resolve
+from app.errors import BadField
+from app.languages import NAMES
+from app.models.whisper_vllm.plan import Device
+from app.quantization.builder import check_recipe, default_calibration, dtype_on
+from app.quantization.checks import (
+    Field,
+    check_apart,
+    check_known,
+    check_limits,
+    check_sound,
+    languages,
+    told_of,
+)
+from app.quantization.request import QuantizationRequest
+from app.recordings.read import Clip, digest, nearby, read
+from app.recordings.spec import Recordings, RecordingSet
+from app.settings import DEMO, Settings
+
+_HUB_SET = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?(:[\w.-]*){1,2}")
+
+
+class ValidatedRequest(NamedTuple):
+    """An order with nothing left to defaults; its key, the same for the same order of the same
+    files; and what these were, as content_hashes() has it."""
+
+    order: QuantizationRequest
+    key: str
+    content_hashes: dict[str, Any]
+
+
+class RequestValidator:
+    """Blocking: folders are read and hashed."""
+
+    def __init__(self, settings: Settings, device: Device, *, any_path: bool = False) -> None:
+        """`any_path` is for whoever may read every file as it is: a user of the shell."""
+        self._settings = settings
+        self._device = device
+        self._any_path = any_path
+        own = [Path(name).expanduser() for name in (settings.model, settings.calibration) if name]
+        # A file of the settings' own is a manifest: it and what it names, not what lies around it.
+        self._own = {path.resolve() for path in own if path.is_file()}
+        folders = [path.resolve() for path in own if path.is_dir()]
+        self._roots = [DEMO.resolve(), *settings.data_roots, *folders]
+        self._heard: set[str] = set()  # digests of recordings known to be sound
+
+    def completed(self, order: QuantizationRequest, versions: dict[str, str]) -> ValidatedRequest:
+        """Raises BadField."""
+        source = self._source(order.model or self._settings.model)
+        whole = self._checked(self._with_proof(order, source), source)
+        found = content_hashes(source, whole.recipe.calibration, whole.proof)
+        return ValidatedRequest(
+            whole, ResultCache.key(order=whole.as_json(), versions=versions, **found), found
+        )
+
+    def checked(
+        self, order: QuantizationRequest, source: Source, *, needs_proof: bool
+    ) -> QuantizationRequest:
+        """An order for a source that is here, with nothing left to defaults; but for the proof,
+        where it needs none. Raises BadField."""
+        self._check_source(source)
+        return self._checked(self._with_proof(order, source) if needs_proof else order, source)
+
+    def _with_proof(self, order: QuantizationRequest, source: Source | None) -> QuantizationRequest:
+        return order.model_copy(update={"proof": order.proof or self._default_proof(source)})
+
+    def _checked(self, order: QuantizationRequest, source: Source | None) -> QuantizationRequest:
+        recipe = self._recipe(order, source)
+        own = order.calibration or order.recipe.calibration
+        model = order.model or self._settings.model
+        whole = order.model_copy(update={"model": model, "recipe": recipe, "calibration": None})
+        known = languages(source) if source else NAMES.keys()
+        heard = self._judged_by(whole, known) if whole.proof else []
+        if recipe.calibration:
+            learned = self._recordings("calibration", recipe.calibration, lenient=not own)
+            check_known("calibration", learned, known)
+            check_apart(learned, heard)
+        if whole.proof and (mark := digest(whole.proof)) not in self._heard:
+            check_sound("proof", heard)
+            self._heard.add(mark)
+        return whole
+
+    def _judged_by(self, order: QuantizationRequest, known: Collection[str]) -> list[Clip]:
+        assert order.proof is not None
+        heard = self._recordings("proof", order.proof)
+        check_known("proof", heard, known)
+        check_limits(order, heard)
+        return heard
+
+    def canaries(self, wanted: Recordings) -> list[Clip]:
+        """Raises BadField."""
+        clips = self._recordings("canaries", wanted)
+        check_known("canaries", clips, NAMES.keys())
+        check_sound("canaries", clips)
+        return clips
+
+    def _source(self, model: str) -> Source | None:
+        """The local source; None is one of the hub's, which the job will look at."""
+        folder = _path("model", model)
+        if not folder.exists() and is_hub_id(model):
+            return None
+        self._check_path("model", folder)
+        with told_of("model"):
+            source = resolve(model)
+        self._check_source(source)
+        return source
+
+    def _check_source(self, source: Source) -> None:
+        with told_of("model"):
+            languages(source)
+            widths(source.config)
+            if source.quantized:
+                raise BadField(f"{source.name} is quantized already.", param="model")
+
+    def _recipe(self, order: QuantizationRequest, source: Source | None) -> Recipe:
+        given = order.calibration or order.recipe.calibration
+        if order.recipe.method == "rtn" and given:
+            raise BadField("rtn takes no calibration.", param="calibration")
+        update: dict[str, object] = {"calibration": given}
+        if given is None and order.recipe.method != "rtn":
+            update["calibration"] = default_calibration(self._settings, source)
+        if "dtype" not in order.recipe.model_fields_set:
+            update["dtype"] = dtype_on(self._device)
+        recipe = order.recipe.model_copy(update=update)
+        if source:
+            with told_of("recipe"):
+                check_recipe(recipe, source, self._device)
+        return recipe
+
+    def _default_proof(self, source: Source | None) -> Recordings:
+        if source is None or source.folder.parent != DEMO:
+            raise BadField(
+                "A proof needs recordings of your speech with their words: a manifest or a folder.",
+                param="proof",
+            )
+        own = RecordingSet(source=str(DEMO / "recordings" / "test"))
+        return Recordings(sources=(own,), samples=None)
+
+    def _recordings(self, field: Field, wanted: Recordings, *, lenient: bool = False) -> list[Clip]:
+        """The clips, as far as they lie here. `lenient` takes fewer than are asked for."""
+        local = [one for one in wanted.sources if self._is_local(field, one)]
+        with told_of(field):
+            for one in local:
+                self._check_files(field, Recordings(sources=(one,), samples=None))
+            if len(local) < len(wanted.sources):
+                if field != "calibration":
+                    raise BadField(
+                        "A hub's set can be calibrated on; what is judged by lies here, in a "
+                        "folder or a manifest.",
+                        param=field,
+                    )
+                return nearby(wanted)
+            clips = read(wanted)
+        asked = wanted.samples if "samples" in wanted.model_fields_set and not lenient else None
+        if asked and asked > len(clips):
+            raise BadField(
+                f"{asked} recordings are asked for, and there are {len(clips)}.", param=field
+            )
+        return clips
+
+    def _is_local(self, field: Field, one: RecordingSet) -> bool:
+        path = _path(field, one.source)
+        if not path.exists() and _HUB_SET.fullmatch(one.source):
+            return False
+        self._check_path(field, path)
+        return True
+
+    def _check_files(self, field: Field, one: Recordings) -> None:
+        """None of a set's files leads outside: neither what its manifest names, nor a link."""
+        if self._any_path:
+            return
+        folder = Path(one.sources[0].source).expanduser()
+        if folder.resolve() in self._own:
+            return
+        for path in folder.rglob("*") if folder.is_dir() else ():
+            if path.is_symlink():
+                self._check_path(field, path)
+        for clip in read(one):
+            assert isinstance(clip.audio, Path)
+            self._check_path(field, clip.audio)
+
+    def _check_path(self, field: Field, path: Path) -> None:
+        real = path.resolve()
+        inside = self._any_path or any(real.is_relative_to(root) for root in self._roots)
+        if not inside and real not in self._own:
+            raise BadField(
+                f"{path} lies outside the folders that jobs may read (MARLINSCRIBE_DATA_ROOTS).",
+                param=field,
+                code="path_not_allowed",
+            )
+
+
+def _path(field: Field, given: str) -> Path:
+    """Raises BadField for what cannot be one: a home of nobody, a NUL, thousands of letters."""
+    try:
+        path = Path(given).expanduser()
+        path.resolve().exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise BadField(f"{given[:100]!r} is no path: {error}.", param=field) from error
+    return path

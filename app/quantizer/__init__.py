@@ -1,0 +1,1 @@
+"""The quantizer's process: llm-compressor in an environment of its own."""

@@ -1,0 +1,88 @@
+"""How a job of the quantizer's process tells of itself: JSON lines, one object each.
+
+    {"event": "progress", "done", "total", "eta_seconds"}   and of a layer, "layer" and "loss"
+    {"event": "done", "figures": {…}}
+    {"event": "error", "kind", "message", "advice"}     kind: a key of quantizer_process.py's table
+
+They go to a descriptor of their own, because libraries print to standard output.
+"""
+
+import errno
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from typing import IO, Any
+
+import torch
+
+from app.errors import BadRecipe, NoCalibration
+
+_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "bad_alloc",
+    "failed to map segment",  # the loader of shared objects
+    "could not create a primitive",  # oneDNN, when it cannot allocate
+)
+
+
+class Reporter:
+    """Writes events. The time left is reckoned from the first progress told."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._started: float | None = None
+
+    def __call__(self, event: str, **facts: Any) -> None:
+        print(json.dumps({"event": event, **facts}), file=self._stream, flush=True)
+
+    def progress(self, done: int, total: int, **facts: Any) -> None:
+        now = time.monotonic()
+        self._started = self._started or now
+        eta = (now - self._started) / done * (total - done) if done else None
+        self("progress", done=done, total=total, eta_seconds=eta, **facts)
+
+
+def run(events: int, work: Callable[[str, Reporter], dict[str, Any]]) -> int:
+    """Do `work` on what standard input holds, reporting to the descriptor `events`; the exit
+    status."""
+    with os.fdopen(events, "w") as stream:
+        report = Reporter(stream)
+        try:
+            figures = work(sys.stdin.read(), report)
+        except Exception as error:
+            message = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
+            report("error", kind=kind(error), message=message, advice=getattr(error, "advice", ""))
+            if kind(error) == "failed":
+                raise
+            return 1
+        report("done", figures=figures)
+        return 0
+
+
+def peaks() -> dict[str, int | None]:
+    """The most memory this process has held, in bytes: of the machine, and of a card, if it has
+    one, as torch counts what it allocates there."""
+    card = torch.cuda.is_available()
+    return {
+        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_device_bytes": torch.cuda.max_memory_allocated() if card else None,
+    }
+
+
+def kind(error: BaseException) -> str:
+    """What an operator can do about it decides, and not which library raised it."""
+    text = f"{error}".lower()
+    if isinstance(error, NoCalibration):
+        return "no_calibration"
+    if isinstance(error, BadRecipe):
+        return "bad_recipe"
+    if getattr(error, "errno", None) == errno.ENOSPC or "no space left" in text:
+        return "disk_full"
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(m in text for m in _MEMORY):
+        return "out_of_memory"
+    return "failed"

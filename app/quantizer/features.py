@@ -1,0 +1,102 @@
+"""Recordings as the model's inputs. Runs in the quantizer's process."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from transformers import WhisperFeatureExtractor
+
+from app.audio.waveform import SAMPLE_RATE
+from app.errors import NoCalibration
+from app.models.whisper_vllm.text import load_tokenizer
+from app.models.whisper_vllm.tokens import TIMESTAMP_MS, SpecialTokens
+from app.recordings.read import Clip, read
+from app.recordings.spec import Recordings
+from app.recordings.writing_systems import UNSPACED
+
+# input_features, shape (mels, 3000), and decoder_input_ids, shape (tokens,)
+Sample = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class LabelledExample:
+    """A clip as the model meets it in service.
+
+    written: what the model then writes itself, the end of the text included, shape (tokens,). The
+        last of the decoder's inputs are these, one token earlier.
+    """
+
+    language: str
+    text: str
+    inputs: Sample
+    written: torch.Tensor
+
+
+def spoken(folder: Path, wanted: Recordings, dtype: torch.dtype) -> list[LabelledExample]:
+    """The recordings as they will be in service: of each language every second with timestamps,
+    every other without. Raises NoCalibration."""
+    tokens = SpecialTokens.load(folder)
+    tokenizer = load_tokenizer(folder)
+    extractor = WhisperFeatureExtractor.from_pretrained(folder)
+    made = []
+    seen: Counter[str] = Counter()
+    for clip in read(wanted):
+        wave = clip.waveform()
+        features = extractor(
+            wave.samples, sampling_rate=SAMPLE_RATE, return_tensors="pt"
+        ).input_features[0]
+        timestamps = seen[clip.language] % 2 == 0
+        seen[clip.language] += 1
+        prompt = _prompt(clip, tokens, timestamps)
+        written = _written(clip, wave.seconds, tokens, tokenizer, timestamps)
+        # What has no room is cut off, the end of the text first.
+        written = [*written, tokens.end_of_text][: tokens.max_tokens + 1 - len(prompt)]
+        inputs = {
+            "input_features": features.to(dtype),
+            "decoder_input_ids": torch.tensor([*prompt, *written[:-1]]),
+        }
+        made.append(LabelledExample(clip.language, clip.text, inputs, torch.tensor(written)))
+    return made
+
+
+def _prompt(clip: Clip, tokens: SpecialTokens, timestamps: bool) -> list[int]:
+    """What service has written before the model's first token."""
+    ids = [tokens.start]
+    if tokens.languages:
+        if clip.language not in tokens.languages:
+            raise NoCalibration(
+                f"Calibration language {clip.language} is not one this checkpoint knows.",
+                "Correct the manifest, or set MARLINSCRIBE_CALIBRATION_LANGUAGE.",
+            )
+        ids += [tokens.languages[clip.language], tokens.transcribe]
+    return ids if timestamps else [*ids, tokens.no_timestamps]
+
+
+def _written(
+    clip: Clip, seconds: float, tokens: SpecialTokens, tokenizer: Tokenizer, timestamps: bool
+) -> list[int]:
+    """The clip's words, and their times where they are wanted."""
+
+    def words(text: str) -> list[int]:
+        # As the model writes: English pieces begin with a space.
+        text = text if clip.language in UNSPACED else f" {text}"
+        ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def time(at: float) -> int:
+        # The nearest: rounding down would take 8.04 s for 8.02, as floats have it.
+        steps = min(round(at * 1000 / TIMESTAMP_MS), len(tokens.timestamps) - 1)
+        return tokens.timestamps[steps]
+
+    if not timestamps:
+        return words(clip.text)
+    ids = []
+    for start, end, text in clip.timed or ((0.0, seconds, clip.text),):
+        ids += [time(start), *words(text), time(end)]
+    return ids
+
+
+def batch(several: list[Sample]) -> Sample:
+    return {name: torch.stack([s[name] for s in several]) for name in several[0]}

@@ -1,0 +1,110 @@
+"""The quantizer's process makes a checkpoint: one job, told as child_protocol.py has it
+(see child.py).
+
+It runs on its own overlay of packages, because llm-compressor and vLLM cannot share one.
+"""
+
+import json
+import shutil
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel
+from transformers import WhisperForConditionalGeneration, WhisperProcessor
+
+from app.checkpoints.recipe import Recipe
+from app.checkpoints.schemes import unfit
+from app.errors import BadRecipe, NoCalibration
+from app.quantizer import child_protocol, emulation, methods
+from app.quantizer.child_protocol import Reporter
+from app.quantizer.features import LabelledExample, spoken
+
+# Written anew with the weights; everything else of the source is carried over as it is.
+_REMADE = {"config.json", "model.safetensors.index.json"}
+
+
+class Job(BaseModel):
+    """What is asked for. `folder` is where the source lies; `out` exists and is empty."""
+
+    folder: Path
+    out: Path
+    recipe: Recipe
+
+
+def quantize(job: Job, report: Reporter) -> dict[str, Any]:
+    """Make the checkpoint in `job.out`; the figures for its manifest. Raises StartupErrors."""
+    started = time.monotonic()
+    recipe = job.recipe
+    if why := unfit(recipe, json.loads((job.folder / "config.json").read_text("utf-8"))):
+        raise BadRecipe(f"It cannot be {recipe.label}: {why}.", "Choose another recipe.")
+    model = WhisperForConditionalGeneration.from_pretrained(
+        job.folder, dtype=getattr(torch, recipe.dtype)
+    )
+    model.eval()
+    report.progress(0, model.config.encoder_layers + model.config.decoder_layers)
+    processor = WhisperProcessor.from_pretrained(job.folder)
+    heard = _heard(job, model.dtype)
+    inputs = [one.inputs for one in heard]
+    outcome = methods.apply(model, recipe, inputs, processor, report)
+    _add_key_biases(model)
+    _save(model, job)
+    return {
+        "seconds": round(time.monotonic() - started, 1),
+        **child_protocol.peaks(),
+        "quantized": outcome.quantized,
+        "losses": outcome.losses,
+        "rounded_to_nearest": outcome.rounded,
+        "calibration": _described(heard) if heard else None,
+    }
+
+
+def _described(heard: list[LabelledExample]) -> dict[str, Any]:
+    """What was calibrated on, for the record."""
+    return {
+        "recordings": len(heard),
+        "languages": dict(Counter(one.language for one in heard)),
+        "texts": [{"language": one.language, "text": one.text} for one in heard],
+    }
+
+
+def _heard(job: Job, dtype: torch.dtype) -> list[LabelledExample]:
+    """What the method calibrates on. Raises NoCalibration."""
+    if job.recipe.method == "rtn":
+        return []
+    if job.recipe.calibration is None:
+        raise NoCalibration(
+            f"{job.recipe.method} needs recordings to calibrate on.",
+            "Name some, or choose rtn, which needs none.",
+        )
+    return spoken(job.folder, job.recipe.calibration, dtype)
+
+
+def _add_key_biases(model: Any) -> None:
+    """Whisper's keys have no bias, but vLLM fuses them with queries and values, which have, and
+    some releases leave the missing ones uninitialised: write the zeros down."""
+    for name, module in model.named_modules():
+        if name.endswith("k_proj") and module.bias is None:
+            zeros = torch.zeros(module.out_features, dtype=model.dtype)
+            module.bias = torch.nn.Parameter(zeros, requires_grad=False)
+
+
+def _save(model: Any, job: Job) -> None:
+    """Write the checkpoint, and with it the source's generation config, tokenizer and processor
+    files: transformers writes a generation config of its own, without language ids, suppress lists
+    and alignment heads."""
+    if job.recipe.emulate:
+        emulation.dequantize(model)
+    model.save_pretrained(job.out)
+    # llm-compressor's account of it, in classes that are ours alone.
+    (job.out / "recipe.yaml").unlink(missing_ok=True)
+    for path in job.folder.iterdir():
+        if path.suffix in (".json", ".txt") and path.name not in _REMADE:
+            shutil.copyfile(path, job.out / path.name)
+
+
+def main(events: int) -> int:
+    """Do the job on standard input, reporting to the descriptor `events`; the exit status."""
+    return child_protocol.run(events, lambda job, to: quantize(Job.model_validate_json(job), to))

@@ -1,0 +1,194 @@
+"""What a recipe asks for, as llm-compressor's modifiers, run over a model in memory."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from compressed_tensors.utils import patch_attr, update_offload_parameter
+from llmcompressor import oneshot
+from llmcompressor.modifiers import Modifier
+from llmcompressor.modifiers.gptq import GPTQModifier
+from llmcompressor.modifiers.gptq import base as gptq
+from llmcompressor.modifiers.quantization import QuantizationModifier
+from pydantic import PrivateAttr
+from torch.utils.data import DataLoader
+
+from app.checkpoints.recipe import Recipe, Scheme
+from app.quantizer import emulation, groups
+from app.quantizer.autoround import WhisperAutoRound
+from app.quantizer.awq import whisper_awq
+from app.quantizer.child_protocol import Reporter
+from app.quantizer.features import Sample, batch
+from app.quantizer.traceable import traceable
+
+AUTOROUND_STEPS = 200  # of tuning, for each layer: the paper's
+
+_LAYERS = ["WhisperEncoderLayer", "WhisperDecoderLayer"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """quantized: how many modules by scheme; losses: the method's own, by layer, where it has any;
+    rounded: names of modules that GPTQ gave up on, whose Hessian could not be inverted."""
+
+    quantized: dict[Scheme, int]
+    losses: dict[str, float]
+    rounded: list[str]
+
+
+class RememberingGPTQ(GPTQModifier):
+    """GPTQ that keeps its losses, and the names it gave up on."""
+
+    _losses: list[tuple[str, float]] = PrivateAttr(default_factory=list)
+    _rounded: list[str] = PrivateAttr(default_factory=list)
+
+    @property
+    def losses(self) -> list[tuple[str, float]]:
+        """By module: the error in its outputs, weighted by the Hessian, that it ended with."""
+        return self._losses
+
+    @property
+    def rounded(self) -> list[str]:
+        return self._rounded
+
+    def compress_module_list(self, module_list: Any) -> None:
+        names, losses = self._module_names, self._losses
+
+        class KeepingLogger(gptq.CompressionLogger):
+            def set_results(self, name: str, loss: float) -> None:
+                losses.append((names[self.module], loss))
+                super().set_results(name, loss)
+
+        # The loss is told to the log alone.
+        with patch_attr(gptq, "CompressionLogger", KeepingLogger):
+            super().compress_module_list(module_list)
+
+    def on_finalize(self, *args: Any, **kwargs: Any) -> bool:
+        self._rounded = list(self._rtn_fallback_module_names)  # super() clears it
+        return bool(super().on_finalize(*args, **kwargs))
+
+
+class Watch(Modifier):
+    """Comes last in a recipe: tells of each layer when the others have done with it."""
+
+    _method: Any = PrivateAttr()
+    _report: Any = PrivateAttr()
+    _layers: dict[Any, str] = PrivateAttr(default_factory=dict)
+    _done: list[str] = PrivateAttr(default_factory=list)
+    _losses: dict[str, float] = PrivateAttr(default_factory=dict)
+    _subgraphs: int = PrivateAttr(default=0)
+
+    def over(self, method: Any, model: Any, report: Reporter) -> "Watch":
+        self._method, self._report = method, report
+        stacks = (("encoder", model.model.encoder), ("decoder", model.model.decoder))
+        self._layers = {
+            layer: f"{name}.{number}"
+            for name, stack in stacks
+            for number, layer in enumerate(stack.layers)
+        }
+        return self
+
+    @property
+    def subgraphs(self) -> int:
+        return self._subgraphs
+
+    @property
+    def losses(self) -> dict[str, float]:
+        return self._losses
+
+    def _loss(self, layer: str) -> float | None:
+        """The sum over the layer's modules."""
+        stack, number = layer.split(".")
+        within = f"{stack}.layers.{number}"
+        losses = getattr(self._method, "losses", ())
+        found = [loss for name, loss in losses if f"{within}." in f"{name}."]
+        return sum(found) if found else None
+
+    def on_initialize(self, state: Any, **kwargs: Any) -> bool:
+        # A scale that is still this in the end was never found.
+        for module in state.model.modules():
+            if hasattr(module, "weight_scale"):
+                unfound = torch.full_like(module.weight_scale, torch.nan)
+                update_offload_parameter(module, "weight_scale", unfound)
+        return True
+
+    def on_sequential_epoch_end(self, state: Any, event: Any, modules: Any, **kwargs: Any) -> None:
+        self._subgraphs += 1
+        for layer in (self._layers[module] for module in modules if module in self._layers):
+            self._done.append(layer)
+            loss = self._loss(layer)
+            if loss is not None:
+                self._losses[layer] = loss
+            self._report.progress(len(self._done), len(self._layers), loss=loss, layer=layer)
+
+
+def apply(
+    model: Any, recipe: Recipe, heard: list[Sample], processor: Any, report: Reporter
+) -> Outcome:
+    """Quantize `model` in place; `heard` is what calibrated methods calibrate on. The recipe fits
+    the model (see schemes.py)."""
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
+    wanted = groups.wanted(recipe, linears)
+    counted = Counter(wanted.values())
+    embedding = recipe.schemes["embedding"]
+    if embedding != "none":  # before the rest, which then is calibrated on what it gives
+        counted[embedding] += 1
+        emulation.round_embedding(model, groups.weights_of(embedding, recipe))
+    if not wanted:
+        return Outcome(dict(counted), {}, [])
+    method, watch = _run(model, recipe, heard, processor, report)
+    unlike = wanted.keys() ^ {name for name, module in linears.items() if _scaled(module)}
+    assert not unlike, f"never calibrated, or without being asked: {sorted(unlike)[:5]}"
+    return Outcome(dict(counted), watch.losses, getattr(method, "rounded", []))
+
+
+def _run(
+    model: Any, recipe: Recipe, heard: list[Sample], processor: Any, report: Reporter
+) -> tuple[Any, Watch]:
+    """The method's modifier after its work, and what watched it."""
+    modifiers = _modifiers(recipe)
+    watch = Watch().over(modifiers[0], model, report)
+    modifiers.append(watch)
+    if recipe.method == "rtn":
+        oneshot(model=model, recipe=modifiers, pipeline="datafree")
+        return modifiers[0], watch
+    # Layer by layer, which keeps memory low. GPTQ's layers hear what quantized layers before them
+    # give. AutoRound sees to that itself, within a stack; AWQ rounds no weights before the end.
+    with traceable(model, batch(heard[:1])):
+        oneshot(
+            model=model,
+            processor=processor,
+            dataset=DataLoader(heard, batch_size=1, collate_fn=batch),
+            recipe=modifiers,
+            pipeline="sequential",
+            sequential_targets=_LAYERS,
+            num_calibration_samples=len(heard),
+            propagate_error=recipe.method != "autoround",
+        )
+    # A tracer that swallowed layers would calibrate them on unquantized inputs, or not at all.
+    layers = model.config.encoder_layers + model.config.decoder_layers
+    assert watch.subgraphs == layers + 1, f"{watch.subgraphs} subgraphs for {layers} layers"
+    return modifiers[0], watch
+
+
+def _scaled(module: Any) -> bool:
+    return hasattr(module, "weight_scale") and not module.weight_scale.isnan().any()
+
+
+def _modifiers(recipe: Recipe) -> list[Any]:
+    what: dict[str, Any] = {
+        "config_groups": groups.config_groups(recipe),
+        "ignore": groups.ignored(recipe),
+    }
+    match recipe.method:
+        case "gptq":
+            order = None if recipe.act_order == "none" else recipe.act_order
+            return [RememberingGPTQ(dampening_frac=recipe.dampening, actorder=order, **what)]
+        case "awq":
+            return [whisper_awq(), QuantizationModifier(**what)]
+        case "autoround":
+            # torch.compile needs a C compiler where the service runs.
+            return [WhisperAutoRound(iters=AUTOROUND_STEPS, enable_torch_compile=False, **what)]
+        case "rtn":
+            return [QuantizationModifier(**what)]

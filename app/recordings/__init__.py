@@ -1,0 +1,1 @@
+"""Recordings with known words: for calibration, proof and evaluation."""

@@ -1,0 +1,258 @@
+"""Recordings with their words, from a manifest, a folder or the hub."""
+
+import csv
+import hashlib
+import io
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from app.audio.decode import decode
+from app.audio.waveform import Waveform
+from app.errors import NoCalibration, RequestError
+from app.languages import code_of
+from app.recordings.spec import Recordings, RecordingSet
+
+_MANIFESTS = ("manifest.jsonl", "manifest.csv", "metadata.jsonl", "metadata.csv")
+_AUDIO = {".wav", ".mp3", ".flac", ".m4a", ".mp4", ".ogg", ".oga", ".opus", ".webm"}
+_WINDOW_SECONDS = 30.0
+_MOST_LOOKED_AT = 50  # clips for each one wanted: a stream may never bring the language
+_ADVICE = (
+    "Set MARLINSCRIBE_CALIBRATION (make serve CALIBRATION=…) to a folder or manifest of "
+    "recordings with their text, or MARLINSCRIBE_QUANTIZATION=rtn, which needs none."
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """At most 30 s of speech. `timed` are its sentences as (start s, end s, text), if known."""
+
+    audio: Path | bytes
+    text: str
+    language: str
+    timed: tuple[tuple[float, float, str], ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.audio.name if isinstance(self.audio, Path) else "(from a hub)"
+
+    def content(self) -> bytes:
+        """The file's bytes. Raises NoCalibration."""
+        try:
+            return self.audio if isinstance(self.audio, bytes) else self.audio.read_bytes()
+        except OSError as error:
+            raise NoCalibration(f"{self.audio!s} cannot be read: {error}.", _ADVICE) from error
+
+    def waveform(self) -> Waveform:
+        """Decode it. Raises NoCalibration, naming the file, also where it is over 30 s."""
+        try:
+            if isinstance(self.audio, bytes):
+                return decode(io.BytesIO(self.audio), max_seconds=_WINDOW_SECONDS)
+            with self.audio.open("rb") as file:
+                return decode(file, max_seconds=_WINDOW_SECONDS)
+        except (RequestError, OSError) as error:
+            name = self.audio if isinstance(self.audio, Path) else "a hub recording"
+            raise NoCalibration(f"Calibration recording {name}: {error}", _ADVICE) from error
+
+
+def digest(wanted: Recordings) -> str:
+    """What `read` gives, as a hash; a hub's set counts by its name, and what lies here beside one
+    in full. Raises NoCalibration."""
+    mark = hashlib.sha256()
+    local = [one for one in wanted.sources if _path(one).exists()]
+    if len(local) < len(wanted.sources):
+        mark.update(wanted.model_dump_json().encode())
+        clips = _in_turn([_clips(one, None) for one in local])
+    else:
+        clips = iter(read(wanted))
+    for clip in clips:
+        mark.update(repr((clip.text, clip.language, clip.timed)).encode())
+        mark.update(clip.content())
+    return mark.hexdigest()
+
+
+def _path(one: RecordingSet) -> Path:
+    return Path(one.source).expanduser()
+
+
+def read(wanted: Recordings) -> list[Clip]:
+    """As many clips as are wanted, or all there are where that is less. Raises NoCalibration."""
+    bound = _MOST_LOOKED_AT * wanted.samples if wanted.mix and wanted.samples else None
+    clips = _in_turn([_clips(one, bound) for one in wanted.sources])
+    mixed = bool(wanted.mix)
+    chosen = _mixed(clips, _quotas(wanted)) if mixed else list(islice(clips, wanted.samples))
+    if not chosen:
+        sources = ", ".join(one.source for one in wanted.sources)
+        raise NoCalibration(f"{sources} holds no recordings with text.", _ADVICE)
+    return chosen
+
+
+def nearby(wanted: Recordings) -> list[Clip]:
+    """Those of the clips that `read` may give which lie here, beside a hub's: how many the hub has
+    nobody knows yet. Raises NoCalibration."""
+    local = [one for one in wanted.sources if _path(one).exists()]
+    clips = _in_turn([_clips(one, None) for one in local])
+    if not wanted.mix:
+        return list(islice(clips, wanted.samples))
+    return _taken(clips, dict(_quotas(wanted)))
+
+
+def _in_turn(streams: list[Iterator[T]]) -> Iterator[T]:
+    """The first of each, the second of each, … until all are empty."""
+    while streams:
+        for stream in tuple(streams):
+            one = next(stream, None)
+            if one is None:
+                streams.remove(stream)
+            else:
+                yield one
+
+
+def by_turns(languages: Sequence[str], most: int) -> list[int]:
+    """Which of clips in these languages: the first of each, the second of each, … in order."""
+    numbers: defaultdict[str, list[int]] = defaultdict(list)
+    for number, language in enumerate(languages):
+        numbers[language].append(number)
+    return sorted(islice(_in_turn([iter(several) for several in numbers.values()]), most))
+
+
+def _quotas(wanted: Recordings) -> dict[str, int]:
+    """Clips of each language. What rounding leaves over goes to the largest remainders."""
+    assert wanted.samples is not None, "a mix is of a number"
+    whole = sum(wanted.mix.values())
+    exact: defaultdict[str, float] = defaultdict(float)
+    for name, part in wanted.mix.items():
+        exact[_language(name)] += wanted.samples * part / whole
+    quotas = {name: int(share) for name, share in exact.items()}
+    by_remainder = sorted(exact, key=lambda name: quotas[name] - exact[name])
+    for name in by_remainder[: wanted.samples - sum(quotas.values())]:
+        quotas[name] += 1
+    return quotas
+
+
+def _mixed(clips: Iterator[Clip], quotas: dict[str, int]) -> list[Clip]:
+    """The first clips of each language, up to its quota. Raises NoCalibration where one is not
+    met: a mix that quietly became another would be a lie in the record."""
+    left = dict(quotas)
+    chosen = _taken(clips, left)
+    if not any(left.values()):
+        return chosen
+    found = ", ".join(f"only {quotas[n] - m} of {quotas[n]} in {n}" for n, m in left.items() if m)
+    raise NoCalibration(f"The mix lacks recordings: {found}.", "Ask for fewer, or add some.")
+
+
+def _taken(clips: Iterator[Clip], left: dict[str, int]) -> list[Clip]:
+    """The first clips of each language, as many as are `left` to take of it; counts them down."""
+    chosen = []
+    for clip in clips:
+        if left.get(clip.language, 0):
+            left[clip.language] -= 1
+            chosen.append(clip)
+            if not any(left.values()):
+                break
+    return chosen
+
+
+def _clips(one: RecordingSet, bound: int | None) -> Iterator[Clip]:
+    """`bound` is of a stream, which has no end."""
+    path = _path(one)
+    if path.exists():
+        return recordings(path, one.language)
+    if ":" in one.source:
+        return islice(_hub(one), bound)
+    raise NoCalibration(f"There is no calibration source {one.source}.", _ADVICE)
+
+
+def recordings(path: Path, language: str) -> Iterator[Clip]:
+    """Those of a manifest or a folder, in its order; `language` is of those that name none.
+    Raises NoCalibration."""
+    if path.is_file():
+        return _manifest(path, language)
+    for name in _MANIFESTS:
+        if (path / name).exists():
+            return _manifest(path / name, language)
+    return _folder(path, language)
+
+
+def _manifest(path: Path, language: str) -> Iterator[Clip]:
+    """Rows of jsonl or csv with `audio` (or `file_name`), `text`, and perhaps `language` and
+    `segments`."""
+    rows = _rows(path)
+    for number, row in enumerate(rows, 1):
+        fields = row if isinstance(row, dict) else {}
+        name, text = fields.get("audio") or fields.get("file_name"), fields.get("text")
+        if not isinstance(name, str) or not isinstance(text, str) or not name or not text:
+            raise NoCalibration(f"{path}, row {number}: no audio or no text.", _ADVICE)
+        named = fields.get("language") or language
+        if not isinstance(named, str):
+            raise NoCalibration(f"{path}, row {number}: the language is no text.", _ADVICE)
+        audio = path.parent / name
+        if not audio.is_file():
+            raise NoCalibration(f"{path}, row {number}: there is no {audio}.", _ADVICE)
+        yield Clip(audio, text, _language(named), _timed(fields))
+
+
+def _timed(fields: dict[str, Any]) -> tuple[tuple[float, float, str], ...]:
+    """A row's sentences with their times; () where it has none, or none that can be read."""
+    segments = fields.get("segments")
+    try:
+        return tuple((float(start), float(end), str(text)) for start, end, text in segments or ())
+    except (TypeError, ValueError):
+        return ()
+
+
+def _language(named: str) -> str:
+    """The ISO code of a language as people write it: zh-TW, Chinese."""
+    return code_of(named) or named
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            if path.suffix == ".csv":
+                yield from csv.DictReader(file)
+            else:
+                yield from (json.loads(line) for line in file if line.strip())
+    except (OSError, ValueError, csv.Error, RecursionError) as error:
+        raise NoCalibration(f"{path} cannot be read: {error}.", _ADVICE) from error
+
+
+def _folder(path: Path, language: str) -> Iterator[Clip]:
+    """Recordings with their words in a .txt of the same name."""
+    for audio in sorted(p for p in path.rglob("*") if p.suffix.lower() in _AUDIO):
+        words = audio.with_suffix(".txt")
+        try:
+            text = words.read_text("utf-8").strip() if words.exists() else ""
+        except (OSError, ValueError) as error:
+            raise NoCalibration(f"{words} cannot be read: {error}.", _ADVICE) from error
+        if text:
+            yield Clip(audio, text, _language(language))
+
+
+def _hub(one: RecordingSet) -> Iterator[Clip]:
+    """A streamed Hugging Face dataset, "id:config:split"; only what is taken is downloaded."""
+    try:
+        from datasets import Audio, load_dataset
+    except ImportError as error:
+        raise NoCalibration(
+            f"{one.source} is a hub's set, which only the quantizer reads.",
+            "Name a folder or a manifest here.",
+        ) from error
+    name, config, split = [*one.source.split(":"), "", ""][:3]
+    try:
+        rows = load_dataset(name, config or None, split=split or "train", streaming=True)
+        for row in rows.cast_column("audio", Audio(decode=False)):
+            if row.get("duration_ms", 0) <= _WINDOW_SECONDS * 1000:
+                audio = row["audio"]["bytes"] or Path(row["audio"]["path"]).read_bytes()
+                language = _language(row.get("language") or one.language)
+                yield Clip(audio, row["text"], language)
+    except KeyError as error:
+        raise NoCalibration(f"{one.source} has no column {error}.", _ADVICE) from error
+    except Exception as error:  # the library's errors share no root
+        raise NoCalibration(f"{one.source} cannot be reached: {error}", _ADVICE) from error

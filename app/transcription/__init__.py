@@ -1,0 +1,1 @@
+"""A recording's way to its text: one session a request."""

@@ -1,0 +1,164 @@
+"""A transcript as the bodies and events OpenAI's clients parse."""
+
+from collections.abc import Iterable
+from typing import Literal, NotRequired
+
+from typing_extensions import TypedDict  # typing's own: pydantic takes it from Python 3.12 on
+
+from app.languages import NAMES
+from app.models.base import Segment, SegmentEvent
+from app.transcription.results import Transcript
+
+_FRAME_MS = 10  # Whisper's hop: `seek` counts mel frames
+
+
+class Usage(TypedDict):
+    type: Literal["duration"]
+    seconds: float
+
+
+class Logprob(TypedDict):
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class JsonBody(TypedDict):
+    text: str
+    usage: Usage
+    logprobs: NotRequired[list[Logprob]]
+
+
+class VerboseSegment(TypedDict):
+    id: int
+    seek: int
+    start: float
+    end: float
+    text: str
+    tokens: list[int]
+    temperature: float
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
+
+
+class VerboseBody(TypedDict):
+    task: Literal["transcribe", "translate"]
+    language: str
+    duration: float
+    text: str
+    segments: list[VerboseSegment]
+    usage: Usage
+    logprobs: NotRequired[list[Logprob]]
+
+
+class DeltaEvent(TypedDict):
+    type: Literal["transcript.text.delta"]
+    delta: str
+    logprobs: NotRequired[list[Logprob]]
+
+
+class SegmentEventBody(TypedDict):
+    """`speaker` is in OpenAI's event, and empty here: nobody tells speakers apart."""
+
+    type: Literal["transcript.text.segment"]
+    id: str
+    start: float
+    end: float
+    text: str
+    speaker: str
+
+
+class DoneEvent(JsonBody):
+    type: Literal["transcript.text.done"]
+
+
+class VerboseDoneEvent(VerboseBody):
+    type: Literal["transcript.text.done"]
+
+
+def json_body(transcript: Transcript, *, logprobs: bool = False) -> JsonBody:
+    body = JsonBody(text=transcript.text, usage=_usage(transcript))
+    if logprobs:
+        body["logprobs"] = _logprobs(s.spoken for s in transcript.segments)
+    return body
+
+
+def text_body(transcript: Transcript) -> str:
+    return transcript.text + "\n"
+
+
+def verbose_body(transcript: Transcript, *, logprobs: bool = False) -> VerboseBody:
+    """`language` is that of `text`, by its English name."""
+    language = "en" if transcript.translated else transcript.language
+    body = VerboseBody(
+        task="translate" if transcript.translated else "transcribe",
+        language=NAMES.get(language, language),
+        duration=round(transcript.duration_s, 3),
+        text=transcript.text,
+        segments=[_segment(i, s) for i, s in enumerate(transcript.segments)],
+        usage=_usage(transcript),
+    )
+    if logprobs:
+        body["logprobs"] = _logprobs(s.spoken for s in transcript.segments)
+    return body
+
+
+def delta_event(delta: str, segment: SegmentEvent, *, logprobs: bool = False) -> DeltaEvent:
+    event = DeltaEvent(type="transcript.text.delta", delta=delta)
+    if logprobs:
+        event["logprobs"] = _logprobs([segment])
+    return event
+
+
+def segment_event(number: int, segment: SegmentEvent) -> SegmentEventBody:
+    return SegmentEventBody(
+        type="transcript.text.segment",
+        id=f"seg_{number}",
+        start=segment.start_ms / 1000,
+        end=segment.end_ms / 1000,
+        text=segment.text,
+        speaker="",
+    )
+
+
+def done_event(transcript: Transcript, *, logprobs: bool = False) -> DoneEvent:
+    return DoneEvent(type="transcript.text.done", **json_body(transcript, logprobs=logprobs))
+
+
+def verbose_done_event(transcript: Transcript, *, logprobs: bool = False) -> VerboseDoneEvent:
+    body = verbose_body(transcript, logprobs=logprobs)
+    return VerboseDoneEvent(type="transcript.text.done", **body)
+
+
+def _segment(number: int, segment: Segment) -> VerboseSegment:
+    spoken, window = segment.spoken, segment.window
+    return VerboseSegment(
+        id=number,
+        seek=window.start_ms // _FRAME_MS,
+        start=spoken.start_ms / 1000,
+        end=spoken.end_ms / 1000,
+        text=spoken.text,
+        tokens=list(spoken.tokens),
+        temperature=window.temperature,
+        avg_logprob=window.avg_logprob,
+        compression_ratio=window.compression_ratio,
+        no_speech_prob=window.no_speech_prob,
+    )
+
+
+def _logprobs(segments: Iterable[SegmentEvent]) -> list[Logprob]:
+    """`token` shows U+FFFD where a token is part of a character; `bytes` are exact."""
+    return [
+        Logprob(
+            token=one.content.decode("utf-8", "replace"),
+            logprob=one.logprob,
+            bytes=list(one.content),
+        )
+        for segment in segments
+        for one in segment.logprobs
+    ]
+
+
+def _usage(transcript: Transcript) -> Usage:
+    return Usage(type="duration", seconds=round(transcript.duration_s, 3))

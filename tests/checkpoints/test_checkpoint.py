@@ -1,0 +1,58 @@
+"""What clients are told of a checkpoint: how it was made, and nothing that is not theirs."""
+
+import json
+
+import pytest
+
+from app.checkpoints.checkpoint import Checkpoint
+from app.checkpoints.recipe import Recipe
+from app.checkpoints.store import Entry
+
+
+@pytest.fixture
+def entry(tmp_path):
+    def entry(*sources, **figures):
+        calibration = {"sources": list(sources)} if sources else None
+        recipe = Recipe(method="gptq" if sources else "rtn", calibration=calibration)
+        manifest = {
+            "fingerprint": "f" * 16,
+            "source": {"name": "mine", "revision": ""},
+            "recipe": recipe.model_dump(mode="json"),
+            "figures": figures,
+        }
+        return Entry(tmp_path, manifest)
+
+    return entry
+
+
+def test_the_words_it_was_calibrated_on_are_not_told(entry):
+    heard = {
+        "recordings": 1,
+        "languages": {"en": 1},
+        "texts": [{"language": "en", "text": "a secret"}],
+    }
+    provenance = Checkpoint.of(entry("/data/speech", calibration=heard)).provenance
+    assert provenance["calibration"] == {"recordings": 1, "languages": {"en": 1}}
+    assert "secret" not in json.dumps(provenance)
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("/data/clients/harbour", "harbour"),
+        ("/data/a:b/harbour/manifest.jsonl", "manifest.jsonl"),
+        ("~/harbour", "harbour"),
+        ("clients/harbour", "harbour"),
+        ("MLCommons/peoples_speech:clean:train", "MLCommons/peoples_speech:clean:train"),
+    ],
+)
+def test_where_recordings_lie_is_not_told(entry, source, told):
+    checkpoint = Checkpoint.of(entry(source))
+    assert checkpoint.provenance["recipe"]["calibration"]["sources"][0]["source"] == told
+    assert checkpoint.recipe.calibration.sources[0].source == source
+
+
+def test_what_listens_to_nothing_has_no_calibration(entry):
+    provenance = Checkpoint.of(entry(), job="qjob_1").provenance
+    assert provenance["recipe"]["method"] == "rtn"
+    assert (provenance["calibration"], provenance["job"]) == (None, "qjob_1")

@@ -1,0 +1,120 @@
+"""marlinscribe quantize: what it asks for, and what it refuses before anything is spent on it."""
+
+import json
+import shutil
+
+import pytest
+
+import app.commands.quantize
+from app.checkpoints.checkpoint import Checkpoint
+from app.checkpoints.source import resolve
+from app.cli import main
+from app.recordings.read import read
+from app.settings import DEMO
+from tests.quantization.fakes import proof, recordings
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name in ("config.json", "generation_config.json", "tokenizer.json"):
+        shutil.copy(DEMO / "marine-radio" / name, folder)
+    (folder / "model.safetensors").write_bytes(b"weights")
+    return folder
+
+
+@pytest.fixture
+def made(monkeypatch, tmp_path):
+    """The orders that got so far as to be made; nothing is."""
+    orders = []
+
+    async def make(order, loader, tell):
+        orders.append(order)
+        source = resolve(order.model)
+        judged = proof(*read(order.proof)) if order.proof else None
+        return Checkpoint(source, source.folder), judged
+
+    monkeypatch.setenv("MARLINSCRIBE_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("MARLINSCRIBE_DEVICE", "cpu")
+    monkeypatch.setattr(app.commands.quantize, "run_job", make)
+    monkeypatch.setattr(app.commands.quantize.forkserver, "start", lambda *_: None)
+    return orders
+
+
+def test_without_recordings_to_judge_by_it_is_made_and_not_proven(made, model, capsys):
+    assert main(["quantize", str(model), "--method", "rtn", "--group-size", "64"]) == 0
+    (order,) = made
+    assert (order.recipe.label, order.recipe.dtype, order.proof) == (
+        "W4A16 rtn g64",
+        "bfloat16",
+        None,
+    )
+    assert capsys.readouterr().out.strip() == str(model)
+
+
+def test_what_it_calibrates_on_does_not_judge(made, model, tmp_path, capsys):
+    both = recordings(tmp_path / "both", ("mayday", "en"))
+    asked = ["quantize", str(model), "--calibration", both, "--prove", both]
+    assert main(asked) == 1
+    assert made == []
+    assert "proof: 1 recordings are both calibrated on and judged by" in capsys.readouterr().err
+
+
+def test_a_whole_order_may_come_in_a_file(made, model, tmp_path):
+    order = {
+        "model": str(model),
+        "recipe": {"method": "rtn", "components": {"encoder.mlp": "none"}},
+        "proof": {"sources": recordings(tmp_path / "judged", ("mayday", "en"), ("求救", "zh"))},
+        "thresholds": {"min_recovery": 0.5, "languages": {"zh": {"min_recovery": 0.7}}},
+    }
+    file = tmp_path / "order.json"
+    file.write_text(json.dumps(order))
+    assert main(["quantize", "--order", str(file), "--json", str(tmp_path / "proof.json")]) == 0
+    (asked,) = made
+    assert asked.recipe.components == {"encoder.mlp": "none"}
+    assert asked.thresholds.of("zh").min_recovery == 0.7
+    assert json.loads((tmp_path / "proof.json").read_text("utf-8"))["reasons"] == []
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "told"),
+    [
+        ("{", [], "JSON"),
+        ('{"recipe": {"scheme": "W5A16"}}', [], "recipe.scheme"),
+        ("{}", ["--scheme", "W8A8"], "leave scheme to"),
+        ("{}", ["somewhere"], "leave model to"),
+        (None, [], "No such file"),
+    ],
+)
+def test_an_order_that_is_none_is_refused(made, tmp_path, capsys, content, more, told):
+    file = tmp_path / "order.json"
+    if content is not None:
+        file.write_text(content)
+    assert main(["quantize", *more, "--order", str(file)]) == 2
+    assert made == []
+    assert told in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("where", ["no/such/folder/proof.json", "."])
+def test_a_result_that_cannot_be_written_is_told_before_the_work(
+    made, model, tmp_path, capsys, where
+):
+    assert main(["quantize", str(model), "--method", "rtn", "--json", str(tmp_path / where)]) == 2
+    assert made == []
+    assert "cannot be written" in " ".join(capsys.readouterr().err.split())
+
+
+def test_looking_whether_it_can_be_written_leaves_nothing(made, model, tmp_path):
+    out, old = tmp_path / "out.json", tmp_path / "old.json"
+    old.write_text("kept")
+    for file in (out, old):
+        assert main(["quantize", str(model), "--method", "rtn", "--json", str(file)]) == 0
+    assert (out.exists(), old.read_text()) == (False, "kept")
+
+
+def test_an_evaluation_that_cannot_be_written_down_is_not_begun(tmp_path, capsys):
+    judged = recordings(tmp_path / "judged", ("mayday", "en"))
+    asked = ["evaluate", judged, "--url", "http://127.0.0.1:9", "--json", "/no/such/folder/x.json"]
+    assert main(asked) == 2
+    assert "cannot be written" in " ".join(capsys.readouterr().err.split())

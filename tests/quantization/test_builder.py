@@ -1,0 +1,131 @@
+"""What is made is of one source, or is not kept."""
+
+import errno
+import shutil
+
+import pytest
+
+from app.checkpoints.content_hashes import content_hashes
+from app.checkpoints.recipe import Recipe
+from app.checkpoints.source import resolve
+from app.errors import BadRecipe, CacheUnusable, DiskFull, SourceChanged
+from app.jobs import Job, JobReporter
+from app.quantization.builder import CheckpointBuilder, check_recipe
+from app.quantization.quantizer_process import Quantizer
+from app.quantization.request import QuantizationRequest
+from app.quantization.run import run_job
+from app.settings import DEMO, Settings
+from tests.quantization.fakes import recordings
+from tests.serving.fakes import FakeLoader
+
+RTN = Recipe(method="rtn")
+FIGURES = {"seconds": 0.1}
+
+
+@pytest.fixture
+def source(tmp_path):
+    shutil.copytree(DEMO / "marine-radio", tmp_path / "mine")
+    return resolve(str(tmp_path / "mine"))
+
+
+@pytest.fixture
+def maker(tmp_path, monkeypatch):
+    monkeypatch.setattr(Quantizer, "versions", lambda _: {"quantizer": "1"})
+    return CheckpointBuilder(Settings(cache_dir=tmp_path / "cache"))
+
+
+def making(monkeypatch, work):
+    def make(self, folder, out, recipe, on_progress):
+        (out / "config.json").write_text("{}")
+        work(folder)
+        return FIGURES
+
+    monkeypatch.setattr(Quantizer, "make", make)
+
+
+def make(maker, source):
+    return maker.make(source, RTN, lambda _: None)
+
+
+def kept(tmp_path):
+    return [p for p in (tmp_path / "cache" / "checkpoints").iterdir() if p.suffix != ".lock"]
+
+
+def test_a_source_that_changes_while_it_is_read_leaves_nothing(
+    maker, source, monkeypatch, tmp_path
+):
+    making(monkeypatch, lambda folder: (folder / "vocab.json").write_text("{}"))
+    with pytest.raises(SourceChanged, match="changed while it was read"):
+        make(maker, source)
+    assert kept(tmp_path) == []
+
+
+def test_recordings_that_change_while_they_are_heard_leave_nothing(
+    maker, source, monkeypatch, tmp_path
+):
+    learned = recordings(tmp_path / "learned", ("hello", "en"))
+    recipe = Recipe(calibration={"sources": learned})
+    making(monkeypatch, lambda _: recordings(tmp_path / "learned", ("hello", "en"), ("ho", "en")))
+    with pytest.raises(SourceChanged, match="What it is calibrated on changed while it was read"):
+        maker.make(source, recipe, lambda _: None)
+    assert kept(tmp_path) == []
+
+
+def test_what_is_made_is_of_the_source_that_it_is_named_after(maker, source, monkeypatch, tmp_path):
+    """Between the look that names it and the quantizer's own, too."""
+    making(monkeypatch, lambda _: None)
+    found = content_hashes(source, None)
+    (source.folder / "vocab.json").write_text("{}")
+    with pytest.raises(SourceChanged):
+        maker.make(source, RTN, lambda _: None, found=found)
+    assert kept(tmp_path) == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("changed", ["source", "proof"])
+async def test_what_changed_since_it_was_asked_for_is_not_begun(
+    maker, source, monkeypatch, tmp_path, changed
+):
+    times = []
+    making(monkeypatch, times.append)
+    judged = recordings(tmp_path / "judged", ("mayday", "en"))
+    order = QuantizationRequest(model=str(source.folder), recipe=RTN, proof={"sources": judged})
+    asked = content_hashes(source, None, order.proof)
+    if changed == "source":
+        (source.folder / "vocab.json").write_text("{}")
+    else:
+        recordings(tmp_path / "judged", ("mayday mayday", "en"))
+    loader = FakeLoader(Settings(cache_dir=tmp_path / "cache"))
+    tell = JobReporter(Job("x", {}, "k"), lambda *_: None)
+    with pytest.raises(SourceChanged, match="changed since it was asked for"):
+        await run_job(order, loader, tell, asked=asked)
+    assert times == []
+
+
+def test_a_source_that_stays_is_made_once(maker, source, monkeypatch):
+    times = []
+    making(monkeypatch, times.append)
+    first = make(maker, source)
+    assert make(maker, source).folder == first.folder
+    assert len(times) == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "error"), [(errno.ENOSPC, DiskFull), (errno.EACCES, CacheUnusable)]
+)
+def test_a_disk_that_refuses_is_told_and_leaves_nothing(
+    maker, source, monkeypatch, tmp_path, number, error
+):
+    def refuse(_):
+        raise OSError(number, "the disk says no")
+
+    making(monkeypatch, refuse)
+    with pytest.raises(error, match="the disk says no"):
+        make(maker, source)
+    assert kept(tmp_path) == []
+
+
+def test_a_recipe_that_does_not_fit_is_refused_with_the_reason(source):
+    with pytest.raises(BadRecipe, match="no kernel for W8A16"):
+        check_recipe(Recipe(method="rtn", scheme="W8A16"), source, "cpu")
+    check_recipe(Recipe(method="rtn", scheme="W8A16", emulate=True), source, "cpu")

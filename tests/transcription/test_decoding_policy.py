@@ -1,0 +1,176 @@
+"""One window: nothing said is lost, silence stays silent, segments leave as they close."""
+
+import numpy as np
+import pytest
+
+from app.audio.waveform import SAMPLE_RATE
+from app.models.whisper_vllm.decoder import DecodeRequest, Heard, Listener
+from app.models.whisper_vllm.rules import WindowRules
+from app.speech.windows import Window
+from tests.sound import silence, tone
+from tests.transcription.fakes import TS, FakeDecoder, FakeText, T, said, sentence
+
+pytestmark = pytest.mark.anyio
+
+WINDOW = Window(5 * SAMPLE_RATE, np.zeros(10 * SAMPLE_RATE, np.float32))
+PROMPTED = (T.start_of_previous, 1, 2, T.start)
+
+
+async def hear(*answers, prompt=(T.start,), window=WINDOW):
+    """Events told, what was heard, and what the decoder was asked."""
+    decoder = FakeDecoder(lambda number: answers[number])
+    events, heard = [], []
+    ask = DecodeRequest(window, WindowRules(), prompt)
+    async for event in Listener(decoder, T, FakeText()).hear(ask, lambda: None):
+        (heard if isinstance(event, Heard) else events).append(event)
+    return events, heard, decoder.asks
+
+
+def words(events):
+    return "".join(event.text for event in events)
+
+
+async def test_a_segment_leaves_before_the_steps_behind_it():
+    told = []
+
+    class Watching(FakeDecoder):
+        async def decode(self, ask):
+            async for step in super().decode(ask):
+                told.append(len(seen))
+                yield step
+
+    seen = []
+    listener = Listener(Watching(lambda n: said(TS, 1, TS + 5, TS + 5, 2, TS + 9)), T, FakeText())
+    async for event in listener.hear(
+        DecodeRequest(WINDOW, WindowRules(), (T.start,)), lambda: None
+    ):
+        seen.append(event)
+    # steps: impression, <0>, w1, <5>, <5>, w2, <9>, end: the first segment left behind the <5>
+    assert told == [0, 0, 0, 0, 1, 1, 1, 2]
+
+
+async def test_figures_are_the_windows():
+    _, (heard,), _ = await hear(said(TS, 1, 2, TS + 50, logprob=-0.2, no_speech=0.03))
+    (segment,) = heard.segments
+    assert segment.window.avg_logprob == pytest.approx(-0.2)
+    assert segment.window.no_speech_prob == 0.03
+    assert segment.window.start_ms == 5000
+    assert segment.window.compression_ratio > 0
+
+
+async def test_what_the_model_calls_silence_and_is_unsure_of_is_never_told():
+    events, (heard,), _ = await hear(sentence(0, no_speech=0.9, logprob=-1.5))
+    assert (events, heard.segments) == ([], ())
+
+
+async def test_sure_words_are_told_even_where_silence_is_likely():
+    events, _, _ = await hear(sentence(0, no_speech=0.9))
+    assert words(events) == " w10"
+
+
+async def test_where_there_is_no_more_room_a_second_pass_goes_on_behind_the_last_segment():
+    first = said(TS, 1, TS + 200, TS + 200, 2, ended="limit")  # closed at 4 s; " w2" is unsure
+    events, heard, asks = await hear(first, said(TS, 2, 3, TS + 100))
+    assert words(events) == " w1 w2 w3"
+    assert [(e.start_ms, e.end_ms) for e in events] == [(5000, 9000), (9000, 11000)]
+    assert [ask.window.start_ms for ask in asks] == [5000, 9000]
+    assert [len(h.segments) for h in heard] == [1, 1]
+
+
+async def test_a_prompt_that_takes_the_room_is_left_out_of_the_second_pass():
+    events, _, asks = await hear(said(TS, 1, ended="limit"), sentence(0), prompt=PROMPTED)
+    assert [ask.prompt for ask in asks] == [PROMPTED, (T.start,)]
+    assert asks[1].window is WINDOW
+    assert words(events) == " w10"
+
+
+async def test_a_window_that_never_closes_a_segment_keeps_its_words(caplog):
+    events, _, asks = await hear(said(TS, 1, 2, ended="limit"))
+    assert words(events) == " w1 w2"
+    assert len(asks) == 1
+    assert "limit" in caplog.text
+
+
+async def test_a_loop_does_not_go_on_for_ever():
+    def looping(number):
+        return said(TS, number, TS + 10, TS + 10, 99, ended="limit")
+
+    events, _, asks = await hear(*(looping(n) for n in range(9)))
+    assert len(asks) == 4
+    assert words(events).endswith(" w99")  # the last pass keeps its tail
+
+
+async def test_a_limit_at_the_windows_very_end_needs_no_further_pass():
+    events, _, asks = await hear(said(TS, 1, TS + 490, ended="limit"))
+    assert (words(events), len(asks)) == (" w1", 1)
+
+
+SPOKEN = Window(0, np.concatenate([tone(4), silence(1), tone(3)]))  # something sounds up to 8 s
+
+
+async def test_a_prompted_decoder_that_ends_early_is_not_believed():
+    early = said(TS, 1, TS + 200)
+    events, _, asks = await hear(early, said(TS, 2, TS + 200), prompt=PROMPTED, window=SPOKEN)
+    assert words(events) == " w1 w2"
+    assert [ask.prompt for ask in asks] == [PROMPTED, (T.start,)]
+    assert asks[1].window.start_ms == 4000
+
+
+async def test_a_prompted_decoder_that_hears_nothing_is_asked_again_without():
+    events, _, asks = await hear(said(TS), sentence(0), prompt=PROMPTED, window=SPOKEN)
+    assert (words(events), len(asks)) == (" w10", 2)
+
+
+@pytest.mark.parametrize(
+    ("steps", "prompt", "window"),
+    [
+        (said(TS, 1, TS + 200), (T.start,), SPOKEN),  # not prompted: its own judgement
+        (said(TS, 1, TS + 399), PROMPTED, SPOKEN),  # told up to the end of the sound
+        (said(TS, 1, TS + 200, TS + 250, 2), PROMPTED, SPOKEN),  # open: told up to the end
+        (said(TS), PROMPTED, Window(0, silence(5))),
+        (said(TS, 1, no_speech=0.9, logprob=-1.5), PROMPTED, Window(0, silence(5))),
+        (said(TS, 1, no_speech=0.9, logprob=-1.5), (T.start,), SPOKEN),
+    ],
+)
+async def test_otherwise_its_end_is_the_end(steps, prompt, window):
+    _, _, asks = await hear(steps, prompt=prompt, window=window)
+    assert len(asks) == 1
+
+
+SILENT = said(TS, 1, TS + 200, no_speech=0.9, logprob=-1.5)
+
+
+async def test_silence_behind_a_prompt_is_not_believed_either_where_something_sounds():
+    events, _, asks = await hear(SILENT, sentence(0), prompt=PROMPTED, window=SPOKEN)
+    assert (words(events), len(asks)) == (" w10", 2)
+
+
+@pytest.mark.parametrize("second", [SILENT, said()])
+async def test_what_was_begun_is_told_where_a_second_pass_says_nothing(second):
+    first = said(TS, 1, TS + 200, TS + 200, 2, 3, ended="limit")
+    events, heard, _ = await hear(first, second)
+    assert words(events) == " w1 w2 w3"
+    assert [segment.spoken for part in heard for segment in part.segments] == events
+
+
+LOOP = (TS, *[7] * 60, TS + 300)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        said(TS, 1, TS + 100, TS + 100, *LOOP[1:], TS + 300, 9, TS + 400),
+        said(TS, 1, TS + 100, TS + 100, *LOOP[1:-1]),  # open at its end
+        said(TS, 1, TS + 100, TS + 100, *LOOP[1:-1], ended="limit"),
+    ],
+)
+async def test_a_prompted_decoder_that_repeats_itself_is_left_at_the_first_repetition(first):
+    events, heard, asks = await hear(first, said(TS, 2, TS + 200), prompt=PROMPTED, window=SPOKEN)
+    assert words(events) == " w1 w2"
+    assert [ask.window.start_ms for ask in asks] == [0, 2000]
+    assert [segment.spoken for part in heard for segment in part.segments] == events
+
+
+async def test_without_a_prompt_repetition_is_what_was_said():
+    events, _, asks = await hear(said(*LOOP), window=SPOKEN)
+    assert (words(events), len(asks)) == (" w7" * 60, 1)

@@ -1,0 +1,83 @@
+"""Bodies and events, field by field as OpenAI's clients parse them."""
+
+from app.models.base import Segment, SegmentEvent, TokenLogprob, WindowFigures
+from app.transcription.formats import (
+    delta_event,
+    done_event,
+    json_body,
+    segment_event,
+    text_body,
+    verbose_body,
+    verbose_done_event,
+)
+from app.transcription.results import Transcript
+
+SPOKEN = SegmentEvent(
+    30_120, 32_400, " 鷺.", (5, 6), (TokenLogprob(b" \xe9\xb7", -0.5), TokenLogprob(b"\xba.", -1.0))
+)
+SEGMENT = Segment(SPOKEN, WindowFigures(30_000, 0.2, -0.25, 1.1, 0.01))
+TRANSCRIPT = Transcript("zh", 33.0004, "鷺.", (SEGMENT,))
+USAGE = {"type": "duration", "seconds": 33.0}
+LOGPROBS = [
+    {"token": " \ufffd", "logprob": -0.5, "bytes": [32, 0xE9, 0xB7]},
+    {"token": "\ufffd.", "logprob": -1.0, "bytes": [0xBA, 46]},
+]
+
+
+def test_json_carries_text_and_usage():
+    assert json_body(TRANSCRIPT) == {"text": "鷺.", "usage": USAGE}
+
+
+def test_json_carries_each_tokens_logprob_and_exact_bytes_where_asked():
+    body = json_body(TRANSCRIPT, logprobs=True)
+    assert body["logprobs"] == LOGPROBS
+    assert b"".join(bytes(one["bytes"]) for one in LOGPROBS).decode() == " 鷺."
+
+
+def test_text_is_a_line():
+    assert text_body(TRANSCRIPT) == "鷺.\n"
+
+
+def test_verbose_json_names_the_language_and_carries_every_segment_field():
+    body = verbose_body(TRANSCRIPT)
+    assert (body["language"], body["duration"], body["task"]) == ("chinese", 33.0, "transcribe")
+    assert body["usage"] == USAGE
+    assert body["segments"] == [
+        {
+            "id": 0,
+            "seek": 3000,
+            "start": 30.12,
+            "end": 32.4,
+            "text": " 鷺.",
+            "tokens": [5, 6],
+            "temperature": 0.2,
+            "avg_logprob": -0.25,
+            "compression_ratio": 1.1,
+            "no_speech_prob": 0.01,
+        }
+    ]
+
+
+def test_a_translation_is_english_whatever_was_spoken():
+    body = verbose_body(Transcript("zh", 1.0, "Heron.", (), translated=True))
+    assert (body["language"], body["task"]) == ("english", "translate")
+
+
+def test_events_are_openais():
+    assert delta_event("鷺.", SPOKEN) == {"type": "transcript.text.delta", "delta": "鷺."}
+    assert delta_event("鷺.", SPOKEN, logprobs=True)["logprobs"] == LOGPROBS
+    assert segment_event(3, SPOKEN) == {
+        "type": "transcript.text.segment",
+        "id": "seg_3",
+        "start": 30.12,
+        "end": 32.4,
+        "text": " 鷺.",
+        "speaker": "",
+    }
+    assert done_event(TRANSCRIPT) == {
+        "type": "transcript.text.done", "text": "鷺.", "usage": USAGE,
+    }  # fmt: skip
+    assert done_event(TRANSCRIPT, logprobs=True)["logprobs"] == LOGPROBS
+    assert verbose_done_event(TRANSCRIPT) == {
+        "type": "transcript.text.done", **verbose_body(TRANSCRIPT),
+    }  # fmt: skip

@@ -1,0 +1,159 @@
+"""Windows decoded together, told in order, given up when nobody listens."""
+
+import asyncio
+from contextlib import aclosing
+
+import numpy as np
+import pytest
+
+from app.audio.waveform import Waveform
+from app.errors import EngineDied
+from app.models.base import SegmentEvent
+from app.models.whisper_vllm.tokens import SpecialTokens
+from app.transcription.pipeline import WhisperTranscriber
+from app.transcription.results import Options, Transcript
+from tests.sound import tone
+from tests.transcription.fakes import TS, FakeDecoder, FakeText, T, said, sentence
+
+
+def transcriber(decoder, in_flight=16, window_seconds=2, tokens=T):
+    return WhisperTranscriber(
+        decoder, tokens, FakeText(), window_seconds=window_seconds, in_flight=in_flight
+    )
+
+
+async def collect(decoder, seconds=9.0, options=None, **kwargs):
+    wave = Waveform(tone(seconds))
+    return [e async for e in transcriber(decoder, **kwargs).transcribe(wave, options or Options())]
+
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_segments_come_in_order_however_their_windows_finish():
+    decoder = FakeDecoder(sentence, delays=[0.05, 0.04, 0.03, 0.02, 0.01, 0.0, 0.0, 0.0])
+    *segments, finished = await collect(decoder)
+    assert [s.start_ms for s in segments] == sorted(s.start_ms for s in segments)
+    assert finished.text == " ".join(f"w{10 + n}" for n in range(len(decoder.asks)))
+    assert isinstance(finished, Transcript)
+    assert finished.duration_s == 9.0
+
+
+async def test_what_was_told_is_what_the_end_holds():
+    *events, finished = await collect(FakeDecoder(sentence))
+    assert events == [segment.spoken for segment in finished.segments]
+
+
+async def test_a_segment_is_told_while_its_window_is_still_decoding():
+    waits = asyncio.Event()
+
+    class Slow(FakeDecoder):
+        async def decode(self, ask):
+            async for step in super().decode(ask):
+                yield step
+                if step.sampled and step.sampled[0][0] == T.first_timestamp + 50:
+                    await waits.wait()
+
+    events = transcriber(Slow(sentence), window_seconds=30).transcribe(Waveform(tone(3)), Options())
+    async with aclosing(events):
+        assert (await asyncio.wait_for(anext(events), 5)).text == " w10"
+        assert not waits.is_set()
+
+
+async def test_all_windows_are_in_flight_together():
+    decoder = FakeDecoder(sentence)
+    await collect(decoder)
+    assert decoder.most == len(decoder.asks) > 4
+
+
+async def test_no_more_windows_are_in_flight_than_allowed():
+    decoder = FakeDecoder(sentence)
+    await collect(decoder, in_flight=2)
+    assert decoder.most == 2
+    assert len(decoder.asks) > 4
+
+
+async def test_closing_the_generator_ends_what_is_in_flight():
+    decoder = FakeDecoder(sentence, delays=[0, 60, 60, 60, 60, 60, 60])
+    events = transcriber(decoder).transcribe(Waveform(tone(9)), Options())
+    async with aclosing(events):
+        assert isinstance(await anext(events), SegmentEvent)
+    assert decoder.in_flight == 0
+    assert decoder.closed > 2
+
+
+async def test_the_engines_death_is_raised_and_nothing_is_left_in_flight():
+    decoder = FakeDecoder(lambda n: EngineDied("gone") if n == 1 else sentence(n))
+    with pytest.raises(EngineDied):
+        await collect(decoder)
+    assert decoder.in_flight == 0
+
+
+async def test_the_language_is_what_most_speech_is_in_not_what_the_first_window_is():
+    def answer(number):
+        return sentence(
+            number, languages={"en": 0.9, "zh": 0.1} if number == 0 else {"en": 0.1, "zh": 0.9}
+        )
+
+    assert (await collect(FakeDecoder(answer)))[-1].language == "zh"
+
+
+async def test_windows_without_speech_have_no_say_in_the_language():
+    def answer(number):
+        if number < 4:
+            return sentence(number, languages={"zh": 1.0}, no_speech=0.99)
+        return sentence(number)
+
+    assert (await collect(FakeDecoder(answer)))[-1].language == "en"
+
+
+async def test_the_language_asked_for_is_the_language_told():
+    decoder = FakeDecoder(sentence)
+    finished = (await collect(decoder, options=Options(languages=("zh",))))[-1]
+    assert finished.language == "zh"
+    assert {ask.rules.languages for ask in decoder.asks} == {("zh",)}
+
+
+async def test_of_several_languages_asked_for_the_likeliest_is_told():
+    decoder = FakeDecoder(lambda n: sentence(n, languages={"en": 0.2, "zh": 0.8}))
+    finished = (await collect(decoder, options=Options(languages=("en", "zh"))))[-1]
+    assert finished.language == "zh"
+
+
+async def test_every_window_is_given_the_prompt():
+    decoder = FakeDecoder(lambda n: said(TS, n, TS + 100))  # two seconds, to the window's end
+    await collect(decoder, options=Options(prompt="w3 w4", keywords=("w5",)))
+    assert len(decoder.asks) > 4
+    assert {ask.prompt for ask in decoder.asks} == {(T.start_of_previous, 3, 4, 5, T.start)}
+
+
+async def test_translation_is_asked_for_and_told():
+    decoder = FakeDecoder(sentence)
+    finished = (await collect(decoder, options=Options(translate=True)))[-1]
+    assert finished.translated
+    assert all(ask.rules.translate for ask in decoder.asks)
+
+
+async def test_logprobs_are_told_where_they_are_asked_for():
+    first, *_ = await collect(FakeDecoder(sentence), options=Options(logprobs=True))
+    assert [(one.content, one.logprob) for one in first.logprobs] == [(b" w10", -0.1)]
+    first, *_ = await collect(FakeDecoder(sentence))
+    assert first.logprobs == ()
+
+
+async def test_a_recording_of_zeros_still_finishes():
+    wave = Waveform(np.zeros(16_000, np.float32))
+    nothing = transcriber(FakeDecoder(lambda n: said()))
+    events = [e async for e in nothing.transcribe(wave, Options())]
+    assert isinstance(events[-1], Transcript)
+
+
+async def test_an_english_only_checkpoint_knows_english():
+    english = SpecialTokens(**{**T.__dict__, "languages": {}})
+    decoder = FakeDecoder(lambda n: sentence(n, languages={"": 0.0}))
+    only = transcriber(decoder, tokens=english)
+    assert only.languages() == {"en"}
+    options = Options(languages=("en",))
+    events = [e async for e in only.transcribe(Waveform(tone(1)), options)]
+    assert events[-1].language == "en"
+    assert decoder.asks[0].rules.languages == ()
