@@ -142,11 +142,6 @@ SHAPES: Mapping[str, Architecture] = {
 }
 
 
-def weight_bytes(folder: Path) -> int:
-    """What the weight files weigh on disk."""
-    return sum(p.stat().st_size for p in folder.glob("*.safetensors"))
-
-
 def loaded_bytes(folder: Path) -> int:
     """What the weights take once loaded: 32-bit ones are loaded as 16-bit. OpenAI's smaller
     checkpoints come so. Raises BadSource."""
