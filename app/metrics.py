@@ -121,7 +121,9 @@ class Metrics:
             "engine_restarts", "Engines that were started again, by why", ("model", "reason")
         )
         self.model = gauge(
-            "model_info", "The checkpoint served, in its labels", ("model", "scheme", "kernel")
+            "model_info",
+            "The checkpoint served, in its labels",
+            ("model", "source", "scheme", "kernel"),
         )
         self.build = gauge("build_info", "Versions, in its labels", ("version", "python", "vllm"))
         self.build.labels(__version__, platform.python_version(), _vllm_version()).set(1)
@@ -206,12 +208,12 @@ class ModelMetrics:
     def restarted(self, reason: str) -> None:
         self.whole.restarts.labels(self.model, reason).inc()
 
-    def serves(self, scheme: str, kernels: str) -> None:
+    def serves(self, source: str, scheme: str, kernels: str) -> None:
         """Show the checkpoint that serves, in place of the one before."""
         info = self.whole.model
         for labels in [labels for labels in info._metrics if labels[0] == self.model]:
             info.remove(*labels)
-        info.labels(self.model, scheme, kernels).set(1)
+        info.labels(self.model, source, scheme, kernels).set(1)
 
 
 def _vllm_version() -> str:

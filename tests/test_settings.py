@@ -63,3 +63,34 @@ def test_an_empty_overlay_is_none(monkeypatch):
 def test_a_misspelt_variable_is_found():
     names = {"MARLINSCRIBE_MODLE": "x", "MARLINSCRIBE_MODEL": "y", "PATH": "z"}
     assert unknown_variables(names) == ["MARLINSCRIBE_MODLE"]
+
+
+def test_several_models_are_named_and_the_first_is_the_default():
+    settings = Settings(models="tiny=openai/whisper-tiny, own=/data/my=model")
+    assert settings.served_models == {"tiny": "openai/whisper-tiny", "own": "/data/my=model"}
+    assert settings.model == "openai/whisper-tiny"
+    assert settings.of_model("own").served_models == {"/data/my=model": "/data/my=model"}
+
+
+def test_one_model_is_called_by_its_id_or_its_folders_name():
+    assert list(Settings(model="openai/whisper-tiny").served_models) == ["openai/whisper-tiny"]
+    assert list(Settings().served_models) == ["marine-radio"]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"models": "a=x,a=y"}, "Two models are named 'a'"),
+        ({"models": "openai/whisper-tiny"}, "not name=source"),
+        ({"models": "=x"}, "not name=source"),
+        ({"models": "a=x", "model": "y"}, "leave one of them out"),
+        ({"models": "a=x,b=y", "model_aliases": "b,c"}, "the name of a model and"),
+    ],
+)
+def test_names_that_two_models_claim_and_models_without_one_are_told(given, told):
+    with pytest.raises(ValidationError, match=told):
+        Settings(**given)
+
+
+def test_a_model_may_take_the_name_of_an_alias_that_nobody_asked_for():
+    assert "whisper-1" in Settings(models="a=x,whisper-1=y").served_models

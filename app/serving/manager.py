@@ -218,10 +218,10 @@ class EngineManager:
         self._model = model
         self._reason = "died"
         self.restarts.serves()
-        scheme = model.checkpoint.scheme
+        scheme, source = model.checkpoint.scheme, model.checkpoint.source.name
         self.slot.model = model
         self.slot.admission.resize(model.loaded.slots)
-        self.slot.metrics.serves(scheme, "+".join(model.kernels))
+        self.slot.metrics.serves(source, scheme, "+".join(model.kernels))
         self._lifecycle.enter(Stage.READY)
         log.info(
             "serving %s (%s, %.1f MB) through %s",

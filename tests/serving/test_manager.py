@@ -37,7 +37,7 @@ async def test_opening_shows_its_stages_and_serves(house, host, make, stages):
     assert house.model.facts["kernels"] == {"marlin": 4}
     assert host.checkpoint.source.name == "first"
     assert house.alive()
-    assert 'model="first"' in house.metrics.whole.exposition().decode()
+    assert 'source="first"' in house.metrics.whole.exposition().decode()
 
 
 async def test_what_cannot_be_opened_says_why(house, host, loader, make):
@@ -70,8 +70,8 @@ async def test_an_exchange_ends_the_old_engine_before_the_new_one_starts(
     assert house.ready().name == "second"
     assert not host.busy
     told = house.metrics.whole.exposition().decode()
-    assert 'model="second"' in told
-    assert 'model="first"' not in told
+    assert 'source="second"' in told
+    assert 'source="first"' not in told
 
 
 async def test_requests_under_way_finish_first(house, host, loader, make):

@@ -24,14 +24,14 @@ def stage(house):
 
 
 def die(loader, **how):
-    engine = loader.loaded[-1].engine
+    engine = loader.loaded[-1].loaded.engine
     for name in ("dead", *how):
         setattr(engine, name, True)
 
 
 def restarts(house, reason):
-    return house.metrics.registry.get_sample_value(
-        "marlinscribe_engine_restarts_total", {"reason": reason}
+    return house.metrics.whole.registry.get_sample_value(
+        "marlinscribe_engine_restarts_total", {"model": "mine", "reason": reason}
     )
 
 
@@ -377,7 +377,7 @@ async def test_a_request_that_comes_while_it_is_put_away_is_answered(
 ):
     """Its engine is ended already, but not gone."""
     await host.open(make("first"))
-    engine = loader.loaded[0].engine
+    engine = loader.loaded[0].loaded.engine
     late = request(house, ended=True)
     answers, loop = [], asyncio.get_running_loop()
 
