@@ -1,4 +1,4 @@
-"""Every metric the service exports beside vLLM's own. Names end in their unit; counters in _total.
+"""The metrics that the service exports beside vLLM's. Names end in their unit, counters in _total.
 
 Labels take few values, all of them ours: routes are templates, never paths. What voice activity
 and decoding guards will measure (speech seconds, fallbacks, coverage) belongs beside AUDIO.
@@ -23,7 +23,7 @@ from prometheus_client.exposition import generate_latest
 from app import __version__
 
 _NAMESPACE = "marlinscribe"
-# A series more for each, that nobody asks for.
+# The `_created` series would double the number of series, and no rule or panel reads them.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 # From a 3 s clip on a card to an hour of audio on a processor, which may take four.
 _SECONDS = (
@@ -36,7 +36,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH"
 
 
 class Metrics:
-    """One set per app, in a registry of its own so that tests do not share it."""
+    """The metrics of one app, in a registry of their own, so that tests do not share them."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -47,39 +47,60 @@ class Metrics:
         seconds: Callable[..., Histogram] = partial(histogram, buckets=_SECONDS)
 
         # Requests
-        self.requests = counter("requests", "HTTP requests answered", ("method", "route", "status"))
-        self.request = seconds("request_duration_seconds", "Whole HTTP request", ("route",))
+        self.requests = counter(
+            "requests",
+            "Answers of every route; a client that left counts as 499",
+            ("method", "route", "status"),
+        )
+        self.request = seconds(
+            "request_duration_seconds", "Whole HTTP request, upload included", ("route",)
+        )
         self.refused = counter(
-            "requests_refused", "Requests told to come again later", ("route", "code")
+            "requests_refused", "Requests refused with a Retry-After", ("route", "code")
         )
         self.stream_errors = counter(
-            "stream_errors", "Streams, status 200, that ended in an error", ("route", "code")
+            "stream_errors",
+            "Streams, begun with status 200, that ended in an error",
+            ("route", "code"),
         )
         self.joined = counter(
-            "requests_joined", "Retries that joined the work they had left behind"
+            "requests_joined", "Retries that joined the work of the request before them"
         )
         self.aborted = counter("client_aborts", "Requests whose client left before the answer")
 
         # A transcription's stages, in their order
-        self.upload = seconds("upload_duration_seconds", "The body, from its headers on")
+        self.upload = seconds(
+            "upload_duration_seconds", "A request's body, from when its headers were read"
+        )
         self.decode_queue = seconds(
-            "decode_queue_duration_seconds", "Upload read to its turn to be decoded"
+            "decode_queue_duration_seconds",
+            "From the upload's end until its audio begins to be decoded",
         )
-        self.decode = seconds("audio_decode_duration_seconds", "Container to 16 kHz waveform")
-        self.queue = seconds("queue_duration_seconds", "Decoded to its first window's turn")
+        self.decode = seconds(
+            "audio_decode_duration_seconds", "Decoding of the container to a 16 kHz waveform"
+        )
+        self.queue = seconds(
+            "queue_duration_seconds", "From decoded audio until its first window goes to the engine"
+        )
         self.window_queue = seconds(
-            "window_queue_duration_seconds", "A window's wait in the engine until it takes it up"
+            "window_queue_duration_seconds", "A window's wait inside vLLM until vLLM schedules it"
         )
-        self.first_token = seconds("time_to_first_token_seconds", "Upload read to first token")
+        self.first_token = seconds(
+            "time_to_first_token_seconds", "From the upload's end to the first token"
+        )
         self.inter_token = histogram(
-            "inter_token_latency_seconds", "Between tokens of one window", buckets=_TOKEN_SECONDS
+            "inter_token_latency_seconds",
+            "Time between tokens of one window",
+            buckets=_TOKEN_SECONDS,
         )
 
         # AUDIO
         self.audio_received = counter("audio_received_seconds", "Audio decoded from uploads")
-        self.audio_transcribed = counter("audio_transcribed_seconds", "Audio whose text was told")
+        self.audio_transcribed = counter(
+            "audio_transcribed_seconds", "Audio whose transcript was sent"
+        )
         self.rtfx = histogram(
-            "rtfx", "Seconds of audio a second of processing, of a request", buckets=_RTFX
+            "rtfx", "Seconds of a request's audio for each second of its processing", buckets=_RTFX
         )
 
         # Load
@@ -87,54 +108,67 @@ class Metrics:
             "requests_in_flight", "Transcriptions being received or answered"
         )
         self.requests_queued = gauge(
-            "requests_queued", "Transcriptions of which audio waits for its turn"
+            "requests_queued", "Transcriptions of which audio waits for the engine"
         )
         self.requests_limit = gauge("requests_limit", "Transcriptions that may be in flight")
         self.windows_in_flight = gauge("windows_in_flight", "Windows in the engine")
-        self.windows_queued = gauge("windows_queued", "Windows that wait for their turn")
+        self.windows_queued = gauge("windows_queued", "Windows that wait for the engine")
         self.audio_queued = gauge("audio_queued_seconds", "Audio in the windows that wait")
-        self.audio_queue_limit = gauge("audio_queue_limit_seconds", "What may wait, of audio")
+        self.audio_queue_limit = gauge(
+            "audio_queue_limit_seconds", "Audio that may wait (MARLINSCRIBE_MAX_QUEUE_SECONDS)"
+        )
         self.capacity = gauge(
-            "capacity_rtfx", "Seconds of audio a second that the engine did when last busy"
+            "capacity_rtfx", "Seconds of audio a second that the engine transcribed when last busy"
         )
 
         # The engine
-        self.ready = gauge("ready", "1 while transcriptions are answered")
+        self.ready = gauge(
+            "ready", "1 while transcriptions are answered: the stage is ready or idle"
+        )
         self.stage = gauge("stage", "1 for the stage the service is in", ("stage",))
         self.restarts = counter(
-            "engine_restarts", "Engines that were started again, by why", ("reason",)
+            "engine_restarts",
+            "Starts of the engine after it died or stalled, by reason",
+            ("reason",),
         )
         for reason in ("died", "stalled"):
             self.restarts.labels(reason)  # there from the start: a first event is an increase
         self.model = gauge(
-            "model_info", "The checkpoint served, in its labels", ("model", "scheme", "kernel")
+            "model_info", "The checkpoint that serves, in its labels", ("model", "scheme", "kernel")
         )
-        self.build = gauge("build_info", "Versions, in its labels", ("version", "python", "vllm"))
+        self.build = gauge(
+            "build_info", "Versions that run, in its labels", ("version", "python", "vllm")
+        )
         self.build.labels(__version__, platform.python_version(), _vllm_version()).set(1)
 
         # Quantization jobs
         self.jobs = gauge("jobs", "Jobs in the records, by status", ("status",))
-        self.jobs_ended = counter("jobs_ended", "Jobs that came to an end, by how", ("status",))
+        self.jobs_ended = counter("jobs_ended", "Jobs that ended, by status", ("status",))
         self.job_progress = gauge(
-            "job_progress_ratio", "How far the running job's stage is", ("stage",)
+            "job_progress_ratio", "Share that is done of the running job's stage", ("stage",)
         )
         self.job_stage = histogram(
-            "job_stage_duration_seconds", "A job's stage", ("stage",), buckets=_JOB_SECONDS
+            "job_stage_duration_seconds",
+            "Duration of a job's stage",
+            ("stage",),
+            buckets=_JOB_SECONDS,
         )
         self.proof_errors = gauge(
             "proof_error_ratio", "WER or CER in the last proof", ("language", "metric", "side")
         )
         self.proof_recovery = gauge(
-            "proof_recovery_ratio", "Source's error rate by the candidate's, ibid.", ("language",)
+            "proof_recovery_ratio",
+            "The source's error rate by the candidate's, in the last proof",
+            ("language",),
         )
 
     def exposition(self) -> bytes:
-        """Ours, then the default registry's: vLLM's `vllm:*`, the process and Python."""
+        """Return Prometheus text of these metrics, then of the default registry: vLLM, process."""
         return bytes(generate_latest(self.registry)) + bytes(generate_latest(REGISTRY))
 
     def preregister_series(self, route: str, statuses: Iterable[int], codes: Iterable[str]) -> None:
-        """Have a route's series there from the start: in one that appears with its first event,
-        already at 1, Prometheus sees no increase."""
+        """Create a route's series at 0: in a series that appears with its first event, already at
+        1, Prometheus sees no increase."""
         for status in statuses:
             self.requests.labels("POST", route, str(status))
         for code in codes:
@@ -142,13 +176,13 @@ class Metrics:
             self.stream_errors.labels(route, code)
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
-        """`method` may be anything a client made up; `route` is one of ours."""
+        """Count an answered request. `method` is the client's word, `route` a route's template."""
         known = method if method in _METHODS else "other"
         self.requests.labels(known, route, str(status)).inc()
         self.request.labels(route).observe(seconds)
 
     def enter(self, stage: str, stages: Iterable[str], *, answers: bool) -> None:
-        """One of `stages` is where the service is now, and whether it answers there."""
+        """Show which of `stages` the service is in, and whether it answers transcriptions there."""
         for one in stages:
             self.stage.labels(one).set(one == stage)
         self.ready.set(answers)

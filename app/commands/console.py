@@ -35,7 +35,9 @@ def settings_for(console: Console, **asked: Any) -> Settings | None:
         return None
     _log_to(console, settings)
     for name in unknown_variables(os.environ):
-        logging.getLogger(__name__).warning("%s is no setting: README.md has the table", name)
+        logging.getLogger(__name__).warning(
+            "%s is no setting: docs/reference.md has them all", name
+        )
     return settings
 
 
