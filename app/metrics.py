@@ -1,4 +1,4 @@
-"""The metrics that the service exports beside vLLM's. Names end in their unit, counters in _total.
+"""Every metric the service exports beside vLLM's own. Names end in their unit; counters in _total.
 
 Labels take few values, all of them ours: routes are templates, never paths. What voice activity
 and decoding guards will measure (speech seconds, fallbacks, coverage) belongs beside AUDIO.
@@ -23,7 +23,7 @@ from prometheus_client.exposition import generate_latest
 from app import __version__
 
 _NAMESPACE = "marlinscribe"
-# The `_created` series would double the number of series, and no rule or panel reads them.
+# The `_created` series would double the series, and no rule or panel reads them.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 # From a 3 s clip on a card to an hour of audio on a processor, which may take four.
 _SECONDS = (
@@ -49,11 +49,11 @@ class Metrics:
         # Requests
         self.requests = counter(
             "requests",
-            "Answers of every route; a client that left counts as 499",
+            "Answers of every route; 499 where the client left first",
             ("method", "route", "status"),
         )
         self.request = seconds(
-            "request_duration_seconds", "Whole HTTP request, upload included", ("route",)
+            "request_duration_seconds", "Whole request, upload included", ("route",)
         )
         self.refused = counter(
             "requests_refused", "Requests refused with a Retry-After", ("route", "code")
@@ -76,31 +76,21 @@ class Metrics:
             "decode_queue_duration_seconds",
             "From the upload's end until its audio begins to be decoded",
         )
-        self.decode = seconds(
-            "audio_decode_duration_seconds", "Decoding of the container to a 16 kHz waveform"
-        )
-        self.queue = seconds(
-            "queue_duration_seconds", "From decoded audio until its first window goes to the engine"
-        )
+        self.decode = seconds("audio_decode_duration_seconds", "Container to 16 kHz waveform")
+        self.queue = seconds("queue_duration_seconds", "Decoded to its first window's turn")
         self.window_queue = seconds(
-            "window_queue_duration_seconds", "A window's wait inside vLLM until vLLM schedules it"
+            "window_queue_duration_seconds", "A window's wait in the engine until it takes it up"
         )
-        self.first_token = seconds(
-            "time_to_first_token_seconds", "From the upload's end to the first token"
-        )
+        self.first_token = seconds("time_to_first_token_seconds", "Upload read to first token")
         self.inter_token = histogram(
-            "inter_token_latency_seconds",
-            "Time between tokens of one window",
-            buckets=_TOKEN_SECONDS,
+            "inter_token_latency_seconds", "Between tokens of one window", buckets=_TOKEN_SECONDS
         )
 
         # AUDIO
         self.audio_received = counter("audio_received_seconds", "Audio decoded from uploads")
-        self.audio_transcribed = counter(
-            "audio_transcribed_seconds", "Audio whose transcript was sent"
-        )
+        self.audio_transcribed = counter("audio_transcribed_seconds", "Audio whose text was told")
         self.rtfx = histogram(
-            "rtfx", "Seconds of a request's audio for each second of its processing", buckets=_RTFX
+            "rtfx", "Seconds of audio a second of processing, of a request", buckets=_RTFX
         )
 
         # Load
@@ -108,28 +98,22 @@ class Metrics:
             "requests_in_flight", "Transcriptions being received or answered"
         )
         self.requests_queued = gauge(
-            "requests_queued", "Transcriptions of which audio waits for the engine"
+            "requests_queued", "Transcriptions of which audio waits for its turn"
         )
         self.requests_limit = gauge("requests_limit", "Transcriptions that may be in flight")
         self.windows_in_flight = gauge("windows_in_flight", "Windows in the engine")
-        self.windows_queued = gauge("windows_queued", "Windows that wait for the engine")
+        self.windows_queued = gauge("windows_queued", "Windows that wait for their turn")
         self.audio_queued = gauge("audio_queued_seconds", "Audio in the windows that wait")
-        self.audio_queue_limit = gauge(
-            "audio_queue_limit_seconds", "Audio that may wait (MARLINSCRIBE_MAX_QUEUE_SECONDS)"
-        )
+        self.audio_queue_limit = gauge("audio_queue_limit_seconds", "What may wait, of audio")
         self.capacity = gauge(
-            "capacity_rtfx", "Seconds of audio a second that the engine transcribed when last busy"
+            "capacity_rtfx", "Seconds of audio a second that the engine did when last busy"
         )
 
         # The engine
-        self.ready = gauge(
-            "ready", "1 while transcriptions are answered: the stage is ready or idle"
-        )
+        self.ready = gauge("ready", "1 while transcriptions are answered")
         self.stage = gauge("stage", "1 for the stage the service is in", ("stage",))
         self.restarts = counter(
-            "engine_restarts",
-            "Starts of the engine after it died or stalled, by reason",
-            ("reason",),
+            "engine_restarts", "Engines that were started again, by why", ("reason",)
         )
         for reason in ("died", "stalled"):
             self.restarts.labels(reason)  # there from the start: a first event is an increase
@@ -163,7 +147,7 @@ class Metrics:
         )
 
     def exposition(self) -> bytes:
-        """Return Prometheus text of these metrics, then of the default registry: vLLM, process."""
+        """Ours, then the default registry's: vLLM's `vllm:*`, the process and Python."""
         return bytes(generate_latest(self.registry)) + bytes(generate_latest(REGISTRY))
 
     def preregister_series(self, route: str, statuses: Iterable[int], codes: Iterable[str]) -> None:
@@ -182,7 +166,7 @@ class Metrics:
         self.request.labels(route).observe(seconds)
 
     def enter(self, stage: str, stages: Iterable[str], *, answers: bool) -> None:
-        """Show which of `stages` the service is in, and whether it answers transcriptions there."""
+        """One of `stages` is where the service is now, and whether it answers there."""
         for one in stages:
             self.stage.labels(one).set(one == stage)
         self.ready.set(answers)

@@ -35,9 +35,7 @@ class Settings(BaseSettings):
         ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"),
         description="Other names that a request's `model` may carry, comma-separated",
     )
-    host: str = Field(
-        "127.0.0.1", description="Address to listen on; beyond this machine only with keys"
-    )
+    host: str = Field("127.0.0.1", description="Address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on")
     api_keys: Secrets = Field(
         (),
