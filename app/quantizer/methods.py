@@ -1,4 +1,4 @@
-"""What a recipe asks for, as llm-compressor's modifiers, run over a model in memory."""
+"""Quantization methods: a recipe as llm-compressor's modifiers, run over a model in memory."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -29,8 +29,12 @@ _LAYERS = ["WhisperEncoderLayer", "WhisperDecoderLayer"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """quantized: how many modules by scheme; losses: the method's own, by layer, where it has any;
-    rounded: names of modules that GPTQ gave up on, whose Hessian could not be inverted."""
+    """What a method did.
+
+    quantized: how many modules by scheme.
+    losses: the method's own, by layer, where it has any.
+    rounded: names of modules whose Hessian GPTQ could not invert, and which are rounded to nearest.
+    """
 
     quantized: dict[Scheme, int]
     losses: dict[str, float]
@@ -38,14 +42,14 @@ class Outcome:
 
 
 class RememberingGPTQ(GPTQModifier):
-    """GPTQ that keeps its losses, and the names it gave up on."""
+    """GPTQ that keeps its losses, and the names of the modules that it could not quantize."""
 
     _losses: list[tuple[str, float]] = PrivateAttr(default_factory=list)
     _rounded: list[str] = PrivateAttr(default_factory=list)
 
     @property
     def losses(self) -> list[tuple[str, float]]:
-        """By module: the error in its outputs, weighted by the Hessian, that it ended with."""
+        """The final error in each module's outputs, weighted by the Hessian."""
         return self._losses
 
     @property
@@ -70,7 +74,8 @@ class RememberingGPTQ(GPTQModifier):
 
 
 class Watch(Modifier):
-    """Comes last in a recipe: tells of each layer when the others have done with it."""
+    """A modifier that comes last in a recipe and reports each layer once the others have finished
+    it."""
 
     _method: Any = PrivateAttr()
     _report: Any = PrivateAttr()
@@ -126,8 +131,8 @@ class Watch(Modifier):
 def apply(
     model: Any, recipe: Recipe, heard: list[Sample], processor: Any, report: Reporter
 ) -> Outcome:
-    """Quantize `model` in place; `heard` is what calibrated methods calibrate on. The recipe fits
-    the model (see schemes.py)."""
+    """Quantize `model` in place; calibrated methods learn from `heard`. The recipe must fit the
+    model (see schemes.py)."""
     linears = {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
     wanted = groups.wanted(recipe, linears)
     counted = Counter(wanted.values())
@@ -146,7 +151,7 @@ def apply(
 def _run(
     model: Any, recipe: Recipe, heard: list[Sample], processor: Any, report: Reporter
 ) -> tuple[Any, Watch]:
-    """The method's modifier after its work, and what watched it."""
+    """Run the method; return its modifier, and the one that watched it."""
     modifiers = _modifiers(recipe)
     watch = Watch().over(modifiers[0], model, report)
     modifiers.append(watch)
