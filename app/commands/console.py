@@ -1,4 +1,4 @@
-"""What the commands share on a terminal: settings, the log, progress."""
+"""Terminal helpers that the commands share: settings, the log, progress."""
 
 import logging
 import os
@@ -23,7 +23,8 @@ _RENAMED = {"levelname": "level", "name": "logger"}
 
 
 def settings_for(console: Console, **asked: Any) -> Settings | None:
-    """From the environment, `asked` before it; None, and told why, where one of them is bad."""
+    """Read the settings from the environment, with `asked` taking precedence; print what is wrong
+    and return None where one is invalid."""
     try:
         settings = Settings(**asked)
     except ValidationError as error:
@@ -63,7 +64,7 @@ def _log_to(console: Console, settings: Settings) -> None:
 
 
 class StageProgress:
-    """Stages of long work: as a bar in a terminal, as lines of the log elsewhere."""
+    """Shows the stages of long work: as a bar in a terminal, as lines of the log elsewhere."""
 
     def __init__(self, console: Console) -> None:
         self._stage: str | None = None
@@ -78,14 +79,14 @@ class StageProgress:
             self._bar.start()
 
     def on_status(self, status: Status) -> None:
-        """Of a start."""
+        """Show the status of a start."""
         self.show(status.stage.value, status.detail, status.done, status.total)
         if status.stage in (Stage.READY, Stage.FAILED):
             self.close()
 
     def show(self, stage: str, detail: str = "", done: int | None = None, total: int | None = None,
              unit: str = "layers") -> None:  # fmt: skip
-        """`done` of `total` units of the stage."""
+        """Show a stage, of which `done` of `total` units are done."""
         if stage != self._stage or (detail != self._detail and not total):
             self._stage, self._detail = stage, detail
             log.info("%s %s", stage, detail)

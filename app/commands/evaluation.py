@@ -1,4 +1,4 @@
-"""A server's error rates on recordings whose words are known."""
+"""Measurement of a server's error rates on recordings whose words are known."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -17,8 +17,8 @@ from app.recordings.writing_systems import CHINESE
 
 @dataclass(frozen=True)
 class Outcome:
-    """One recording's. `language` is what the server heard, an ISO code; `fault` says why there
-    is no answer."""
+    """The outcome of one recording. `heard` is its transcript, `language` the one that the server
+    detected, an ISO code; `fault` says why there is no answer."""
 
     clip: Clip
     heard: str = ""
@@ -29,7 +29,8 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Score:
-    """One language's. as_written: the CER that counts Traditional and Simplified as different."""
+    """The score of one language. as_written: the CER that counts Traditional and Simplified as
+    different."""
 
     recordings: int
     rates: dict[Metric, Interval]
@@ -39,7 +40,8 @@ class Score:
 
 @dataclass(frozen=True)
 class Report:
-    """rtfx: seconds of audio a second, all in flight counted together."""
+    """Scores by language. rtfx: seconds of audio a second, all requests in flight counted
+    together."""
 
     scores: dict[str, Score]
     outcomes: tuple[Outcome, ...]
@@ -71,7 +73,7 @@ def evaluate(
     tell_language: bool,
     on_done: Callable[[], None] = lambda: None,
 ) -> Report:
-    """Send every clip and score what comes back. A clip without an answer scores as silence."""
+    """Send every clip and score the transcripts. A clip without an answer scores as silence."""
 
     def ask(clip: Clip) -> Outcome:
         outcome = _ask(client, clip, tell_language)
