@@ -14,7 +14,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line, whose `run` default is the command's function."""
+    """Return the parser of the command line; the default `run` of each command is its function."""
     parser = argparse.ArgumentParser(prog="marlinscribe", description=__doc__)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True)
@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
         help="least recovery, the source's error rate by the candidate's (default: 0.9)",
     )
     quantize_parser.add_argument(
-        "--order", type=Path, metavar="FILE", help="a request in JSON, as POST /quantize takes it"
+        "--order", type=Path, metavar="FILE", help="an order in JSON, as POST /quantize takes it"
     )
     quantize_parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write the whole proof to this file"

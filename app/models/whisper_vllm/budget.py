@@ -110,8 +110,8 @@ def budget_of(
     windows: int | None = None,
     kv_bytes: int | None = None,
 ) -> Budget:
-    """Compute what fits into `memory`. The operator's `windows` and `kv_bytes` take precedence,
-    though no more windows are taken than fit.
+    """What fits into `memory`. The operator's `windows` and `kv_bytes` go before what is
+    computed, though no more windows are taken than fit.
 
     Raises EngineFailed where not one window fits.
     """
@@ -153,7 +153,7 @@ def budget_of(
 
 
 def _activations(geometry: ModelShape) -> int:
-    """Estimate the activations of one window in the encoder, in bytes."""
+    """Of one window in the encoder: an estimate."""
     return _ACTIVATIONS * geometry.encoder_positions * geometry.d_model * 2
 
 
