@@ -1,4 +1,4 @@
-"""GET /v1/models: what is served, and where it came from."""
+"""GET /v1/models: which models are served, and where they came from."""
 
 from typing import Any, Literal
 
@@ -11,7 +11,8 @@ from app.serving.state import Context, Ctx, ServedModel
 
 
 class Model(TypedDict):
-    """OpenAI's fields and two of ours: `marlinscribe` holds scheme, kernels, bytes, provenance."""
+    """A model: OpenAI's fields and two of ours; `marlinscribe` holds scheme, kernels, bytes,
+    source, fingerprint, and recipe, calibration and proof where the service made it."""
 
     id: str
     object: Literal["model"]

@@ -1,4 +1,5 @@
-"""/quantize: jobs that make, prove and promote checkpoints. For whoever holds the admin key."""
+"""The /quantize routes: jobs that make, prove and promote checkpoints, for whoever holds the admin
+key."""
 
 import asyncio
 import json
@@ -42,7 +43,7 @@ class Promotion(BaseModel):
 
 
 class Progress(TypedDict):
-    """Layers, or recordings, by the stage."""
+    """How many layers or recordings of the stage are done."""
 
     done: int
     total: int
@@ -50,9 +51,11 @@ class Progress(TypedDict):
 
 
 class JobBody(TypedDict):
-    """`checkpoint` and `proof` are null until they are there; `proof` is a summary of the report.
-    The words that `checkpoint` was calibrated on are left out where jobs are listed. Times are Unix
-    seconds."""
+    """A job as clients see it. Times are Unix seconds.
+
+    checkpoint, proof: null until they are there; `proof` is a summary of the report. The words that
+    a checkpoint was calibrated on are left out where jobs are listed.
+    """
 
     id: str
     object: Literal["quantization.job"]
@@ -80,7 +83,7 @@ class JobList(TypedDict):
 
 
 class RolledBack(TypedDict):
-    """What is served now. fingerprint: null where it was not made here."""
+    """The checkpoint that serves now. fingerprint: null where the service did not make it."""
 
     object: Literal["model.rollback"]
     fingerprint: str | None
@@ -110,8 +113,8 @@ _admin = Depends(require_admin_key)
     openapi_extra=json_request(QuantizationRequest),
 )
 async def submit(request: Request, quantizing: Jobs, response: Response) -> JobBody:
-    """Make a checkpoint, prove it, and perhaps promote it. Asking again for what is under way or
-    done answers with its job."""
+    """Make a checkpoint, prove it, and promote it where that is asked for. A request that is under
+    way or done already is answered with its job."""
     order = await _body(request, QuantizationRequest)
     job, new = await quantizing.submit(order)
     response.status_code = 202 if new else 200
@@ -121,13 +124,13 @@ async def submit(request: Request, quantizing: Jobs, response: Response) -> JobB
 
 @router.get("/quantize", dependencies=[_admin])
 async def jobs(quantizing: Jobs) -> JobList:
-    """Every job, the newest first."""
+    """List the jobs, the newest first."""
     return JobList(object="list", data=[_listed(job) for job in quantizing.jobs.all()])
 
 
 @router.get("/quantize/{id}", dependencies=[_admin], responses=errors(404))
 async def job(quantizing: Jobs, id: str) -> JobBody:
-    """One job."""
+    """Return one job."""
     return _told(quantizing.jobs.get(id))
 
 
@@ -172,8 +175,9 @@ async def events(context: Ctx, quantizing: Jobs, account: Telemetry, id: str) ->
     openapi_extra=json_request(Promotion, required=False),
 )
 async def promote(request: Request, quantizing: Jobs, id: str) -> JobBody:
-    """Serve a proven checkpoint: requests under way finish, canaries are heard, and what served
-    before comes back where they are not heard as proven. Watch the job."""
+    """Serve a proven checkpoint. Requests under way finish, canaries are transcribed, and the
+    checkpoint that served before comes back where they differ from the proof. The job shows what
+    becomes of it."""
     wanted = await _body(request, Promotion, empty=Promotion())
     return _told(await quantizing.promote(id, wanted.canaries))
 
@@ -185,8 +189,8 @@ async def promote(request: Request, quantizing: Jobs, id: str) -> JobBody:
     responses=errors(404, 409) | {200: {"content": _REPORT}},
 )
 async def report(request: Request, quantizing: Jobs, id: str) -> Response:
-    """The proof: a page, or JSON where that is asked for (`Accept: application/json`). A browser
-    may give the admin key as a password, with any name."""
+    """Return the proof: a page, or JSON where that is asked for (`Accept: application/json`). A
+    browser may give the admin key as a password, with any name."""
     one = quantizing.jobs.get(id)
     proof = await quantizing.report(one)
     if "application/json" in request.headers.get("accept", ""):
@@ -229,7 +233,8 @@ def _told(job: Job) -> JobBody:
 
 
 def _listed(job: Job) -> JobBody:
-    """Without the words it was calibrated on: hundreds of texts a job."""
+    """Return a job without the words that its checkpoint was calibrated on: hundreds of texts a
+    job."""
     told = _told(job)
     made = told["checkpoint"]
     if made and made.get("calibration"):
@@ -246,7 +251,7 @@ async def _events(happening: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[E
 
 
 async def _body(request: Request, kind: type[T], empty: T | None = None) -> T:
-    """The request's JSON, read after the key was checked. Raises BadBody, BadField."""
+    """Read the request's JSON, after the key was checked. Raises BadBody, BadField."""
     read = bytearray()
     try:
         async for chunk in request.stream():
