@@ -1,4 +1,4 @@
-"""A quantization job: make a checkpoint, prove it, promote it, roll it back."""
+"""The quantization service: jobs that make, prove and promote checkpoints, and rollback."""
 
 import logging
 import time
@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 
 
 class Quantization:
-    """The service's jobs and what they may do to it. Implements the api's Quantizing. For the event
-    loop's thread."""
+    """Runs the service's jobs and promotes what they made. Implements the api's Quantizing. For the
+    event loop's thread."""
 
     def __init__(self, loader: Loader, host: EngineManager, startup: Lifecycle) -> None:
         settings = loader.settings
@@ -56,7 +56,7 @@ class Quantization:
         startup.listen(self._settle)
 
     async def submit(self, order: QuantizationRequest) -> tuple[Job, bool]:
-        """The job for an order, and whether it is new. Raises BadField, JobsFull."""
+        """Return the job for a request, and whether it is new. Raises BadField, JobsFull."""
 
         def completed() -> ValidatedRequest:
             return self._intake.completed(order, versions(self._loader, self._maker))
@@ -66,7 +66,8 @@ class Quantization:
         return self.jobs.submit(taken.order.as_json(), taken.key, asked=taken.content_hashes)
 
     async def report(self, job: Job) -> Proof:
-        """A proof, whole. Raises JobConflict where there is none yet, or one of another version."""
+        """Return a whole proof. Raises JobConflict where there is none yet, or one of another
+        version."""
         try:
             text = await in_daemon_thread((self._reports / f"{job.id}.json").read_text, "utf-8")
         except FileNotFoundError:
@@ -101,7 +102,8 @@ class Quantization:
         return self._promoter.checkpoint(enter)
 
     def stop(self) -> None:
-        """The process ends, and what runs is cancelled next: nothing is to serve again."""
+        """Note that the process ends: what runs is cancelled next, and nothing is to serve
+        again."""
         self._closing = True
         self._maker.stop()
 
@@ -164,7 +166,8 @@ class Quantization:
             return canaries.kept(self._canaries / job.id)
 
     def _look_for_checkpoints(self, key: str) -> None:
-        """A job whose checkpoint is gone stands for nothing any more: it is to be made again."""
+        """Mark jobs as failed whose checkpoint is gone, so that it is made again when it is asked
+        for."""
         for job in self.jobs.all():
             made = job.facts.get("checkpoint")
             gone = made and not self._maker.store.has(made["fingerprint"])
@@ -190,7 +193,7 @@ class Quantization:
 
 
 def _check_promotable(job: Job) -> None:
-    """Raises JobConflict."""
+    """Check that a job's candidate may be promoted. Raises JobConflict."""
     if job.status is not JobStatus.PROVEN:
         raise JobConflict(f"The job is {job.status}; only what is proven is promoted.")
     order = _order_of(job)
@@ -201,7 +204,7 @@ def _check_promotable(job: Job) -> None:
 
 
 def _order_of(job: Job) -> QuantizationRequest:
-    """Raises JobConflict."""
+    """Return a job's request. Raises JobConflict where it is of another version."""
     try:
         return QuantizationRequest.model_validate(job.request)
     except ValidationError as error:
