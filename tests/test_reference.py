@@ -38,6 +38,11 @@ def test_the_drawn_tree_names_every_error_and_its_status():
     assert {kind for kind in TREE if drawn[kind.__name__] not in ("", str(kind.status))} == set()
 
 
+def test_an_error_without_a_docstring_has_its_line_in_the_tree_as_its_meaning():
+    assert reference._drawn("QueueFull") == "As much audio waits as may"
+    assert reference._drawn("UnknownJob") == "No such job"
+
+
 def test_an_error_without_a_meaning_cannot_be_described():
     class Undescribed(errors.RequestError):
         pass

@@ -9,6 +9,7 @@ app/api/forms.py, a metric's in app/metrics.py, an option's in app/cli.py.
 
 import argparse
 import inspect
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -186,13 +187,23 @@ def _startup_errors() -> Iterator[str]:
 
 
 def _meaning(described: Any) -> str:
-    """Return the first paragraph of a docstring. Raises ValueError where there is none."""
+    """Return the first paragraph of a docstring; of an error without one, its line in the tree.
+
+    Raises ValueError where there is neither.
+    """
     own = vars(described).get("__doc__") if inspect.isclass(described) else described.__doc__
+    own = own or _drawn(described.__name__)
     if not own:
         raise ValueError(f"{described.__name__} has no docstring")
     # A code block behind the first sentence belongs to /docs.
     paragraph = inspect.cleandoc(own).split("\n\n")[0].split(":\n`")[0]
     return " ".join(paragraph.split()).rstrip(".") + "."
+
+
+def _drawn(name: str) -> str:
+    """Return what the tree in app/errors.py says of an error, or "" where it says nothing."""
+    line = re.search(rf"─ {name} +(?:\d{{3}} +)?(\S.*)$", str(errors.__doc__), re.MULTILINE)
+    return line[1][:1].upper() + line[1][1:] if line else ""
 
 
 def _metrics() -> Iterator[str]:
