@@ -1,4 +1,4 @@
-"""A replay of events: each follower gets those that have come and those that come."""
+"""What has come so far and what comes, for any number of followers, whenever they come."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -8,8 +8,7 @@ T = TypeVar("T")
 
 
 class Replay(Generic[T]):
-    """Keeps events for any number of followers, whenever they begin. For the event loop's
-    thread."""
+    """For the event loop's thread."""
 
     def __init__(self, *, over: bool = False) -> None:
         self._items: list[T] = []
@@ -21,7 +20,7 @@ class Replay(Generic[T]):
         self._wake()
 
     def close(self) -> None:
-        """End the events, unless they are opened again."""
+        """Nothing more comes, unless it is opened again."""
         self._over = True
         self._wake()
 
@@ -29,7 +28,7 @@ class Replay(Generic[T]):
         self._over = False
 
     async def follow(self) -> AsyncGenerator[T]:
-        """Yield the events from the first on, until they are over."""
+        """From the first on, until it is over."""
         told = 0
         while told < len(self._items) or not self._over:
             if told == len(self._items):

@@ -54,9 +54,9 @@ class Tracing:
                 yield
             finally:
                 _headers.reset(token)
-                told = facts()
-                span.update_name(f"{scope['method']} {told.get('http.route', '')}".strip())
-                span.set_attributes({name: v for name, v in told.items() if v is not None})
+                found = facts()
+                span.update_name(f"{scope['method']} {found.get('http.route', '')}".strip())
+                span.set_attributes({name: v for name, v in found.items() if v is not None})
 
     def close(self) -> None:
         """Send the spans that are left. Blocking, for seconds at most."""

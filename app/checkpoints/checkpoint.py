@@ -29,10 +29,10 @@ class Checkpoint:
         """Build the checkpoint of a cache entry. Raises ValueError where the entry's manifest is of
         another version."""
         manifest = entry.manifest
-        heard = manifest["figures"].get("calibration")
+        calibration = manifest["figures"].get("calibration")
         facts = {
             "recipe": _without_paths(manifest["recipe"]),
-            "calibration": _without_texts(heard) if heard else None,
+            "calibration": _without_texts(calibration) if calibration else None,
         }
         source = Source(manifest["source"]["name"], entry.folder, manifest["source"]["revision"])
         recipe = Recipe.model_validate(manifest["recipe"])

@@ -1,8 +1,8 @@
-"""The cache of made checkpoints, in which an entry is either whole or not there.
+"""The cache of made checkpoints: whole or not there.
 
 <cache>/checkpoints/<name>-<fingerprint>/   files, and manifest.json with their hashes
 <cache>/checkpoints/.<…>.partial            being made; a crash leaves it, the next start drops it
-<cache>/checkpoints/.<…>.damaged            an entry that failed its hashes, set aside
+<cache>/checkpoints/.<…>.damaged            an entry that failed its hashes, kept for a look
 <cache>/checkpoints/.<…>.lock               held while one is made, so two starts make one
 """
 
@@ -49,7 +49,7 @@ def fingerprint(found: Mapping[str, Any], recipe: Recipe, versions: dict[str, st
     `found` is content_hashes() of source and calibration."""
     steps = recipe.model_dump(mode="json")
     if recipe.calibration is not None:
-        # What was heard, not where it lay: recordings may be added, and folders moved.
+        # The recordings' content, not their place: recordings may be added, and folders moved.
         steps["calibration"] = found["calibration"]
     facts = {"source": found["source"], "recipe": steps, "versions": versions}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

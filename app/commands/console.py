@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 SUCCESS, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130
 _MOST_LINES = 100  # of one stage, in a log
-# A line's own fields in JSON; what a request took comes beside them (app.api.telemetry).
+# A line's own fields in JSON; the request telemetry comes beside them (app.api.telemetry).
 _FIELDS = ("levelname", "name", "message")
 _RENAMED = {"levelname": "level", "name": "logger"}
 

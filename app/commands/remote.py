@@ -72,7 +72,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
             server,
             clips,
             at_once=arguments.at_once,
-            tell_language=not arguments.detect,
+            send_language=not arguments.detect,
             on_done=lambda: progress.advance(task),
         )
     Console().print(_table(report))

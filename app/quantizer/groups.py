@@ -63,7 +63,7 @@ def ignored(recipe: Recipe) -> list[str]:
 def _scheme(scheme: Scheme, recipe: Recipe) -> dict[str, Any]:
     weights = weights_of(scheme, recipe)
     if recipe.observer == "imatrix":
-        # Unless it is strict it falls back to plain errors where nothing was heard.
+        # Unless it is strict it falls back to plain errors without calibration.
         weights |= {"observer": "imatrix_mse", "observer_kwargs": {"strict": True}}
     if scheme != "W8A8":
         return {"weights": weights}

@@ -64,7 +64,7 @@ class RememberingGPTQ(GPTQModifier):
                 losses.append((names[self.module], loss))
                 super().set_results(name, loss)
 
-        # The loss is told to the log alone.
+        # The loss goes to the log alone.
         with patch_attr(gptq, "CompressionLogger", KeepingLogger):
             super().compress_module_list(module_list)
 
@@ -129,9 +129,9 @@ class Watch(Modifier):
 
 
 def apply(
-    model: Any, recipe: Recipe, heard: list[Sample], processor: Any, report: Reporter
+    model: Any, recipe: Recipe, samples: list[Sample], processor: Any, report: Reporter
 ) -> Outcome:
-    """Quantize `model` in place; calibrated methods learn from `heard`. The recipe must fit the
+    """Quantize `model` in place; calibrated methods learn from `samples`. The recipe must fit the
     model (see schemes.py)."""
     linears = {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
     wanted = groups.wanted(recipe, linears)
@@ -142,14 +142,14 @@ def apply(
         emulation.round_embedding(model, groups.weights_of(embedding, recipe))
     if not wanted:
         return Outcome(dict(counted), {}, [])
-    method, watch = _run(model, recipe, heard, processor, report)
+    method, watch = _run(model, recipe, samples, processor, report)
     unlike = wanted.keys() ^ {name for name, module in linears.items() if _scaled(module)}
     assert not unlike, f"never calibrated, or without being asked: {sorted(unlike)[:5]}"
     return Outcome(dict(counted), watch.losses, getattr(method, "rounded", []))
 
 
 def _run(
-    model: Any, recipe: Recipe, heard: list[Sample], processor: Any, report: Reporter
+    model: Any, recipe: Recipe, samples: list[Sample], processor: Any, report: Reporter
 ) -> tuple[Any, Watch]:
     """Run the method; return its modifier, and the one that watched it."""
     modifiers = _modifiers(recipe)
@@ -160,15 +160,15 @@ def _run(
         return modifiers[0], watch
     # Layer by layer, which keeps memory low. GPTQ's layers hear what quantized layers before them
     # give. AutoRound sees to that itself, within a stack; AWQ rounds no weights before the end.
-    with traceable(model, batch(heard[:1])):
+    with traceable(model, batch(samples[:1])):
         oneshot(
             model=model,
             processor=processor,
-            dataset=DataLoader(heard, batch_size=1, collate_fn=batch),
+            dataset=DataLoader(samples, batch_size=1, collate_fn=batch),
             recipe=modifiers,
             pipeline="sequential",
             sequential_targets=_LAYERS,
-            num_calibration_samples=len(heard),
+            num_calibration_samples=len(samples),
             propagate_error=recipe.method != "autoround",
         )
     # A tracer that swallowed layers would calibrate them on unquantized inputs, or not at all.

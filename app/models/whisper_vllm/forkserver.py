@@ -12,7 +12,7 @@ from multiprocessing import forkserver
 
 from app.models.whisper_vllm.plan import Device
 
-SERVER_PID = "_MARLINSCRIBE_SERVER_PID"  # tells the fork server whose life to share
+SERVER_PID = "_MARLINSCRIBE_SERVER_PID"  # the process that the forkserver ends with
 _THREADS = "OMP_NUM_THREADS"
 _WORKERS = {"cpu": "vllm.v1.worker.cpu_worker", "cuda": "vllm.v1.worker.gpu_worker"}
 
