@@ -1,11 +1,13 @@
 """Every metric the service exports beside vLLM's own. Names end in their unit; counters in _total.
 
-Labels take few values, all of them ours: routes are templates, never paths. What voice activity
-and decoding guards will measure (speech seconds, fallbacks, coverage) belongs beside AUDIO.
+Labels take few values, all of them ours: routes are templates, never paths, and `model` is the
+name of a model that is served. What voice activity and decoding guards will measure (speech
+seconds, fallbacks, coverage) belongs beside AUDIO.
 """
 
 import platform
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -21,6 +23,7 @@ from prometheus_client import (
 from prometheus_client.exposition import generate_latest
 
 from app import __version__
+from app.engine_metrics import EngineRegistries, EngineRegistry
 
 _NAMESPACE = "marlinscribe"
 # The `_created` series would double the series, and no rule or panel reads them.
@@ -40,11 +43,13 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.engines = EngineRegistries()
         named: dict[str, Any] = {"namespace": _NAMESPACE, "registry": self.registry}
         counter: Callable[..., Counter] = partial(Counter, **named)
         gauge: Callable[..., Gauge] = partial(Gauge, **named)
         histogram: Callable[..., Histogram] = partial(Histogram, **named)
         seconds: Callable[..., Histogram] = partial(histogram, buckets=_SECONDS)
+        model = ("model",)
 
         # Requests
         self.requests = counter(
@@ -77,20 +82,29 @@ class Metrics:
             "From the upload's end until its audio begins to be decoded",
         )
         self.decode = seconds("audio_decode_duration_seconds", "Container to 16 kHz waveform")
-        self.queue = seconds("queue_duration_seconds", "Decoded to its first window's turn")
+        self.queue = seconds("queue_duration_seconds", "Decoded to its first window's slot", model)
         self.window_queue = seconds(
-            "window_queue_duration_seconds", "A window's wait in the engine until it takes it up"
+            "window_queue_duration_seconds",
+            "A window's wait in the engine until it takes it up",
+            model,
         )
-        self.first_token = seconds("time_to_first_token_seconds", "Upload read to first token")
+        self.first_token = seconds(
+            "time_to_first_token_seconds", "Upload read to first token", model
+        )
         self.inter_token = histogram(
-            "inter_token_latency_seconds", "Between tokens of one window", buckets=_TOKEN_SECONDS
+            "inter_token_latency_seconds",
+            "Between tokens of one window",
+            model,
+            buckets=_TOKEN_SECONDS,
         )
 
         # AUDIO
         self.audio_received = counter("audio_received_seconds", "Audio decoded from uploads")
-        self.audio_transcribed = counter("audio_transcribed_seconds", "Audio whose text was told")
+        self.audio_transcribed = counter(
+            "audio_transcribed_seconds", "Audio whose text was told", model
+        )
         self.rtfx = histogram(
-            "rtfx", "Seconds of audio a second of processing, of a request", buckets=_RTFX
+            "rtfx", "Seconds of audio a second of processing, of a request", model, buckets=_RTFX
         )
 
         # Load
@@ -98,25 +112,25 @@ class Metrics:
             "requests_in_flight", "Transcriptions being received or answered"
         )
         self.requests_queued = gauge(
-            "requests_queued", "Transcriptions of which audio waits for its turn"
+            "requests_queued", "Transcriptions of which audio waits for its slot", model
         )
         self.requests_limit = gauge("requests_limit", "Transcriptions that may be in flight")
-        self.windows_in_flight = gauge("windows_in_flight", "Windows in the engine")
-        self.windows_queued = gauge("windows_queued", "Windows that wait for their turn")
-        self.audio_queued = gauge("audio_queued_seconds", "Audio in the windows that wait")
-        self.audio_queue_limit = gauge("audio_queue_limit_seconds", "What may wait, of audio")
+        self.windows_in_flight = gauge("windows_in_flight", "Windows in the engine", model)
+        self.windows_queued = gauge("windows_queued", "Windows that wait for their slot", model)
+        self.audio_queued = gauge("audio_queued_seconds", "Audio in the windows that wait", model)
+        self.audio_queue_limit = gauge(
+            "audio_queue_limit_seconds", "What may wait, of audio", model
+        )
         self.capacity = gauge(
-            "capacity_rtfx", "Seconds of audio a second that the engine did when last busy"
+            "capacity_rtfx", "Seconds of audio a second that the engine did when last busy", model
         )
 
         # The engine
-        self.ready = gauge("ready", "1 while transcriptions are answered")
-        self.stage = gauge("stage", "1 for the stage the service is in", ("stage",))
+        self.ready = gauge("ready", "1 while transcriptions are answered", model)
+        self.stage = gauge("stage", "1 for the stage the model is in", ("model", "stage"))
         self.restarts = counter(
-            "engine_restarts", "Engines that were started again, by why", ("reason",)
+            "engine_restarts", "Engines that were started again, by why", ("model", "reason")
         )
-        for reason in ("died", "stalled"):
-            self.restarts.labels(reason)  # there from the start: a first event is an increase
         self.model = gauge(
             "model_info", "The checkpoint that serves, in its labels", ("model", "scheme", "kernel")
         )
@@ -146,9 +160,22 @@ class Metrics:
             ("language",),
         )
 
+    def of(self, model: str) -> "ModelMetrics":
+        """The series of one model that is served, there from the start."""
+        labelled = {
+            field.name: getattr(self, field.name).labels(model=model)
+            for field in fields(ModelMetrics)
+            if field.name not in ("model", "whole", "engine")
+        }
+        for reason in ("died", "stalled"):
+            self.restarts.labels(model, reason)  # a first event is then an increase
+        return ModelMetrics(model=model, whole=self, engine=self.engines.of(model), **labelled)
+
     def exposition(self) -> bytes:
-        """Ours, then the default registry's: vLLM's `vllm:*`, the process and Python."""
-        return bytes(generate_latest(self.registry)) + bytes(generate_latest(REGISTRY))
+        """Ours, then the engines', then the default registry's: the process and Python."""
+        return b"".join(
+            bytes(generate_latest(one)) for one in (self.registry, self.engines, REGISTRY)
+        )
 
     def preregister_series(self, route: str, statuses: Iterable[int], codes: Iterable[str]) -> None:
         """Create a route's series at 0: in a series that appears with its first event, already at
@@ -165,11 +192,44 @@ class Metrics:
         self.requests.labels(known, route, str(status)).inc()
         self.request.labels(route).observe(seconds)
 
+
+@dataclass(frozen=True)
+class ModelMetrics:
+    """One model's series of Metrics, which tells what each is. engine: the registry of the engine's
+    own metrics, emptied when another engine takes its place."""
+
+    model: str
+    whole: Metrics
+    engine: "EngineRegistry"
+    queue: Histogram
+    window_queue: Histogram
+    first_token: Histogram
+    inter_token: Histogram
+    audio_transcribed: Counter
+    rtfx: Histogram
+    requests_queued: Gauge
+    windows_in_flight: Gauge
+    windows_queued: Gauge
+    audio_queued: Gauge
+    audio_queue_limit: Gauge
+    capacity: Gauge
+    ready: Gauge
+
     def enter(self, stage: str, stages: Iterable[str], *, answers: bool) -> None:
-        """One of `stages` is where the service is now, and whether it answers there."""
+        """Show which of `stages` the model is in, and whether it answers there."""
         for one in stages:
-            self.stage.labels(one).set(one == stage)
+            self.whole.stage.labels(self.model, one).set(one == stage)
         self.ready.set(answers)
+
+    def restarted(self, reason: str) -> None:
+        self.whole.restarts.labels(self.model, reason).inc()
+
+    def serves(self, scheme: str, kernels: str) -> None:
+        """Show the checkpoint that serves, in place of the one before."""
+        info = self.whole.model
+        for labels in [labels for labels in info._metrics if labels[0] == self.model]:
+            info.remove(*labels)
+        info.labels(self.model, scheme, kernels).set(1)
 
 
 def _vllm_version() -> str:
@@ -179,3 +239,8 @@ def _vllm_version() -> str:
         except PackageNotFoundError:
             continue
     return "none"
+
+
+def unobserved() -> ModelMetrics:
+    """Metrics that nobody sees."""
+    return Metrics().of("")

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -34,6 +34,11 @@ class Settings(BaseSettings):
     model_aliases: Names = Field(
         ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"),
         description="Other names that a request's `model` may carry, comma-separated",
+    )
+    models: Names = Field(
+        (),
+        description="Several models side by side, as name=source, comma-separated, in place of "
+        "MARLINSCRIBE_MODEL; the first is the default",
     )
     host: str = Field("127.0.0.1", description="Address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on")
@@ -178,14 +183,69 @@ class Settings(BaseSettings):
     )
     log_transcripts: bool = Field(False, description="Put transcripts into the log too")
 
-    @field_validator("model_aliases", "api_keys", "cors_origins", "data_roots", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _split(cls, value: object) -> object:
-        return (
-            tuple(a.strip() for a in value.split(",") if a.strip())
-            if isinstance(value, str)
-            else value
-        )
+    def _first_model(cls, given: Any) -> Any:
+        """MARLINSCRIBE_MODEL is the first of several's source."""
+        sources = [one.partition("=")[2].strip() for one in _split(given.get("models", ()))]
+        if not sources:
+            return given
+        if given.get("model", sources[0]) != sources[0]:
+            raise PydanticCustomError(
+                "models_and_model",
+                "MARLINSCRIBE_MODELS and MARLINSCRIBE_MODEL are both set: leave one of them out.",
+            )
+        return given | {"model": sources[0]}
+
+    @field_validator("models")
+    @classmethod
+    def _named_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        names = [one.partition("=")[0].strip() for one in value]
+        for one, name in zip(value, names, strict=True):
+            if not name or not one.partition("=")[2].strip():
+                raise PydanticCustomError(
+                    "no_name", "{one} is not name=source, such as tiny=openai/whisper-tiny.",
+                    {"one": repr(one)},
+                )  # fmt: skip
+            if names.count(name) > 1:
+                raise PydanticCustomError(
+                    "claimed_twice", "Two models are named {name}.", {"name": repr(name)}
+                )
+        return value
+
+    @model_validator(mode="after")
+    def _aliases_apart(self) -> Self:
+        """Aliases that were asked for, and that another model is named by."""
+        if "model_aliases" in self.model_fields_set:
+            for name in (*self.served_models,)[1:]:
+                if name in self.model_aliases:
+                    raise PydanticCustomError(
+                        "claimed_twice",
+                        "{name} is the name of a model and, in MARLINSCRIBE_MODEL_ALIASES, of the "
+                        "first one.",
+                        {"name": repr(name)},
+                    )
+        return self
+
+    @property
+    def served_models(self) -> dict[str, str]:
+        """Names that clients ask for to what is served under them, the default first."""
+        if not self.models:
+            folder = Path(self.model).expanduser()
+            return {folder.resolve().name if folder.is_dir() else self.model: self.model}
+        pairs = (one.partition("=") for one in self.models)
+        return {name.strip(): source.strip() for name, _, source in pairs}
+
+    def of_model(self, name: str) -> Self:
+        """The settings with one of the served models as the only one."""
+        return self.model_copy(update={"model": self.served_models[name], "models": ()})
+
+    @field_validator(
+        "models", "model_aliases", "api_keys", "cors_origins", "data_roots", mode="before"
+    )
+    @classmethod
+    def _list(cls, value: object) -> object:
+        return _split(value)
 
     @field_validator("data_roots")
     @classmethod
@@ -212,6 +272,13 @@ class Settings(BaseSettings):
             "Set MARLINSCRIBE_API_KEYS, or MARLINSCRIBE_ALLOW_ANONYMOUS=true to serve anyone.",
             {"host": self.host},
         )
+
+
+def _split(value: Any) -> Any:
+    """The parts of a list with commas; what is no text is left as it is."""
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
 def _is_loopback(host: str) -> bool:

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
-from app.models.whisper_vllm.plan import weight_bytes
+from app.checkpoints.weights import weight_bytes
 from bench.server import DEMO
 
 LARGE_V2 = {

@@ -59,11 +59,12 @@ def test_nothing_below_the_api_knows_the_web_framework(module):
 
 # What a room may import, beside itself and the leaves. Wiring (main, cli, commands) imports all.
 LEAVES = {"app.errors", "app.settings", "app.metrics", "app.process", "app.replay", "app.files"}
-LEAVES |= {"app.tracing", "app.languages"}
+LEAVES |= {"app.tracing", "app.languages", "app.engine_metrics"}
 ROOMS = {
-    "app.api": {"transcription", "serving", "quantization", "jobs", "models.base", "recordings"},
+    "app.api": {"transcription", "serving", "quantization", "jobs", "models.base", "recordings",
+                "checkpoints.recipe", "audio.recording"},
     "app.transcription": {"serving", "admission", "speech", "audio", "models.base"},
-    "app.serving": {"models", "checkpoints", "admission", "speech"},
+    "app.serving": {"models", "checkpoints", "admission", "speech", "audio"},
     "app.admission": set(),
     "app.speech": {"audio"},
     "app.audio": set(),
@@ -84,7 +85,7 @@ def test_a_room_imports_only_what_lies_below_it(module):
     if module in WIRING or is_in(module, "app.commands"):
         return
     if module in LEAVES:
-        assert not ours
+        assert ours <= LEAVES
         return
     room = next(name for name in ROOMS if is_in(module, name))
     below = [room, *(f"app.{name}" for name in ROOMS[room])]

@@ -127,7 +127,8 @@ class _OfClient(_ByShare[_InOrder]):
 
 
 class FairQueue:
-    """So many pieces at once, the others in a fair line. For the event loop's thread."""
+    """Runs a bounded number of pieces of work at once and queues the others fairly. For the event
+    loop's thread."""
 
     def __init__(self, slots: int) -> None:
         self._slots = slots
@@ -144,14 +145,14 @@ class FairQueue:
         self._give()
 
     def forget(self, client: str, request: str) -> None:
-        """A request is over. Once nobody is left, nobody owes anybody anything."""
+        """Drop a request that is over. An empty queue forgets what each client was given."""
         self._line.forget((client, request))
         if not self.running and not self._line:
             self._line = _ByShare(_OfClient)
 
     @asynccontextmanager
-    async def turn(self, client: str, request: str, size: float) -> AsyncGenerator[None]:
-        """Entered when it is this piece's turn, which lasts until it is left."""
+    async def slot(self, client: str, request: str, size: float) -> AsyncGenerator[None]:
+        """Wait for a slot, and hold it until the context is left."""
         waiter = Waiter(size, asyncio.get_running_loop().create_future())
         path = (client, request)
         self._line.put(path, waiter)

@@ -24,7 +24,7 @@ _REQUEST_ID = re.compile(r"[\w.:-]{1,128}")
 def install(app: FastAPI) -> None:
     app.add_exception_handler(MarlinscribeError, _ours)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _unforeseen)
+    app.add_exception_handler(Exception, _internal_error)
 
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
@@ -34,11 +34,11 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
 
 def answer(scope: Scope, error: MarlinscribeError) -> JSONResponse:
     """An error's, which is counted where it is to be tried again."""
-    account: RequestTelemetry = scope["account"]
-    headers, account.facts["code"] = {}, error.code
+    telemetry: RequestTelemetry = scope["telemetry"]
+    headers, telemetry.facts["code"] = {}, error.code
     if error.retry_after is not None:
         headers["retry-after"] = str(error.retry_after)
-        account.refused(error.code)
+        telemetry.refused(error.code)
     if isinstance(error, DeadlineExceeded) and error.never_fits:
         headers["x-should-retry"] = "false"  # openai's SDKs heed it
     if isinstance(error, WrongKey):
@@ -69,17 +69,17 @@ def _methods(request: Request) -> set[str]:
     return {method for route in matching for method in route.methods or ()}
 
 
-async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
+async def _internal_error(request: Request, error: Exception) -> JSONResponse:
     request_id = str(request.scope.get("request_id"))
     # Starlette answers this one outside every middleware, so the id is put on here.
-    return JSONResponse(unforeseen(error, request_id), 500, {"x-request-id": request_id})
+    return JSONResponse(internal_error(error, request_id), 500, {"x-request-id": request_id})
 
 
 def body_of(error: MarlinscribeError) -> dict[str, Any]:
     return envelope(error.message, kind=error.kind, code=error.code, param=error.param)
 
 
-def unforeseen(error: Exception, request_id: str) -> dict[str, Any]:
+def internal_error(error: Exception, request_id: str) -> dict[str, Any]:
     """The body for a defect, which is logged and not told."""
     log.error("request %s", request_id, exc_info=error)
     return envelope(

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.api.disconnect import ClientLeft, unless_client_leaves
-from app.api.envelope import body_of, unforeseen
+from app.api.envelope import body_of, internal_error
 from app.errors import MarlinscribeError
 
 DONE = "[DONE]"
@@ -69,7 +69,7 @@ class EventStream(Response):
             yield frame(body_of(error))
         except Exception as error:
             self._on_error(MarlinscribeError.code)
-            yield frame(unforeseen(error, request_id))
+            yield frame(internal_error(error, request_id))
 
 
 async def _or_silence(

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from app.serving.state import Ctx
+from app.api.context import Ctx
 
 router = APIRouter(tags=["health"])
 
@@ -18,11 +18,14 @@ async def live() -> dict[str, str]:
 @router.get("/health/ready", responses={503: {"description": "Not ready; its body says why"}})
 async def ready(context: Ctx) -> JSONResponse:
     """200 when transcriptions are answered, by an idle engine too; otherwise 503 with the stage and
-    its progress."""
-    status = context.status()
+    its progress. Of several models each has to answer, and `models` tells of each."""
+    status = context.state.status()
+    body = status.body()
+    if len(context.state.slots) > 1:
+        body["models"] = {name: slot.status().body() for name, slot in context.state.slots.items()}
     if status.answers:
-        return JSONResponse(status.body())
-    return JSONResponse(status.body(), 503, {"retry-after": str(status.retry_after)})
+        return JSONResponse(body)
+    return JSONResponse(body, 503, {"retry-after": str(status.retry_after)})
 
 
 @router.get("/metrics", response_class=PlainTextResponse)

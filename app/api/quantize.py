@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import ClientDisconnect
 from typing_extensions import TypedDict
 
+from app.api.context import Ctx, Quantizing
 from app.api.events import DONE, Event, EventStream
 from app.api.openapi import errors, event_stream, json_request
 from app.api.report import page
@@ -22,7 +23,6 @@ from app.errors import BadBody, BadField, NotReady
 from app.jobs import Job, JobStatus
 from app.quantization.request import QuantizationRequest
 from app.recordings.spec import Recordings
-from app.serving.state import Ctx, Quantizing
 
 _LONGEST_BODY = 2**20
 _HAPPENINGS = event_stream("What happened, as JSON; an error's envelope; or [DONE] at the end.")
@@ -35,11 +35,21 @@ T = TypeVar("T", bound=BaseModel)
 
 class Promotion(BaseModel):
     """canaries: recordings with their words that the promoted checkpoint must hear before clients
-    are let in; some of the proof's where none are given."""
+    are let in; some of the proof's where none are given. model: the name that it is to be served
+    as, where several are served; else the one whose source it was made of."""
 
     model_config = ConfigDict(extra="forbid")
 
     canaries: Recordings | None = None
+    model: str | None = None
+
+
+class Rollback(BaseModel):
+    """model: the name of the model that is rolled back; the default where none is given."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = None
 
 
 class Progress(TypedDict):
@@ -154,7 +164,7 @@ async def resume(quantizing: Jobs, id: str) -> JobBody:
     response_class=Response,
     responses=errors(404) | {200: {"content": _HAPPENINGS}},
 )
-async def events(context: Ctx, quantizing: Jobs, account: Telemetry, id: str) -> Response:
+async def events(context: Ctx, quantizing: Jobs, telemetry: Telemetry, id: str) -> Response:
     """What happened and happens to a job, as server-sent events, until it is over: stages, progress
     with the layer, its loss and an ETA, and its status at last."""
     quantizing.jobs.get(id)
@@ -162,7 +172,7 @@ async def events(context: Ctx, quantizing: Jobs, account: Telemetry, id: str) ->
         _events(quantizing.jobs.events(id)),
         heartbeat_seconds=context.settings.stream_heartbeat_seconds,
         on_abort=lambda: None,
-        on_error=account.stream_failed,
+        on_error=telemetry.stream_failed,
     )
 
 
@@ -179,7 +189,7 @@ async def promote(request: Request, quantizing: Jobs, id: str) -> JobBody:
     checkpoint that served before comes back where they differ from the proof. The job shows what
     becomes of it."""
     wanted = await _body(request, Promotion, empty=Promotion())
-    return _told(await quantizing.promote(id, wanted.canaries))
+    return _told(await quantizing.promote(id, wanted.canaries, wanted.model))
 
 
 @router.get(
@@ -198,10 +208,17 @@ async def report(request: Request, quantizing: Jobs, id: str) -> Response:
     return HTMLResponse(await asyncio.to_thread(page, _told(one), proof))
 
 
-@router.post("/models/rollback", dependencies=[_admin], responses=errors(409))
-async def roll_back(quantizing: Jobs) -> RolledBack:
+@router.post(
+    "/models/rollback",
+    dependencies=[_admin],
+    response_model=RolledBack,
+    responses=errors(400, 404, 409),
+    openapi_extra=json_request(Rollback, required=False),
+)
+async def roll_back(request: Request, quantizing: Jobs) -> RolledBack:
     """Serve what was served before the last promotion; answers when it does."""
-    served = await quantizing.roll_back()
+    wanted = await _body(request, Rollback, empty=Rollback())
+    served = await quantizing.roll_back(wanted.model)
     return RolledBack(
         object="model.rollback", fingerprint=served["fingerprint"], scheme=served["scheme"]
     )

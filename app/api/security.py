@@ -16,8 +16,8 @@ from fastapi.security import (
 )
 from pydantic import SecretStr
 
+from app.api.context import Ctx
 from app.errors import AdminClosed, WrongKey
-from app.serving.state import Ctx
 
 _bearer = HTTPBearer(
     auto_error=False,

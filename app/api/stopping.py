@@ -4,11 +4,11 @@ import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.context import Context
 from app.api.envelope import answer, body_of
 from app.api.events import frame
 from app.api.telemetry import RequestTelemetry
 from app.errors import ShuttingDown
-from app.serving.state import Context
 
 _STREAM = b"text/event-stream"
 _LAST_WORD = 5  # seconds, for the answers to be sent
@@ -97,11 +97,11 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, *, stream: bool) -
     context: Context = scope["app"].state.context
     error = ShuttingDown(
         "The service is shutting down, and this took longer than it could wait.",
-        retry_after=context.status().retry_after,
+        retry_after=context.state.status().retry_after,
     )
     if stream:
-        account: RequestTelemetry = scope["account"]
-        account.stream_failed(error.code)
+        telemetry: RequestTelemetry = scope["telemetry"]
+        telemetry.stream_failed(error.code)
         await send({"type": "http.response.body", "body": frame(body_of(error))})
     else:
         await answer(scope, error)(scope, receive, send)

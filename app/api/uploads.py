@@ -2,8 +2,6 @@
 client's key is checked and the service can answer."""
 
 import asyncio
-import hashlib
-import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from app.audio.recording import RecordingFile
 from app.errors import BadBody, BadField, UploadNotStored, UploadStalled, UploadTooLarge
 from app.settings import Settings
 
@@ -25,26 +24,10 @@ _MISSING = "missing_required_parameter"  # OpenAI's code
 
 @dataclass(frozen=True)
 class Upload:
-    """A form's text fields, in the order they came, and its file."""
+    """A form's text fields, in the order they came, and its recording."""
 
     fields: list[tuple[str, str]]
-    file: BinaryIO
-
-    @property
-    def size(self) -> int:
-        """The file's, in bytes."""
-        size = self.file.seek(0, os.SEEK_END)
-        self.file.seek(0)
-        return size
-
-    def digest(self) -> str:
-        """The file's SHA-256. Blocking: all of it is read."""
-        digest = hashlib.sha256()
-        self.file.seek(0)
-        while piece := self.file.read(2**20):
-            digest.update(piece)
-        self.file.seek(0)
-        return digest.hexdigest()
+    recording: RecordingFile
 
 
 @asynccontextmanager
@@ -78,7 +61,7 @@ async def read_upload(request: Request, settings: Settings) -> AsyncGenerator[Up
         raise UploadNotStored(f"The upload cannot be stored: {error.strerror}.") from error
     try:
         texts = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
-        yield Upload(texts, _recording(form.getlist("file"), texts))
+        yield Upload(texts, RecordingFile(_recording(form.getlist("file"), texts)))
     finally:
         await form.close()
 

@@ -13,7 +13,7 @@ compares the CPU's column with. The card's column is read, not run.
 from typing import Any
 
 from app.checkpoints.recipe import Recipe, Scheme
-from app.models.whisper_vllm.plan import Device
+from app.models.base import Device
 
 SERVED: dict[Device, frozenset[Scheme]] = {
     "cpu": frozenset({"W4A16", "W8A8"}),

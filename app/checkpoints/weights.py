@@ -11,6 +11,11 @@ _LOOKED_UP = re.compile(r"\.embed_positions\.")  # a row of it
 _LOADED = {"F32": 2, "F64": 4}  # as 16-bit numbers, by how much smaller
 
 
+def weight_bytes(folder: Path) -> int:
+    """What the weight files weigh on disk."""
+    return sum(p.stat().st_size for p in folder.glob("*.safetensors"))
+
+
 def bytes_per_token(folder: Path) -> int:
     """Bytes of weights that are read to decode one token of one window: what decoding costs where
     memory bandwidth decides. They are counted as they are loaded: engines take 32-bit weights as

@@ -13,7 +13,8 @@ from app.checkpoints.schemes import refusal
 from app.checkpoints.source import resolve
 from app.commands.console import FAILURE, SUCCESS, USAGE, settings_for
 from app.errors import BadRecipe, BadSource, EngineFailed
-from app.models.whisper_vllm.budget import LIMITS, MIB, Budget, Device, Memory, budget_of
+from app.models.base import Device
+from app.models.whisper_vllm.budget import LIMITS, MIB, Budget, Memory, budget_of
 from app.models.whisper_vllm.plan import memory_of, pick_device
 from app.models.whisper_vllm.shape import SHAPES, Architecture, ModelShape
 

@@ -23,7 +23,6 @@ from app.commands.console import (
 )
 from app.main import create_app, drain
 from app.process import keep_freed_memory
-from app.serving.lifecycle import Lifecycle
 
 # Seconds. Longer than clients and proxies keep an idle connection (httpx, and with it OpenAI's SDK,
 # for 5 s, which is uvicorn's own default; load balancers for 60): where the server is the first to
@@ -39,9 +38,7 @@ def serve(_: argparse.Namespace) -> int:
     if settings is None:
         return USAGE
     keep_freed_memory()
-    startup = Lifecycle()
     progress = StageProgress(console)
-    startup.listen(progress.on_status)
     failed = False
 
     def on_failure() -> None:
@@ -49,7 +46,9 @@ def serve(_: argparse.Namespace) -> int:
         failed = True
         server.should_exit = True
 
-    app = create_app(settings, startup, on_failure)
+    app = create_app(settings, on_failure)
+    for slot in app.state.context.state.slots.values():
+        slot.lifecycle.listen(progress.on_status)
     config = uvicorn.Config(
         app, settings.host, settings.port, log_config=None, access_log=False,
         timeout_graceful_shutdown=_LAST_BYTES, timeout_keep_alive=_KEEP_ALIVE,

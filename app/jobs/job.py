@@ -22,7 +22,7 @@ class JobStatus(StrEnum):
         return self in (JobStatus.QUEUED, JobStatus.RUNNING)
 
     @property
-    def stands(self) -> bool:
+    def is_reusable(self) -> bool:
         """Whether asking for the same again is answered with this job."""
         return self.active or self in (JobStatus.PROVEN, JobStatus.REJECTED, JobStatus.PROMOTED)
 

@@ -200,7 +200,7 @@ class Jobs:
 
     def _standing(self, key: str) -> Job | None:
         jobs = self._jobs.values()
-        return next((job for job in jobs if job.key == key and job.status.stands), None)
+        return next((job for job in jobs if job.key == key and job.status.is_reusable), None)
 
     def _check_room(self) -> None:
         if len(self._with_status(JobStatus.QUEUED)) >= self._most_waiting:

@@ -14,7 +14,7 @@ from app.checkpoints.schemes import refusal
 from app.checkpoints.source import Source, resolve
 from app.checkpoints.store import Entry, Store
 from app.errors import BadRecipe, CacheUnusable, DiskFull
-from app.models.whisper_vllm.plan import Device
+from app.models.base import Device
 from app.quantization.quantizer_process import OnProgress, Progress, Quantizer
 from app.recordings.spec import Recordings, RecordingSet
 from app.serving.lifecycle import Stage

@@ -7,7 +7,6 @@ import json
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,9 @@ from app.files import write_json
 from app.quantization.proof import Proof
 from app.recordings.error_rates import Metric, Pair, count, metrics_of
 from app.recordings.read import Clip
-from app.serving.loading import LoadedModel
-from app.transcription.results import Options, Transcript
+from app.serving.state import ServedModel
+from app.transcription.pipeline import transcript
+from app.transcription.results import Options
 
 _EACH = 4  # of a language
 # Batches of another size round differently, and a token may flip: equality would be too much.
@@ -94,11 +94,11 @@ def given(clips: Iterable[Clip], proof: dict[str, Any]) -> list[Canary]:
     ]
 
 
-async def check(service: LoadedModel, canaries: Sequence[Canary]) -> None:
+async def check(model: ServedModel, canaries: Sequence[Canary], *, window_seconds: float) -> None:
     """Raises CanaryFailed where a language is heard otherwise than expected; EngineDied."""
     heard: defaultdict[str, list[tuple[Canary, Pair]]] = defaultdict(list)
     for canary in canaries:
-        text = await _heard(service, canary)
+        text = await _heard(model, canary, window_seconds)
         pair = Pair(canary.language, canary.expected, text)
         heard[canary.language].append((canary, pair))
     for language, several in heard.items():
@@ -117,11 +117,8 @@ async def check(service: LoadedModel, canaries: Sequence[Canary]) -> None:
             )
 
 
-async def _heard(service: LoadedModel, canary: Canary) -> str:
+async def _heard(model: ServedModel, canary: Canary, window_seconds: float) -> str:
     wave = await asyncio.to_thread(decode, io.BytesIO(canary.audio), max_seconds=60)
-    events = service.transcriber.transcribe(wave, Options(languages=(canary.language,)))
-    async with aclosing(events):
-        async for event in events:
-            if isinstance(event, Transcript):
-                return event.text
-    raise AssertionError("a transcriber ends with Transcript")
+    options = Options(languages=(canary.language,))
+    said = await transcript(model.loaded, wave, options, window_seconds=window_seconds)
+    return said.text

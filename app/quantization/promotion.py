@@ -14,24 +14,24 @@ from app.quantization import canaries
 from app.quantization.builder import CheckpointBuilder, cache_faults, checkpoint_of
 from app.quantization.canaries import Canary
 from app.quantization.promotion_log import Promotion, PromotionLog
-from app.serving.lifecycle import Lifecycle
-from app.serving.loading import LoadedModel, Loader
+from app.serving.loading import Loader
 from app.serving.manager import EngineManager
+from app.serving.state import ServedModel
 
 log = logging.getLogger(__name__)
 
 
 class Promoter:
-    """One exchange at a time. For the event loop's thread."""
+    """Exchanges the checkpoint of one slot, and remembers what was promoted. One exchange at a
+    time. For the event loop's thread."""
 
-    def __init__(
-        self, loader: Loader, host: EngineManager, startup: Lifecycle, maker: CheckpointBuilder
-    ) -> None:
+    def __init__(self, loader: Loader, manager: EngineManager, builder: CheckpointBuilder) -> None:
         self._loader = loader
-        self._host = host
-        self._startup = startup
-        self._maker = maker
-        self._promotions = PromotionLog(loader.settings)
+        self._manager = manager
+        self._builder = builder
+        self._settings = loader.settings.of_model(manager.slot.name)
+        is_default = manager.slot.name == next(iter(loader.settings.served_models))
+        self._promotions = PromotionLog(self._settings, "" if is_default else manager.slot.name)
         self._turn = asyncio.Lock()
 
     def checkpoint(self, enter: Callable[..., None]) -> Checkpoint:
@@ -41,12 +41,11 @@ class Promoter:
 
     def check_free(self) -> None:
         """Raises JobConflict where nothing can be exchanged now."""
-        if self._turn.locked() or self._host.busy:
+        if self._turn.locked() or self._manager.busy:
             raise JobConflict("Another checkpoint is being exchanged.", code="exchange_under_way")
-        if not self._startup.status.answers:
-            raise JobConflict(
-                f"The service is not ready ({self._startup.status.stage}).", code="not_ready"
-            )
+        status = self._manager.slot.lifecycle.status
+        if not status.answers:
+            raise JobConflict(f"The service is not ready ({status.stage}).", code="not_ready")
 
     async def promote(
         self, promotion: Promotion, flock: Sequence[Canary], *, released_device: bool
@@ -55,8 +54,9 @@ class Promoter:
         EngineManager. Raises CheckpointGone, NotReady, StartupError; then what served before serves
         again."""
 
-        async def check(service: LoadedModel) -> None:
-            await canaries.check(service, flock)
+        async def check(model: ServedModel) -> None:
+            window_seconds = self._settings.window_seconds
+            await canaries.check(model, flock, window_seconds=window_seconds)
             # Before a client is let in: what is served and what a restart serves are one.
             with cache_faults(self._loader.settings.cache_dir):
                 self._promotions.push(promotion)
@@ -67,7 +67,7 @@ class Promoter:
                 raise CheckpointGone(
                     f"The checkpoint {promotion.fingerprint} is gone.", "Make it again."
                 )
-            await self._host.exchange(checkpoint, check, released_device=released_device)
+            await self._manager.exchange(checkpoint, check, released_device=released_device)
 
     async def roll_back(self) -> Checkpoint:
         """Serve what was served before the last promotion; return that checkpoint. Raises
@@ -81,7 +81,7 @@ class Promoter:
                 )
             before = partial(self._standing, lambda: self._promotions.before, _quietly)
             checkpoint = await in_daemon_thread(before)
-            await self._host.exchange(checkpoint, _unchecked)
+            await self._manager.exchange(checkpoint, _unchecked)
             try:
                 self._promotions.pop()
             except OSError as error:
@@ -99,11 +99,11 @@ class Promoter:
             log.error("the promoted checkpoint %s is not served any more", promotion.fingerprint)
             self._promotions.forget(promotion)
         loader = self._loader
-        return checkpoint_of(loader.settings, loader.device, self._maker, enter)
+        return checkpoint_of(self._settings, loader.device, self._builder, enter)
 
     def _found(self, promotion: Promotion) -> Checkpoint | None:
         """None where it is gone, or cannot be served here."""
-        entry = self._maker.store.find(promotion.fingerprint)
+        entry = self._builder.store.find(promotion.fingerprint)
         if entry is None:
             return None
         proven = {"job": promotion.job, "proof": promotion.proof}
@@ -128,5 +128,5 @@ def _quietly(*_: Any, **__: Any) -> None:
     """Ignore stages: the service is ready meanwhile, so they are not shown."""
 
 
-async def _unchecked(_: LoadedModel) -> None:
+async def _unchecked(_: ServedModel) -> None:
     """What served before is not proven again."""

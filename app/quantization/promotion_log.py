@@ -6,6 +6,7 @@ settings ask for. The log belongs to these settings: where an operator asks for 
 for another recipe, it is forgotten.
 """
 
+import hashlib
 import json
 import logging
 from dataclasses import asdict, dataclass, field
@@ -31,8 +32,13 @@ class Promotion:
 
 
 class PromotionLog:
-    def __init__(self, settings: Settings) -> None:
-        self._path = settings.cache_dir / "serving.json"
+    """The stack of one slot."""
+
+    def __init__(self, settings: Settings, slot: str = "") -> None:
+        """`slot` names a model that is not the default."""
+        mark = hashlib.sha256(slot.encode()).hexdigest()[:8]
+        name = f"serving-{mark}.json" if slot else "serving.json"
+        self._path = settings.cache_dir / name
         asked = {"model", "quantization", "group_size", "calibration", "calibration_samples",
                  "calibration_language"}  # fmt: skip
         self._asked = settings.model_dump(mode="json", include=asked)

@@ -4,7 +4,7 @@ serves."""
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import distributions
@@ -15,9 +15,8 @@ from pydantic import ValidationError
 from app.checkpoints.checkpoint import Checkpoint
 from app.checkpoints.content_hashes import check_unchanged, content_hashes
 from app.checkpoints.result_cache import ResultCache
-from app.checkpoints.weights import bytes_per_token
+from app.checkpoints.weights import bytes_per_token, weight_bytes
 from app.jobs import JobReporter
-from app.models.whisper_vllm.plan import weight_bytes
 from app.process import in_daemon_thread, run_interruptible
 from app.quantization.acceptance import judge, score
 from app.quantization.builder import CheckpointBuilder, cache_faults
@@ -27,7 +26,9 @@ from app.quantization.request import Thresholds
 from app.recordings.read import Clip, read
 from app.recordings.spec import Recordings
 from app.serving.loading import Loader
-from app.transcription.results import Options, Transcriber, Transcript
+from app.serving.state import ServedModel
+from app.transcription.pipeline import transcript
+from app.transcription.results import Options
 
 _AT_ONCE = 4  # windows in the proving engine, which may have another engine beside it
 _POLICY = 1  # raised when what a checkpoint is heard to say changes by our decoding
@@ -123,19 +124,20 @@ class Prover:
         key = self._key(case, "hearing", of)
         with suppress(ValidationError):  # of another version, or none there
             return TranscribedSet.model_validate(self._memo.get(key)), True
-        service = await self._loader.load(
+        model = await self._loader.load(
             checkpoint,
             None,
             windows=_AT_ONCE,
             patient=True,
             idle_priority=self._maker.idle_priority,
         )
+        window_seconds = self._loader.settings.window_seconds
         try:
-            hearing = await hear(service.transcriber, clips, service.kernels, case.tell)
+            heard = await transcribe_set(model, clips, case.tell, window_seconds=window_seconds)
         finally:
-            await asyncio.shield(in_daemon_thread(service.engine.stop))
-        await self._remember(case, key, hearing.model_dump())
-        return hearing, False
+            await asyncio.shield(in_daemon_thread(model.loaded.engine.stop))
+        await self._remember(case, key, heard.model_dump())
+        return heard, False
 
     def _key(self, case: _Case, what: str, of: Any) -> str:
         recordings = case.found["proof"]
@@ -163,8 +165,8 @@ def versions(loader: Loader, maker: CheckpointBuilder) -> dict[str, str]:
     return maker.quantizer.versions() | vllm | decoding
 
 
-async def hear(
-    transcriber: Transcriber, clips: Sequence[Clip], kernels: dict[str, int], tell: JobReporter
+async def transcribe_set(
+    model: ServedModel, clips: Sequence[Clip], tell: JobReporter, *, window_seconds: float
 ) -> TranscribedSet:
     """Every clip's transcript, a few at a time. Raises NoCalibration, EngineDied."""
     gate, done, started = asyncio.Semaphore(2 * _AT_ONCE), 0, time.monotonic()
@@ -176,14 +178,11 @@ async def hear(
             wave = await asyncio.to_thread(clip.waveform)
             seconds[number] = wave.seconds
             options = Options(languages=(clip.language,))
-            async with aclosing(transcriber.transcribe(wave, options)) as events:
-                async for event in events:
-                    if isinstance(event, Transcript):
-                        done += 1
-                        eta = (time.monotonic() - started) / done * (len(clips) - done)
-                        tell.progress(done, len(clips), round(eta, 1))
-                        return event.text
-        raise AssertionError("a transcriber ends with Transcript")
+            said = await transcript(model.loaded, wave, options, window_seconds=window_seconds)
+            done += 1
+            eta = (time.monotonic() - started) / done * (len(clips) - done)
+            tell.progress(done, len(clips), round(eta, 1))
+            return said.text
 
     tasks = [asyncio.create_task(one(n, clip)) for n, clip in enumerate(clips)]
     try:
@@ -195,7 +194,7 @@ async def hear(
         texts=texts,
         seconds=time.monotonic() - started,
         audio_seconds=sum(seconds),
-        kernels=kernels,
+        kernels=model.kernels,
     )
 
 

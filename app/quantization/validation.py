@@ -12,7 +12,7 @@ from app.checkpoints.schemes import widths
 from app.checkpoints.source import Source, is_hub_id, resolve
 from app.errors import BadField
 from app.languages import NAMES
-from app.models.whisper_vllm.plan import Device
+from app.models.base import Device
 from app.quantization.builder import check_recipe, default_calibration, dtype_on
 from app.quantization.checks import (
     Field,

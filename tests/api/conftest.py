@@ -5,63 +5,67 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import uvicorn
 from fastapi.testclient import TestClient
 
+from app.api.context import Context
+from app.checkpoints.checkpoint import Checkpoint
+from app.checkpoints.source import Source
 from app.main import build_app
 from app.metrics import Metrics
-from app.models.base import Segment, SegmentEvent, TokenLogprob, WindowFigures
-from app.serving.lifecycle import Lifecycle, Stage
-from app.serving.state import Context, ServedModel
+from app.models.base import (
+    Capabilities,
+    LanguageDetection,
+    Segment,
+    TokenLogprob,
+    WindowFigures,
+    WindowResult,
+)
+from app.serving.lifecycle import Stage
 from app.settings import Settings
-from app.transcription.results import Transcript, join
+from tests.serving.fakes import served
 
 
-class FakeTranscriber:
+class FakeDecoder:
     """Says `texts`, a second each, and remembers what it was asked.
 
     Each text comes after `delay` seconds; `error`, if set, comes before text number `fails_at`.
     """
+
+    capabilities = Capabilities(frozenset({"en", "zh"}), prompt=True, translate=True)
 
     def __init__(self):
         self.texts, self.delay = [" Mayday."], 0.0
         self.error, self.fails_at = None, 0
         self.asked, self.closed = [], 0
 
-    def languages(self):
-        return frozenset({"en", "zh"})
-
-    async def transcribe(self, wave, options, on_token=lambda: None, turn=None):
-        self.asked.append((wave, options))
-        spoken = []
+    async def decode_window(self, request, on_token=lambda: None):
+        self.asked.append(request)
+        figures = WindowFigures(0, request.temperature, -0.1, 1.0, 0.01)
+        language = (request.languages or ("en",))[0]
+        result = WindowResult(request, LanguageDetection({language: 1.0}, 0.01), figures)
         try:
             for number, text in enumerate(self.texts):
-                async with turn(wave.seconds / len(self.texts)):
-                    await asyncio.sleep(self.delay)
+                await asyncio.sleep(self.delay)
                 if self.error and number == self.fails_at:
                     raise self.error
                 on_token()
-                logprobs = (TokenLogprob(text.encode(), -0.5),) if options.logprobs else ()
+                logprobs = (TokenLogprob(text.encode(), -0.5),) if request.logprobs else ()
                 start = 1000 * number
-                spoken.append(SegmentEvent(start, start + 900, text, (5,), logprobs))
-                yield spoken[-1]
-            figures = WindowFigures(0, options.temperature, -0.1, 1.0, 0.01)
-            yield Transcript(
-                (options.languages or ("en",))[0],
-                wave.seconds,
-                join(self.texts),
-                tuple(Segment(one, figures) for one in spoken),
-                translated=options.translate,
-            )
+                segment = Segment(start, start + 900, text, (5,), logprobs)
+                result = replace(result, closed=(*result.closed, segment))
+                yield result
+            yield replace(result, ended="text")
         finally:
             self.closed += 1
 
 
 @pytest.fixture
 def transcriber():
-    return FakeTranscriber()
+    return FakeDecoder()
 
 
 @pytest.fixture
@@ -71,10 +75,15 @@ def settings():
 
 
 @pytest.fixture
-def context(transcriber, settings):
-    context = Context(Settings(max_audio_seconds=10, **settings), Lifecycle(), Metrics())
-    context.served = ServedModel("mine", 1, transcriber, {"scheme": "W4A16"})
-    context.startup.enter(Stage.READY)
+def context(transcriber, settings, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    context = Context(
+        Settings(**{"max_audio_seconds": 10, "models": "mine=here"} | settings), Metrics()
+    )
+    slot = context.state.default
+    slot.model = served(transcriber, Checkpoint(Source("mine", tmp_path, ""), tmp_path))
+    slot.admission.resize(8)
+    slot.lifecycle.enter(Stage.READY)
     return context
 
 

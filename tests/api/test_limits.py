@@ -33,7 +33,7 @@ def test_an_upload_that_announces_too_much_is_refused_at_once(url, context):
     assert answer.startswith(b"HTTP/1.1 413")
     assert b"upload_too_large" in answer
     assert b"1000 bytes" in answer
-    assert context.admission.under_way == 0
+    assert context.state.default.admission.under_way == 0
 
 
 @pytest.mark.parametrize("settings", [{"max_upload_bytes": 1000}])
@@ -118,10 +118,10 @@ async def test_places_are_given_back_however_requests_end(url, context, transcri
             with pytest.raises(asyncio.TimeoutError):
                 await asyncio.wait_for(request, 0.1)  # leaves
         for _ in range(100):
-            if context.admission.under_way == 0:
+            if context.state.default.admission.under_way == 0:
                 break
             await asyncio.sleep(0.02)
-    assert context.admission.under_way == 0
+    assert context.state.default.admission.under_way == 0
     assert transcriber.closed == len(transcriber.asked)
 
 
@@ -146,7 +146,7 @@ def test_a_client_that_leaves_while_it_sends_is_no_error_in_the_log(context, cap
             connection.sendall(head)
         httpx.get(f"{url}/health/live")
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
-    assert context.admission.under_way == 0
+    assert context.state.default.admission.under_way == 0
 
 
 BODIES = {

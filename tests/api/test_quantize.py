@@ -73,7 +73,7 @@ class FakeQuantizing:
             raise JobConflict("There is no proof yet.", code="no_proof")
         return proof()
 
-    async def promote(self, job_id, own):
+    async def promote(self, job_id, own, model):
         job = self.jobs.get(job_id)
         if self.refusal:
             raise self.refusal
@@ -86,7 +86,7 @@ class FakeQuantizing:
         self.promoted.append(own)
         return self.jobs.start_beside(job.id, work)
 
-    async def roll_back(self):
+    async def roll_back(self, model):
         if self.refusal:
             raise self.refusal
         return {"fingerprint": None, "scheme": "unquantized", "more": "than is told"}

@@ -53,7 +53,7 @@ def test_the_key_is_asked_for_before_the_body_is_read(context):
     with serving(build_app(context)) as url:
         answer = answer_before_the_body(url, "content-length: 1000000")
     assert answer.startswith(b"HTTP/1.1 401")
-    assert not context.admission.under_way
+    assert not context.state.default.admission.under_way
 
 
 def test_keys_are_not_shown_where_settings_are(context):

@@ -18,6 +18,7 @@ from app.checkpoints.recipe import Recipe
 from app.checkpoints.source import Source
 from app.checkpoints.store import Store
 from app.errors import BadField, CanaryFailed, EngineFailed, JobConflict, OutOfMemory
+from app.metrics import Metrics
 from app.quantization.quantizer_process import Quantizer
 from app.quantization.request import QuantizationRequest
 from app.quantization.service import Quantization
@@ -26,9 +27,10 @@ from app.recordings.read import read
 from app.recordings.spec import Recordings
 from app.serving.lifecycle import Stage
 from app.serving.manager import EngineManager
-from app.settings import DEMO
+from app.serving.state import ServiceState
+from app.settings import DEMO, Settings
 from tests.quantization.fakes import Says, proof, recordings
-from tests.serving.fakes import FakeLoader, Request, context
+from tests.serving.fakes import FakeLoader, Request
 from tests.waiting import turns, until
 
 pytestmark = pytest.mark.anyio
@@ -64,15 +66,17 @@ class House:
         """Another process over the same cache; nothing serves yet."""
         if self.jobs:
             self.jobs.leave()
-        self.context = context(**self.settings)
-        self.loader = FakeLoader(self.context.settings)
+        settings = Settings(**self.settings)
+        self.slot = ServiceState(settings, Metrics()).default
+        self.loader = FakeLoader(settings)
         self.loader.make = lambda checkpoint: self.says
-        self.host = EngineManager(self.context, self.loader)
-        self.quantization = Quantization(self.loader, self.host, self.context.startup)
+        self.host = EngineManager(self.slot, self.loader)
+        self.quantization = Quantization(self.loader, [self.host])
         self.jobs = self.quantization.jobs
 
     async def open(self):
-        await self.host.open(self.quantization.checkpoint(lambda *_, **__: None))
+        checkpoint = self.quantization.checkpoint(self.slot.name, lambda *_, **__: None)
+        await self.host.open(checkpoint)
 
     def make(self, name):
         def fill(out):
@@ -123,7 +127,7 @@ class House:
             return ValidatedRequest(order, str(order), dict(content_hashes))
 
         monkeypatch.setattr(Quantizer, "versions", lambda self: {"llmcompressor": "1"})
-        monkeypatch.setattr(self.quantization._intake, "completed", completed)
+        monkeypatch.setattr(self.quantization._validator, "completed", completed)
         return keyed
 
     def submit(self, order):
@@ -146,7 +150,7 @@ class House:
     @property
     def serving(self):
         """What clients get. Raises NotReady. No other engine is there."""
-        name = self.context.ready().name
+        name = self.slot.ready().name
         assert self.loader.running == [name]
         return name
 
@@ -174,9 +178,9 @@ def house(tmp_path, monkeypatch, settings):
 @asynccontextmanager
 async def under_way(house):
     """A request that does not end before it is told to."""
-    request = Request(house.context, asyncio.Event())
+    request = Request(house.slot, asyncio.Event())
     task = asyncio.create_task(request())
-    await until(lambda: house.context.admission.under_way)
+    await until(lambda: house.slot.admission.under_way)
     try:
         yield request
     finally:
@@ -247,7 +251,7 @@ async def test_the_key_of_a_job_is_of_all_that_decides_its_proof(house, monkeypa
     monkeypatch.setattr(app.quantization.proving, "distributions", lambda: [Dist("vllm", "9")])
     await house.quantization.submit(house.make("a"))
     (found,) = keyed
-    assert found == app.quantization.proving.versions(house.loader, house.quantization._maker)
+    assert found == app.quantization.proving.versions(house.loader, house.quantization._builder)
     assert found["vllm"] == "9"
     assert {"llmcompressor", "device", "window_seconds", "linear_backend"} <= found.keys()
 
@@ -270,7 +274,7 @@ async def test_promoting_serves_the_candidate_and_a_restart_does_too(house):
     async with house.working():
         job = await house.promoted("a")
         assert house.serving == "a"
-        facts = house.context.served.facts
+        facts = house.slot.model.facts
         assert (facts["job"], facts["promoted_at"]) == (job.id, job.facts["promoted_at"])
         assert facts["proof"]["passed"]
     house.start()
@@ -461,7 +465,7 @@ async def test_a_job_promoted_while_canaries_are_read_is_not_promoted_twice(hous
 
     async with house.working():
         job = await house.proven("a")
-        monkeypatch.setattr(house.quantization._intake, "canaries", slowly)
+        monkeypatch.setattr(house.quantization._validator, "canaries", slowly)
         own = Recordings(sources=house.recordings)
         late = asyncio.create_task(house.quantization.promote(job.id, own))
         await until(reading.is_set)
@@ -762,7 +766,7 @@ async def test_a_promotion_that_is_cancelled_leaves_one_of_both_serving(house, w
             request.end.set()
         await house.quantization.promote(job.id, None)
         if when == "draining":
-            await until(lambda: "waiting" in house.context.startup.status.detail)
+            await until(lambda: "waiting" in house.slot.lifecycle.status.detail)
         elif when == "loading":
             await house.loader.loading.wait()
         else:
@@ -790,7 +794,7 @@ async def test_room_is_made_for_a_job_and_given_back(maintained):
         house.make("a")
         job = house.submit(house.order("a"))
         await until(lambda: job.stage == "quantizing")
-        assert house.context.status().stage is Stage.MAINTENANCE
+        assert house.slot.status().stage is Stage.MAINTENANCE
         assert house.loader.running == []
         house.gate.set()
         await over(job)
@@ -839,7 +843,7 @@ async def test_a_job_cancelled_while_room_is_made_gives_it_back(maintained):
     async with house.working():
         async with under_way(house):
             job = house.submit(house.make("a"))
-            await until(lambda: house.context.status().stage is Stage.EXCHANGING)
+            await until(lambda: house.slot.status().stage is Stage.EXCHANGING)
             await cancel(house, job)
             await turns()
         await over(job)
@@ -880,18 +884,18 @@ async def test_a_shutdown_in_maintenance_does_not_load_the_engine_again(maintain
         loaders.append(FakeLoader(settings, device))
         return loaders[-1]
 
-    monkeypatch.setattr(app.main.forkserver, "start", lambda *_: None)
+    monkeypatch.setattr(app.main.WhisperFamily, "prepare", lambda *_: None)
     monkeypatch.setattr(app.main, "Loader", loader_for)
     house.gate = asyncio.Event()
     house.jobs.leave()
-    asgi = app.main.create_app(house.context.settings)
+    asgi = app.main.create_app(Settings(**house.settings))
     async with asgi.router.lifespan_context(asgi):
         context = asgi.state.context
-        await until(lambda: context.status().stage is Stage.READY)
+        await until(lambda: context.state.status().stage is Stage.READY)
         jobs = context.quantization.jobs
         job, _ = jobs.submit(house.make("a").as_json(), "a")
         await until(lambda: job.stage == "quantizing")
-        assert context.status().stage is Stage.MAINTENANCE
+        assert context.state.status().stage is Stage.MAINTENANCE
     assert job.status == "interrupted"
     assert len(loaders[0].loaded) == 1
 

@@ -5,12 +5,10 @@ activations take is an estimate: no card has been measured.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 from app.errors import EngineFailed
+from app.models.base import Device, Footprint
 from app.models.whisper_vllm.shape import BLOCK, ModelShape
-
-Device = Literal["cpu", "cuda"]
 
 MIB, GIB = 1024**2, 1024**3
 
@@ -102,8 +100,22 @@ class Budget:
         return self.free - self.kept - ours
 
 
+KEPT_ON_CPU = 0.5  # of what is free: the machine has other work, and audio needs memory too
+
+
+def footprint_of(shape: ModelShape, device: Device) -> Footprint:
+    """What a model needs for one window at once."""
+    card = device == "cuda"
+    spare = _SPARE_BLOCKS * BLOCK * shape.kv_bytes_a_token
+    return Footprint(
+        weights=shape.weight_bytes,
+        overhead=spare + (CONTEXT + GRAPHS if card else 0),
+        window=shape.kv_bytes_a_window + (_activations(shape) if card else 0),
+    )
+
+
 def budget_of(
-    geometry: ModelShape,
+    shape: ModelShape,
     device: Device,
     memory: Memory,
     *,
@@ -116,12 +128,11 @@ def budget_of(
     Raises EngineFailed where not one window fits.
     """
     limits, card = LIMITS[device], device == "cuda"
-    # On a CPU half of what is free: the machine has other work, and audio needs memory too.
-    kept = 0 if card else memory.free // 2
+    kept = 0 if card else int(memory.free * KEPT_ON_CPU)
     context, graphs = (CONTEXT, GRAPHS) if card else (0, 0)
-    activations = _activations(geometry) if card else 0
-    window, spare = geometry.kv_bytes_a_window, _SPARE_BLOCKS * BLOCK * geometry.kv_bytes_a_token
-    room = memory.free - kept - context - graphs - geometry.weight_bytes - spare
+    activations = _activations(shape) if card else 0
+    window, spare = shape.kv_bytes_a_window, _SPARE_BLOCKS * BLOCK * shape.kv_bytes_a_token
+    room = memory.free - kept - context - graphs - shape.weight_bytes - spare
     if kv_bytes is None:
         fits = _fitting(room, window, activations, limits.at_once)
     else:
@@ -142,7 +153,7 @@ def budget_of(
         kept=kept,
         context=context,
         graphs=graphs,
-        weights=geometry.weight_bytes,
+        weights=shape.weight_bytes,
         encoding=at_once * activations,
         window=window,
         kv=kv_bytes or windows * window + spare,
@@ -152,9 +163,9 @@ def budget_of(
     )
 
 
-def _activations(geometry: ModelShape) -> int:
+def _activations(shape: ModelShape) -> int:
     """Of one window in the encoder: an estimate."""
-    return _ACTIVATIONS * geometry.encoder_positions * geometry.d_model * 2
+    return _ACTIVATIONS * shape.encoder_positions * shape.d_model * 2
 
 
 def _fitting(room: int, window: int, activations: int, at_once: int) -> int:

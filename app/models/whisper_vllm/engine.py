@@ -23,11 +23,13 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from app.audio.waveform import SAMPLE_RATE
 from app.errors import EngineDied, EngineFailed
-from app.metrics import Metrics
-from app.models.whisper_vllm.decoder import DecodeRequest, LanguageDetection, Step
+from app.metrics import ModelMetrics, unobserved
+from app.models.base import LanguageDetection
+from app.models.whisper_vllm.decoder import Step, TokenRequest
 from app.models.whisper_vllm.logits_processor import EXTRA_ARG, WhisperLogitsProcessor
 from app.models.whisper_vllm.plan import EnginePlan
 from app.models.whisper_vllm.rules import forced_steps
+from app.models.whisper_vllm.stat_logger import stat_logger
 from app.models.whisper_vllm.tokens import SpecialTokens
 from app.models.whisper_vllm.worker_extension import WorkerExtension
 from app.process import children_in_time, set_idle_priority
@@ -47,14 +49,14 @@ _ENDS: dict[str | None, Literal["text", "limit"] | None] = {
 
 
 class VllmEngine:
-    """One checkpoint in one AsyncLLM. Implements WindowDecoder.
+    """One checkpoint in one AsyncLLM. Implements TokenDecoder and app.models.base.Engine.
 
     outputs: how often any window gave tokens, ever. used: when a window
     last came or left, by time.monotonic(). stalled: whether it was killed because it was stuck.
     start_seconds: what its start took, and another one's will if it dies.
     """
 
-    def __init__(self, llm: AsyncLLM, tokens: SpecialTokens, metrics: Metrics) -> None:
+    def __init__(self, llm: AsyncLLM, tokens: SpecialTokens, metrics: ModelMetrics) -> None:
         self._llm = llm
         self._tokens = tokens
         self._metrics = metrics
@@ -74,15 +76,14 @@ class VllmEngine:
         folder: Path,
         plan: EnginePlan,
         tokens: SpecialTokens,
-        metrics: Metrics | None,
+        metrics: ModelMetrics | None,
         linear_backend: str = "auto",
         traces_endpoint: str | None = None,
     ) -> "VllmEngine":
         """Load the checkpoint in `folder`; `name` is what vLLM's metrics call it. Blocking, for
         seconds: call it in a thread.
 
-        Without `metrics` nobody sees this engine: vLLM's own are one engine's in a process, and
-        the one that serves has them. Raises EngineFailed.
+        Without `metrics` nobody sees this engine. Raises EngineFailed.
         """
         arguments = AsyncEngineArgs(
             model=str(folder),
@@ -107,7 +108,9 @@ class VllmEngine:
         try:
             _fork_from_forkserver()
             with children_in_time(_LONGEST_START):
-                return cls(AsyncLLM.from_engine_args(arguments), tokens, metrics or Metrics())
+                loggers = [stat_logger(metrics.engine.renew())] if metrics else None
+                llm = AsyncLLM.from_engine_args(arguments, stat_loggers=loggers)
+                return cls(llm, tokens, metrics or unobserved())
         except Exception as error:
             raise EngineFailed(
                 f"vLLM could not load {folder}: {error}.",
@@ -182,20 +185,20 @@ class VllmEngine:
         return list(manager.processes)
 
     async def decode(
-        self, ask: DecodeRequest, max_tokens: int | None = None
+        self, request: TokenRequest, max_tokens: int | None = None
     ) -> AsyncGenerator[Step]:
         """Decode one window of at most 30 s, into all the tokens the model has room for unless
         `max_tokens` says less. Raises EngineDied; closing it aborts the request."""
         self._loop = asyncio.get_running_loop()
-        room = self._tokens.max_tokens - len(ask.prompt)
-        sampling = self._sampling(ask, min(room, max_tokens or room))
-        forced = len(forced_steps(self._tokens, ask.rules))
+        room = self._tokens.max_tokens - len(request.prompt)
+        sampling = self._sampling(request, min(room, max_tokens or room))
+        forced = len(forced_steps(self._tokens, request.rules))
         self._metrics.windows_in_flight.inc()
         number = next(self._ids)
         self._begun.add(number)
         self.used = time.monotonic()
         try:
-            async with aclosing(self._outputs(ask, sampling, number)) as outputs:
+            async with aclosing(self._outputs(request, sampling, number)) as outputs:
                 arrived = 0
                 async for output in outputs:
                     yield self._step(output, forced, arrived)
@@ -213,15 +216,15 @@ class VllmEngine:
             self.used = time.monotonic()
 
     async def _outputs(
-        self, ask: DecodeRequest, sampling: SamplingParams, number: int
+        self, request: TokenRequest, sampling: SamplingParams, number: int
     ) -> AsyncGenerator[Any]:
         """vLLM's CompletionOutputs, each with what came since the one before."""
         prompt = {
             "encoder_prompt": {
                 "prompt": "",
-                "multi_modal_data": {"audio": (ask.window.samples, SAMPLE_RATE)},
+                "multi_modal_data": {"audio": (request.window.samples, SAMPLE_RATE)},
             },
-            "decoder_prompt": {"prompt_token_ids": list(ask.prompt)},
+            "decoder_prompt": {"prompt_token_ids": list(request.prompt)},
         }
         parsed = parse_model_prompt(self._llm.model_config, prompt)
         (rendered,) = await self._llm.renderer.render_cmpl_async([parsed])
@@ -263,18 +266,18 @@ class VllmEngine:
             ended=_ENDS[output.finish_reason],
         )
 
-    def _sampling(self, ask: DecodeRequest, max_tokens: int) -> SamplingParams:
+    def _sampling(self, request: TokenRequest, max_tokens: int) -> SamplingParams:
         # No more candidates than can be chosen: each costs a gather at every step.
-        first = forced_steps(self._tokens, ask.rules)[:1] if self._tokens.languages else []
+        first = forced_steps(self._tokens, request.rules)[:1] if self._tokens.languages else []
         return SamplingParams(
-            temperature=ask.temperature,
+            temperature=request.temperature,
             max_tokens=max_tokens,
             stop_token_ids=[self._tokens.end_of_text],
             logprob_token_ids=[self._tokens.no_speech, *itertools.chain(*first)],
             flat_logprobs=True,
             detokenize=False,
             output_kind=RequestOutputKind.DELTA,
-            extra_args={EXTRA_ARG: asdict(ask.rules)},
+            extra_args={EXTRA_ARG: asdict(request.rules)},
         )
 
     def _observe_queue(self, times: Any) -> None:

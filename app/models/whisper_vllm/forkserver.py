@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from multiprocessing import forkserver
 
-from app.models.whisper_vllm.plan import Device
+from app.models.base import Device
 
 SERVER_PID = "_MARLINSCRIBE_SERVER_PID"  # the process that the forkserver ends with
 _THREADS = "OMP_NUM_THREADS"

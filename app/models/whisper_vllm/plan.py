@@ -9,13 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from app.errors import EngineFailed
+from app.models.base import Device
 from app.models.whisper_vllm.budget import MIB, Budget, Memory, budget_of
-from app.models.whisper_vllm.budget import (
-    Device as Device,  # as itself: others know it by this module
-)
-from app.models.whisper_vllm.shape import BLOCK, ENCODER_TOKENS_A_WINDOW
-from app.models.whisper_vllm.shape import ModelShape as ModelShape
-from app.models.whisper_vllm.shape import weight_bytes as weight_bytes
+from app.models.whisper_vllm.shape import BLOCK, ENCODER_TOKENS_A_WINDOW, ModelShape
 
 
 @dataclass(frozen=True)
@@ -84,12 +80,16 @@ def plan_engine(
     *,
     windows: int | None = None,
     kv_bytes: int | None = None,
+    memory_bytes: int | None = None,
 ) -> EnginePlan:
-    """Size the KV pool by what is free now and bound it by what the windows can use.
+    """Size the KV pool by what is free now, of which the engine may have `memory_bytes` where it
+    shares the device, and bound it by what the windows can use.
 
     Raises EngineFailed where not one window fits.
     """
     memory = memory_of(device)
+    if memory_bytes is not None:
+        memory = Memory(memory.total, min(memory.free, memory_bytes))
     return EnginePlan.of(budget_of(geometry, device, memory, windows=windows, kv_bytes=kv_bytes))
 
 

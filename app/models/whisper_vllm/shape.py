@@ -143,11 +143,6 @@ SHAPES: Mapping[str, Architecture] = {
 }
 
 
-def weight_bytes(folder: Path) -> int:
-    """What the weight files weigh on disk."""
-    return sum(p.stat().st_size for p in folder.glob("*.safetensors"))
-
-
 def loaded_bytes(folder: Path) -> int:
     """Return what the weights take once loaded: 32-bit weights, as OpenAI's smaller checkpoints
     have them, are loaded as 16-bit. Raises BadSource."""
