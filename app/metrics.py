@@ -81,19 +81,25 @@ class Metrics:
             "decode_queue_duration_seconds",
             "From the upload's end until its audio begins to be decoded",
         )
-        self.decode = seconds("audio_decode_duration_seconds", "Container to 16 kHz waveform")
-        self.queue = seconds("queue_duration_seconds", "Decoded to its first window's slot", model)
+        self.decode = seconds(
+            "audio_decode_duration_seconds", "Decoding of the container to a 16 kHz waveform"
+        )
+        self.queue = seconds(
+            "queue_duration_seconds",
+            "From decoded audio until its first window goes to the engine",
+            model,
+        )
         self.window_queue = seconds(
             "window_queue_duration_seconds",
-            "A window's wait in the engine until it takes it up",
+            "A window's wait inside vLLM until vLLM schedules it",
             model,
         )
         self.first_token = seconds(
-            "time_to_first_token_seconds", "Upload read to first token", model
+            "time_to_first_token_seconds", "From the upload's end to the first token", model
         )
         self.inter_token = histogram(
             "inter_token_latency_seconds",
-            "Between tokens of one window",
+            "Time between tokens of one window",
             model,
             buckets=_TOKEN_SECONDS,
         )
@@ -101,10 +107,13 @@ class Metrics:
         # AUDIO
         self.audio_received = counter("audio_received_seconds", "Audio decoded from uploads")
         self.audio_transcribed = counter(
-            "audio_transcribed_seconds", "Audio whose text was told", model
+            "audio_transcribed_seconds", "Audio whose transcript was sent", model
         )
         self.rtfx = histogram(
-            "rtfx", "Seconds of audio a second of processing, of a request", model, buckets=_RTFX
+            "rtfx",
+            "Seconds of a request's audio for each second of its processing",
+            model,
+            buckets=_RTFX,
         )
 
         # Load
@@ -112,24 +121,32 @@ class Metrics:
             "requests_in_flight", "Transcriptions being received or answered"
         )
         self.requests_queued = gauge(
-            "requests_queued", "Transcriptions of which audio waits for its slot", model
+            "requests_queued", "Transcriptions of which audio waits for the engine", model
         )
         self.requests_limit = gauge("requests_limit", "Transcriptions that may be in flight")
         self.windows_in_flight = gauge("windows_in_flight", "Windows in the engine", model)
-        self.windows_queued = gauge("windows_queued", "Windows that wait for their slot", model)
+        self.windows_queued = gauge("windows_queued", "Windows that wait for the engine", model)
         self.audio_queued = gauge("audio_queued_seconds", "Audio in the windows that wait", model)
         self.audio_queue_limit = gauge(
-            "audio_queue_limit_seconds", "What may wait, of audio", model
+            "audio_queue_limit_seconds",
+            "Audio that may wait (MARLINSCRIBE_MAX_QUEUE_SECONDS)",
+            model,
         )
         self.capacity = gauge(
-            "capacity_rtfx", "Seconds of audio a second that the engine did when last busy", model
+            "capacity_rtfx",
+            "Seconds of audio a second that the engine transcribed when last busy",
+            model,
         )
 
         # The engine
-        self.ready = gauge("ready", "1 while transcriptions are answered", model)
+        self.ready = gauge(
+            "ready", "1 while transcriptions are answered: the stage is ready or idle", model
+        )
         self.stage = gauge("stage", "1 for the stage the model is in", ("model", "stage"))
         self.restarts = counter(
-            "engine_restarts", "Engines that were started again, by why", ("model", "reason")
+            "engine_restarts",
+            "Starts of the engine after it died or stalled, by reason",
+            ("model", "reason"),
         )
         self.model = gauge(
             "model_info", "The checkpoint that serves, in its labels", ("model", "scheme", "kernel")

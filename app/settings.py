@@ -40,7 +40,9 @@ class Settings(BaseSettings):
         description="Several models side by side, as name=source, comma-separated, in place of "
         "MARLINSCRIBE_MODEL; the first is the default",
     )
-    host: str = Field("127.0.0.1", description="Address to listen on")
+    host: str = Field(
+        "127.0.0.1", description="Address to listen on; beyond this machine only with keys"
+    )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on")
     api_keys: Secrets = Field(
         (),

@@ -38,7 +38,7 @@ router = APIRouter(
 
 @router.get("")
 async def models(context: Ctx) -> ModelList:
-    """The models that are served, the default first."""
+    """List the models that are served, the default first."""
     slots = context.state.slots.values()
     known = [slot for slot in slots if slot.is_known]
     if not known:
@@ -48,7 +48,7 @@ async def models(context: Ctx) -> ModelList:
 
 @router.get("/{model:path}", responses=errors(404))
 async def model(context: Ctx, model: str) -> Model:
-    """One served model, by its id or an alias."""
+    """Return a served model, by its id or one of its aliases."""
     return _model(context.state.slot(model))
 
 

@@ -165,8 +165,8 @@ async def resume(quantizing: Jobs, id: str) -> JobBody:
     responses=errors(404) | {200: {"content": _HAPPENINGS}},
 )
 async def events(context: Ctx, quantizing: Jobs, telemetry: Telemetry, id: str) -> Response:
-    """What happened and happens to a job, as server-sent events, until it is over: stages, progress
-    with the layer, its loss and an ETA, and its status at last."""
+    """Follow a job by server-sent events until it is over: stages, progress with the layer, its
+    loss and an ETA, and its status at last."""
     quantizing.jobs.get(id)
     return EventStream(
         _events(quantizing.jobs.events(id)),
@@ -216,7 +216,7 @@ async def report(request: Request, quantizing: Jobs, id: str) -> Response:
     openapi_extra=json_request(Rollback, required=False),
 )
 async def roll_back(request: Request, quantizing: Jobs) -> RolledBack:
-    """Serve what was served before the last promotion; answers when it does."""
+    """Serve what was served before the last promotion; answer when it serves."""
     wanted = await _body(request, Rollback, empty=Rollback())
     served = await quantizing.roll_back(wanted.model)
     return RolledBack(

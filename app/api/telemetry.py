@@ -114,7 +114,7 @@ def _route(scope: Scope) -> str:
 
 
 def _attributes(telemetry: RequestTelemetry, scope: Scope, status: int) -> dict[str, Any]:
-    """A span's, by OpenTelemetry's names where it has one."""
+    """Return a span's attributes, by OpenTelemetry's names where it has one."""
     return {
         "http.request.method": scope["method"],
         "http.route": _route(scope),

@@ -83,7 +83,7 @@ class Quantization:
 
     async def promote(self, job_id: str, own: Recordings | None, model: str | None = None) -> Job:
         """Begin to serve a proven checkpoint as `model`; `own` are canaries in place of the
-        proof's. What becomes of it shows in the job. Raises UnknownJob, UnknownModel, JobConflict,
+        proof's. The job shows what becomes of it. Raises UnknownJob, UnknownModel, JobConflict,
         BadField."""
         promoter = self._promoter(model) if model else self._promoter_for(self.jobs.get(job_id))
         _check_promotable(self.jobs.get(job_id))
@@ -103,8 +103,8 @@ class Quantization:
         return {"fingerprint": checkpoint.fingerprint, "scheme": checkpoint.scheme}
 
     def checkpoint(self, model: str, enter: Callable[..., None]) -> Checkpoint:
-        """What is to be served as `model` from the start. `enter` hears of the stages. Blocking.
-        Raises StartupError."""
+        """Return what serves as `model` from the start. `enter` is called with the stages.
+        Blocking. Raises StartupError."""
         return self._promoters[model].checkpoint(enter)
 
     def _promoter(self, model: str | None) -> Promoter:
@@ -177,7 +177,8 @@ class Quantization:
         *,
         released_device: bool = False,
     ) -> Outcome:
-        """Raises StartupError, with what served before serving again."""
+        """Promote a job's checkpoint. Raises StartupError, with what served before serving
+        again."""
         tell.commit()
         tell.stage("promoting")
         fingerprint, proof = job.facts["checkpoint"]["fingerprint"], job.facts["proof"]

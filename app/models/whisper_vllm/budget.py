@@ -122,8 +122,8 @@ def budget_of(
     windows: int | None = None,
     kv_bytes: int | None = None,
 ) -> Budget:
-    """What fits into `memory`. The operator's `windows` and `kv_bytes` go before what is
-    computed, though no more windows are taken than fit.
+    """Compute what fits into `memory`. The operator's `windows` and `kv_bytes` take precedence,
+    though no more windows are taken than fit.
 
     Raises EngineFailed where not one window fits.
     """
@@ -164,7 +164,7 @@ def budget_of(
 
 
 def _activations(shape: ModelShape) -> int:
-    """Of one window in the encoder: an estimate."""
+    """Estimate the activations of one window in the encoder, in bytes."""
     return _ACTIVATIONS * shape.encoder_positions * shape.d_model * 2
 
 

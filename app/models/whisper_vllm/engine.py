@@ -218,7 +218,7 @@ class VllmEngine:
     async def _outputs(
         self, request: TokenRequest, sampling: SamplingParams, number: int
     ) -> AsyncGenerator[Any]:
-        """vLLM's CompletionOutputs, each with what came since the one before."""
+        """Yield vLLM's CompletionOutputs, each with the tokens since the one before."""
         prompt = {
             "encoder_prompt": {
                 "prompt": "",
