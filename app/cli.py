@@ -9,6 +9,12 @@ from app.commands import plan, quantize, remote, serve
 
 
 def main(arguments: list[str] | None = None) -> int:
+    chosen = parser().parse_args(arguments)
+    return int(chosen.run(chosen))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line; the default `run` of each command is its function."""
     parser = argparse.ArgumentParser(prog="marlinscribe", description=__doc__)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True)
@@ -24,78 +30,107 @@ def main(arguments: list[str] | None = None) -> int:
     quantize_parser.add_argument(
         "model", nargs="?", help="Hugging Face id or folder; else MARLINSCRIBE_MODEL's"
     )
-    quantize_parser.add_argument("--calibration", help="recordings to calibrate on")
+    quantize_parser.add_argument("--calibration", help="recordings to learn from; else as set")
     quantize_parser.add_argument(
-        "--method", choices=["gptq", "awq", "autoround", "rtn"], dest="quantization"
+        "--method",
+        choices=["gptq", "awq", "autoround", "rtn"],
+        dest="quantization",
+        help="how to find the weights; else MARLINSCRIBE_QUANTIZATION's",
     )
-    quantize_parser.add_argument("--scheme", choices=["W4A16", "W8A16", "W8A8", "W3A16", "W2A16"])
-    quantize_parser.add_argument("--group-size", choices=["32", "64", "128", "channel"])
+    quantize_parser.add_argument(
+        "--scheme",
+        choices=["W4A16", "W8A16", "W8A8", "W3A16", "W2A16"],
+        help="bits of weights and activations (default: W4A16)",
+    )
+    quantize_parser.add_argument(
+        "--group-size",
+        choices=["32", "64", "128", "channel"],
+        help="weights that share a scale; else MARLINSCRIBE_GROUP_SIZE's",
+    )
     quantize_parser.add_argument(
         "--emulate",
         action="store_const",
         const=True,
-        help="dequantize the weights, to prove what nothing here serves",
+        help="write dequantized weights, to prove a scheme that no kernel here serves",
     )
     quantize_parser.add_argument(
-        "--prove", type=Path, metavar="RECORDINGS", help="recordings with known words to judge by"
+        "--prove", type=Path, metavar="RECORDINGS", help="recordings with known words to measure by"
     )
     quantize_parser.add_argument(
-        "--min-recovery", type=_share, help="share of the source's accuracy to keep (default: 0.9)"
+        "--min-recovery",
+        type=_share,
+        help="least recovery, the source's error rate by the candidate's (default: 0.9)",
     )
     quantize_parser.add_argument(
         "--order", type=Path, metavar="FILE", help="an order in JSON, as POST /quantize takes it"
     )
-    quantize_parser.add_argument("--json", type=Path, metavar="FILE", help="write the whole proof")
+    quantize_parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the whole proof to this file"
+    )
     quantize_parser.set_defaults(run=quantize.quantize)
 
-    _add_plan(commands.add_parser("plan", help="where a device's memory goes, and what follows"))
+    _add_plan(
+        commands.add_parser(
+            "plan", help="print where a device's memory goes, and the settings that follow"
+        )
+    )
 
     server = argparse.ArgumentParser(add_help=False)
-    server.add_argument("--url", default="http://127.0.0.1:8000", help="of the server")
+    server.add_argument(
+        "--url", default="http://127.0.0.1:8000", help="the server's address (default: %(default)s)"
+    )
     server.add_argument(
         "--key",
         default=os.environ.get("MARLINSCRIBE_API_KEYS", "").split(",")[0].strip(),
-        help="of the server; else the first of MARLINSCRIBE_API_KEYS",
+        help="the server's key; else the first of MARLINSCRIBE_API_KEYS",
     )
     transcribe_parser = commands.add_parser(
         "transcribe", parents=[server], help="send recordings to a server"
     )
-    transcribe_parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    transcribe_parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="recordings")
     transcribe_parser.add_argument("--language", help="ISO code; detected if absent")
-    transcribe_parser.add_argument("--prompt", help="text that came before: sways the spelling")
+    transcribe_parser.add_argument("--prompt", help="text that came before: it sways the spelling")
     transcribe_parser.add_argument(
         "--format",
         default="text",
         choices=["text", "json", "verbose_json", "srt", "vtt"],
         dest="response_format",
+        help="what to print (default: %(default)s)",
     )
     transcribe_parser.set_defaults(run=remote.transcribe)
 
     evaluate_parser = commands.add_parser(
-        "evaluate", parents=[server], help="a server's error rates on recordings with known words"
+        "evaluate",
+        parents=[server],
+        help="measure a server's error rates on recordings with known words",
     )
     evaluate_parser.add_argument(
         "recordings", type=Path, help="a manifest (jsonl, csv) or a folder, as for calibration"
     )
     evaluate_parser.add_argument(
-        "--language", default="en", help="of recordings that name none (default: en)"
+        "--language", default="en", help="language of recordings that name none (default: en)"
     )
     evaluate_parser.add_argument(
         "--detect", action="store_true", help="leave the language to the server"
     )
-    evaluate_parser.add_argument("--at-once", type=int, default=4, help="requests (default: 4)")
-    evaluate_parser.add_argument("--json", type=Path, metavar="FILE", help="write every answer too")
+    evaluate_parser.add_argument(
+        "--at-once", type=int, default=4, help="requests at once (default: 4)"
+    )
+    evaluate_parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write every answer to this file"
+    )
     evaluate_parser.set_defaults(run=remote.evaluate)
-
-    chosen = parser.parse_args(arguments)
-    return int(chosen.run(chosen))
+    return parser
 
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:
     device = parser.add_mutually_exclusive_group()
-    for name, what in (("vram", "an NVIDIA card"), ("ram", "a machine without one")):
+    for name, what in (("vram", "an NVIDIA card"), ("ram", "a machine without a card")):
         device.add_argument(
-            f"--{name}", type=_gigabytes, metavar="GB", help=f"{what} of this size; else this one"
+            f"--{name}",
+            type=_gigabytes,
+            metavar="GB",
+            help=f"plan for {what} with so much memory; else for this machine",
         )
     parser.add_argument(
         "--model",

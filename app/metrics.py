@@ -26,7 +26,7 @@ from app import __version__
 from app.engine_metrics import EngineRegistries, EngineRegistry
 
 _NAMESPACE = "marlinscribe"
-# A series more for each, that nobody asks for.
+# The `_created` series would double the series, and no rule or panel reads them.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 # From a 3 s clip on a card to an hour of audio on a processor, which may take four.
 _SECONDS = (
@@ -39,7 +39,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH"
 
 
 class Metrics:
-    """One set per app, in a registry of its own so that tests do not share it."""
+    """The metrics of one app, in a registry of their own, so that tests do not share them."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -52,37 +52,54 @@ class Metrics:
         model = ("model",)
 
         # Requests
-        self.requests = counter("requests", "HTTP requests answered", ("method", "route", "status"))
-        self.request = seconds("request_duration_seconds", "Whole HTTP request", ("route",))
+        self.requests = counter(
+            "requests",
+            "Answers of every route; 499 where the client left first",
+            ("method", "route", "status"),
+        )
+        self.request = seconds(
+            "request_duration_seconds", "Whole request, upload included", ("route",)
+        )
         self.refused = counter(
-            "requests_refused", "Requests told to come again later", ("route", "code")
+            "requests_refused", "Requests refused with a Retry-After", ("route", "code")
         )
         self.stream_errors = counter(
-            "stream_errors", "Streams, status 200, that ended in an error", ("route", "code")
+            "stream_errors",
+            "Streams, begun with status 200, that ended in an error",
+            ("route", "code"),
         )
         self.joined = counter(
-            "requests_joined", "Retries that joined the work they had left behind"
+            "requests_joined", "Retries that joined the work of the request before them"
         )
         self.aborted = counter("client_aborts", "Requests whose client left before the answer")
 
         # A transcription's stages, in their order
-        self.upload = seconds("upload_duration_seconds", "The body, from its headers on")
-        self.decode_queue = seconds(
-            "decode_queue_duration_seconds", "Upload read to its turn to be decoded"
+        self.upload = seconds(
+            "upload_duration_seconds", "A request's body, from when its headers were read"
         )
-        self.decode = seconds("audio_decode_duration_seconds", "Container to 16 kHz waveform")
-        self.queue = seconds("queue_duration_seconds", "Decoded to its first window's slot", model)
+        self.decode_queue = seconds(
+            "decode_queue_duration_seconds",
+            "From the upload's end until its audio begins to be decoded",
+        )
+        self.decode = seconds(
+            "audio_decode_duration_seconds", "Decoding of the container to a 16 kHz waveform"
+        )
+        self.queue = seconds(
+            "queue_duration_seconds",
+            "From decoded audio until its first window goes to the engine",
+            model,
+        )
         self.window_queue = seconds(
             "window_queue_duration_seconds",
-            "A window's wait in the engine until it takes it up",
+            "A window's wait inside vLLM until vLLM schedules it",
             model,
         )
         self.first_token = seconds(
-            "time_to_first_token_seconds", "Upload read to first token", model
+            "time_to_first_token_seconds", "From the upload's end to the first token", model
         )
         self.inter_token = histogram(
             "inter_token_latency_seconds",
-            "Between tokens of one window",
+            "Time between tokens of one window",
             model,
             buckets=_TOKEN_SECONDS,
         )
@@ -90,10 +107,13 @@ class Metrics:
         # AUDIO
         self.audio_received = counter("audio_received_seconds", "Audio decoded from uploads")
         self.audio_transcribed = counter(
-            "audio_transcribed_seconds", "Audio whose text was told", model
+            "audio_transcribed_seconds", "Audio whose transcript was sent", model
         )
         self.rtfx = histogram(
-            "rtfx", "Seconds of audio a second of processing, of a request", model, buckets=_RTFX
+            "rtfx",
+            "Seconds of a request's audio for each second of its processing",
+            model,
+            buckets=_RTFX,
         )
 
         # Load
@@ -101,47 +121,62 @@ class Metrics:
             "requests_in_flight", "Transcriptions being received or answered"
         )
         self.requests_queued = gauge(
-            "requests_queued", "Transcriptions of which audio waits for its slot", model
+            "requests_queued", "Transcriptions of which audio waits for the engine", model
         )
         self.requests_limit = gauge("requests_limit", "Transcriptions that may be in flight")
         self.windows_in_flight = gauge("windows_in_flight", "Windows in the engine", model)
-        self.windows_queued = gauge("windows_queued", "Windows that wait for their slot", model)
+        self.windows_queued = gauge("windows_queued", "Windows that wait for the engine", model)
         self.audio_queued = gauge("audio_queued_seconds", "Audio in the windows that wait", model)
         self.audio_queue_limit = gauge(
-            "audio_queue_limit_seconds", "What may wait, of audio", model
+            "audio_queue_limit_seconds",
+            "Audio that may wait (MARLINSCRIBE_MAX_QUEUE_SECONDS)",
+            model,
         )
         self.capacity = gauge(
-            "capacity_rtfx", "Seconds of audio a second that the engine did when last busy", model
+            "capacity_rtfx",
+            "Seconds of audio a second that the engine transcribed when last busy",
+            model,
         )
 
         # The engine
-        self.ready = gauge("ready", "1 while transcriptions are answered", model)
+        self.ready = gauge(
+            "ready", "1 while transcriptions are answered: the stage is ready or idle", model
+        )
         self.stage = gauge("stage", "1 for the stage the model is in", ("model", "stage"))
         self.restarts = counter(
-            "engine_restarts", "Engines that were started again, by why", ("model", "reason")
+            "engine_restarts",
+            "Starts of the engine after it died or stalled, by reason",
+            ("model", "reason"),
         )
         self.model = gauge(
             "model_info",
-            "The checkpoint served, in its labels",
+            "The checkpoint that serves, in its labels",
             ("model", "source", "scheme", "kernel"),
         )
-        self.build = gauge("build_info", "Versions, in its labels", ("version", "python", "vllm"))
+        self.build = gauge(
+            "build_info", "Versions that run, in its labels", ("version", "python", "vllm")
+        )
         self.build.labels(__version__, platform.python_version(), _vllm_version()).set(1)
 
         # Quantization jobs
         self.jobs = gauge("jobs", "Jobs in the records, by status", ("status",))
-        self.jobs_ended = counter("jobs_ended", "Jobs that came to an end, by how", ("status",))
+        self.jobs_ended = counter("jobs_ended", "Jobs that ended, by status", ("status",))
         self.job_progress = gauge(
-            "job_progress_ratio", "How far the running job's stage is", ("stage",)
+            "job_progress_ratio", "Share that is done of the running job's stage", ("stage",)
         )
         self.job_stage = histogram(
-            "job_stage_duration_seconds", "A job's stage", ("stage",), buckets=_JOB_SECONDS
+            "job_stage_duration_seconds",
+            "Duration of a job's stage",
+            ("stage",),
+            buckets=_JOB_SECONDS,
         )
         self.proof_errors = gauge(
             "proof_error_ratio", "WER or CER in the last proof", ("language", "metric", "side")
         )
         self.proof_recovery = gauge(
-            "proof_recovery_ratio", "Source's error rate by the candidate's, ibid.", ("language",)
+            "proof_recovery_ratio",
+            "The source's error rate by the candidate's, in the last proof",
+            ("language",),
         )
 
     def of(self, model: str) -> "ModelMetrics":
@@ -162,8 +197,8 @@ class Metrics:
         )
 
     def preregister_series(self, route: str, statuses: Iterable[int], codes: Iterable[str]) -> None:
-        """Have a route's series there from the start: in one that appears with its first event,
-        already at 1, Prometheus sees no increase."""
+        """Create a route's series at 0: in a series that appears with its first event, already at
+        1, Prometheus sees no increase."""
         for status in statuses:
             self.requests.labels("POST", route, str(status))
         for code in codes:
@@ -171,7 +206,7 @@ class Metrics:
             self.stream_errors.labels(route, code)
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
-        """`method` may be anything a client made up; `route` is one of ours."""
+        """Count an answered request. `method` is the client's word, `route` a route's template."""
         known = method if method in _METHODS else "other"
         self.requests.labels(known, route, str(status)).inc()
         self.request.labels(route).observe(seconds)

@@ -1,4 +1,4 @@
-"""Lives of processes and threads (Linux)."""
+"""Helpers for the lives of processes and threads (Linux)."""
 
 import asyncio
 import ctypes
@@ -25,7 +25,8 @@ def die_with(parent: int) -> None:
     """Have the kernel kill this process when the thread that started it ends, by whatever cause.
 
     The thread, not the process: start such children from a thread that lasts. `parent` is the
-    starter's pid: if it is no longer this process's parent, it has ended before the call.
+    starter's pid: if that is no longer this process's parent, the starter has ended before the
+    call.
     """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -34,8 +35,8 @@ def die_with(parent: int) -> None:
 
 def set_idle_priority(process: int) -> None:
     """Have a process run only while nobody else wants its processors (SCHED_IDLE): all its threads,
-    and what they start from here on. Where the kernel does not let it, or it has ended, nothing
-    changes.
+    and what they start from here on. Nothing changes where the kernel refuses or the process has
+    ended.
 
     A lower priority (`nice`) is not enough beside an engine whose threads wait for each other at
     every layer: each slice that one of them loses, all lose.
@@ -49,8 +50,8 @@ def set_idle_priority(process: int) -> None:
 def keep_freed_memory() -> None:
     """Have glibc keep blocks up to 32 MiB, once freed, for the next request.
 
-    Arrays of a few MB are what a window is made of. By default each is mapped anew, which the
-    kernel clears page by page, and given back. Without glibc this does nothing.
+    A window is made of arrays of a few MB. By default each array is mapped anew, which the kernel
+    clears page by page, and given back. Without glibc this does nothing.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -59,8 +60,8 @@ def keep_freed_memory() -> None:
 
 
 async def in_daemon_thread(work: Callable[..., T], *arguments: Any) -> T:
-    """Like asyncio.to_thread, for work that may block for hours: nothing waits for its thread
-    when the process is told to end."""
+    """Run a function as asyncio.to_thread does, for work that may block for hours: nothing waits
+    for its thread when the process is told to end."""
     future: Future[T] = Future()
     future.set_running_or_notify_cancel()  # from here on no cancellation reaches the thread
 
@@ -76,8 +77,8 @@ async def in_daemon_thread(work: Callable[..., T], *arguments: Any) -> T:
 
 @contextmanager
 def children_in_time(seconds: float) -> Generator[None]:
-    """Kill the child processes (multiprocessing's) that are started inside, where it is not left
-    in time: whoever waits for one of them gets to know of its end."""
+    """Kill the child processes (multiprocessing's) that are started inside the context, where it is
+    not left in time: whoever waits for one of them then sees its end."""
     before = set(multiprocessing.active_children())
 
     def kill() -> None:
@@ -95,8 +96,8 @@ def children_in_time(seconds: float) -> Generator[None]:
 
 
 async def run_shielded(work: Callable[..., T], *arguments: Any) -> T:
-    """Like in_daemon_thread, for work of seconds that must be over before anything else begins: a
-    cancellation waits for it."""
+    """Run a function as in_daemon_thread does, for work of seconds that must be over before
+    anything else begins: a cancellation waits for the work."""
     working = asyncio.ensure_future(in_daemon_thread(work, *arguments))
     try:
         return await asyncio.shield(working)
@@ -108,8 +109,8 @@ async def run_shielded(work: Callable[..., T], *arguments: Any) -> T:
 
 
 async def run_interruptible(stop: Callable[[], None], work: Callable[..., T], *arguments: Any) -> T:
-    """Like in_daemon_thread, for work that `stop` brings to an end: a cancellation calls it, and
-    waits a while for the work to have cleaned up."""
+    """Run a function as in_daemon_thread does, for work that `stop` ends: a cancellation calls
+    `stop`, and waits a while for the work to clean up."""
     working = asyncio.ensure_future(in_daemon_thread(work, *arguments))
     try:
         return await asyncio.shield(working)

@@ -1,4 +1,4 @@
-"""What an operator sets is what the service does, and the README says the same."""
+"""What an operator sets is what the service does, and the reference says the same."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from app.settings import Settings, unknown_variables
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference.md"
 
 
 def test_aliases_are_a_comma_separated_list(monkeypatch):
@@ -50,8 +50,8 @@ def test_settings_do_not_change_while_the_service_runs():
         Settings().port = 1
 
 
-def test_the_readmes_table_has_every_setting():
-    told = set(re.findall(r"`MARLINSCRIBE_([A-Z_]+)`", README.read_text("utf-8")))
+def test_the_reference_has_every_setting():
+    told = set(re.findall(r"`MARLINSCRIBE_([A-Z_]+)`", REFERENCE.read_text("utf-8")))
     assert {name.upper() for name in Settings.model_fields} <= told
 
 

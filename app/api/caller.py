@@ -1,4 +1,4 @@
-"""Who calls, and how long they wait, read from the request's headers."""
+"""The client that calls, and how long that client waits, read from the request's headers."""
 
 import hashlib
 import math

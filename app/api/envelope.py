@@ -47,7 +47,7 @@ def answer(scope: Scope, error: MarlinscribeError) -> JSONResponse:
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
-    """Routing's own answers: no such path, no such method."""
+    """Answer routing's own errors: no such path, no such method."""
     assert isinstance(error, HTTPException)
     codes = {404: "not_found", 405: "method_not_allowed"}
     body = envelope(
@@ -62,7 +62,8 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 
 def _methods(request: Request) -> set[str]:
-    """Of all routes at this path; Starlette's own answer names the first one's alone."""
+    """Return the methods of all routes at this path; Starlette's own answer names those of the
+    first route alone."""
     routes = (route for route in request.app.routes if isinstance(route, Route))
     matching = (route for route in routes if route.matches(request.scope)[0] is not Match.NONE)
     return {method for route in matching for method in route.methods or ()}

@@ -20,9 +20,12 @@ Event = Mapping[str, Any] | str
 
 
 class EventStream(Response):
-    """Each event as a frame as soon as it comes, a comment after every silence, an error as the
-    last frame. `events` is closed when it is over, and when the client leaves. `on_error` is told
-    the error's code."""
+    """An answer that sends each event as a frame as soon as it comes, a comment after every
+    silence, and an error as the last frame.
+
+    `events` is closed when it is over, and when the client leaves. `on_error` is called with the
+    error's code.
+    """
 
     media_type = "text/event-stream"
 
@@ -72,7 +75,7 @@ class EventStream(Response):
 async def _or_silence(
     events: AsyncGenerator[Event], seconds: float
 ) -> AsyncGenerator[Event | None]:
-    """Every event, and None whenever none has come for so long."""
+    """Yield every event, and None whenever none has come for so many seconds."""
     async with aclosing(events):
         following = asyncio.ensure_future(anext(events, None))
         try:
@@ -92,6 +95,6 @@ async def _or_silence(
 
 
 def frame(event: Event) -> bytes:
-    """As it is sent."""
+    """Return an event as the bytes that are sent."""
     data = event if isinstance(event, str) else json.dumps(event, ensure_ascii=False)
     return f"data: {data}\n\n".encode()

@@ -1,4 +1,4 @@
-"""/health/live, /health/ready and /metrics: open to whoever watches."""
+"""/health/live, /health/ready and /metrics, which need no key."""
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse, PlainTextResponse

@@ -1,4 +1,4 @@
-"""GET /v1/models: what is served, and where it came from."""
+"""GET /v1/models: which models are served, and where they came from."""
 
 from typing import Any, Literal
 
@@ -12,7 +12,8 @@ from app.serving.state import ModelSlot
 
 
 class Model(TypedDict):
-    """OpenAI's fields and two of ours: `marlinscribe` holds scheme, kernels, bytes, provenance."""
+    """A model: OpenAI's fields and two of ours; `marlinscribe` holds scheme, kernels, bytes,
+    source, fingerprint, and recipe, calibration and proof where the service made it."""
 
     id: str
     object: Literal["model"]
@@ -37,7 +38,7 @@ router = APIRouter(
 
 @router.get("")
 async def models(context: Ctx) -> ModelList:
-    """The models that are served, the default first."""
+    """List the models that are served, the default first."""
     slots = context.state.slots.values()
     known = [slot for slot in slots if slot.is_known]
     if not known:
@@ -47,7 +48,7 @@ async def models(context: Ctx) -> ModelList:
 
 @router.get("/{model:path}", responses=errors(404))
 async def model(context: Ctx, model: str) -> Model:
-    """One served model, by its id or an alias."""
+    """Return a served model, by its id or one of its aliases."""
     return _model(context.state.slot(model))
 
 

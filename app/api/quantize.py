@@ -1,4 +1,5 @@
-"""/quantize: jobs that make, prove and promote checkpoints. For whoever holds the admin key."""
+"""The /quantize routes: jobs that make, prove and promote checkpoints, for whoever holds the admin
+key."""
 
 import asyncio
 import json
@@ -52,7 +53,7 @@ class Rollback(BaseModel):
 
 
 class Progress(TypedDict):
-    """Layers, or recordings, by the stage."""
+    """How many layers or recordings of the stage are done."""
 
     done: int
     total: int
@@ -60,9 +61,11 @@ class Progress(TypedDict):
 
 
 class JobBody(TypedDict):
-    """`checkpoint` and `proof` are null until they are there; `proof` is a summary of the report.
-    The words that `checkpoint` was calibrated on are left out where jobs are listed. Times are Unix
-    seconds."""
+    """A job as clients see it. Times are Unix seconds.
+
+    checkpoint, proof: null until they are there; `proof` is a summary of the report. The words that
+    a checkpoint was calibrated on are left out where jobs are listed.
+    """
 
     id: str
     object: Literal["quantization.job"]
@@ -90,7 +93,7 @@ class JobList(TypedDict):
 
 
 class RolledBack(TypedDict):
-    """What is served now. fingerprint: null where it was not made here."""
+    """The checkpoint that serves now. fingerprint: null where the service did not make it."""
 
     object: Literal["model.rollback"]
     fingerprint: str | None
@@ -120,8 +123,8 @@ _admin = Depends(require_admin_key)
     openapi_extra=json_request(QuantizationRequest),
 )
 async def submit(request: Request, quantizing: Jobs, response: Response) -> JobBody:
-    """Make a checkpoint, prove it, and perhaps promote it. Asking again for what is under way or
-    done answers with its job."""
+    """Make a checkpoint, prove it, and promote it where that is asked for. A request that is under
+    way or done already is answered with its job."""
     order = await _body(request, QuantizationRequest)
     job, new = await quantizing.submit(order)
     response.status_code = 202 if new else 200
@@ -131,13 +134,13 @@ async def submit(request: Request, quantizing: Jobs, response: Response) -> JobB
 
 @router.get("/quantize", dependencies=[_admin])
 async def jobs(quantizing: Jobs) -> JobList:
-    """Every job, the newest first."""
+    """List the jobs, the newest first."""
     return JobList(object="list", data=[_listed(job) for job in quantizing.jobs.all()])
 
 
 @router.get("/quantize/{id}", dependencies=[_admin], responses=errors(404))
 async def job(quantizing: Jobs, id: str) -> JobBody:
-    """One job."""
+    """Return one job."""
     return _told(quantizing.jobs.get(id))
 
 
@@ -162,8 +165,8 @@ async def resume(quantizing: Jobs, id: str) -> JobBody:
     responses=errors(404) | {200: {"content": _HAPPENINGS}},
 )
 async def events(context: Ctx, quantizing: Jobs, telemetry: Telemetry, id: str) -> Response:
-    """What happened and happens to a job, as server-sent events, until it is over: stages, progress
-    with the layer, its loss and an ETA, and its status at last."""
+    """Follow a job by server-sent events until it is over: stages, progress with the layer, its
+    loss and an ETA, and its status at last."""
     quantizing.jobs.get(id)
     return EventStream(
         _events(quantizing.jobs.events(id)),
@@ -182,8 +185,9 @@ async def events(context: Ctx, quantizing: Jobs, telemetry: Telemetry, id: str) 
     openapi_extra=json_request(Promotion, required=False),
 )
 async def promote(request: Request, quantizing: Jobs, id: str) -> JobBody:
-    """Serve a proven checkpoint: requests under way finish, canaries are heard, and what served
-    before comes back where they are not heard as proven. Watch the job."""
+    """Serve a proven checkpoint. Requests under way finish, canaries are transcribed, and the
+    checkpoint that served before comes back where they differ from the proof. The job shows what
+    becomes of it."""
     wanted = await _body(request, Promotion, empty=Promotion())
     return _told(await quantizing.promote(id, wanted.canaries, wanted.model))
 
@@ -195,8 +199,8 @@ async def promote(request: Request, quantizing: Jobs, id: str) -> JobBody:
     responses=errors(404, 409) | {200: {"content": _REPORT}},
 )
 async def report(request: Request, quantizing: Jobs, id: str) -> Response:
-    """The proof: a page, or JSON where that is asked for (`Accept: application/json`). A browser
-    may give the admin key as a password, with any name."""
+    """Return the proof: a page, or JSON where that is asked for (`Accept: application/json`). A
+    browser may give the admin key as a password, with any name."""
     one = quantizing.jobs.get(id)
     proof = await quantizing.report(one)
     if "application/json" in request.headers.get("accept", ""):
@@ -212,7 +216,7 @@ async def report(request: Request, quantizing: Jobs, id: str) -> Response:
     openapi_extra=json_request(Rollback, required=False),
 )
 async def roll_back(request: Request, quantizing: Jobs) -> RolledBack:
-    """Serve what was served before the last promotion; answers when it does."""
+    """Serve what was served before the last promotion; answer when it serves."""
     wanted = await _body(request, Rollback, empty=Rollback())
     served = await quantizing.roll_back(wanted.model)
     return RolledBack(
@@ -246,7 +250,8 @@ def _told(job: Job) -> JobBody:
 
 
 def _listed(job: Job) -> JobBody:
-    """Without the words it was calibrated on: hundreds of texts a job."""
+    """Return a job without the words that its checkpoint was calibrated on: hundreds of texts a
+    job."""
     told = _told(job)
     made = told["checkpoint"]
     if made and made.get("calibration"):
@@ -263,7 +268,7 @@ async def _events(happening: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[E
 
 
 async def _body(request: Request, kind: type[T], empty: T | None = None) -> T:
-    """The request's JSON, read after the key was checked. Raises BadBody, BadField."""
+    """Read the request's JSON, after the key was checked. Raises BadBody, BadField."""
     read = bytearray()
     try:
         async for chunk in request.stream():

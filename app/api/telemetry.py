@@ -46,11 +46,11 @@ class RequestTelemetry:
         self.facts["aborted"] = True
 
     def refused(self, code: str) -> None:
-        """The client was told to come again."""
+        """Count a request that was refused with a Retry-After."""
         self._metrics.refused.labels(_route(self._scope), code).inc()
 
     def stream_failed(self, code: str) -> None:
-        """An error was told in a stream that had begun."""
+        """Count an error that was sent in a stream which had begun."""
         self._metrics.stream_errors.labels(_route(self._scope), code).inc()
         self.facts["code"] = code
 
@@ -114,7 +114,7 @@ def _route(scope: Scope) -> str:
 
 
 def _attributes(telemetry: RequestTelemetry, scope: Scope, status: int) -> dict[str, Any]:
-    """A span's, by OpenTelemetry's names where it has one."""
+    """Return a span's attributes, by OpenTelemetry's names where it has one."""
     return {
         "http.request.method": scope["method"],
         "http.route": _route(scope),
@@ -125,7 +125,8 @@ def _attributes(telemetry: RequestTelemetry, scope: Scope, status: int) -> dict[
 
 
 def _line(facts: dict[str, Any]) -> str:
-    """POST /v1/audio/transcriptions 200 request_id="req_…" seconds=1.2 upload_seconds=0.01 …"""
+    """Return the log's line: POST /v1/audio/transcriptions 200 request_id="req_…" seconds=1.2
+    upload_seconds=0.01 …"""
     head = ("method", "path", "status")
     tail = [
         f"{name}={json.dumps(value, ensure_ascii=False)}"

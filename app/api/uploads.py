@@ -1,5 +1,5 @@
-"""Reading a multipart form: bounded in bytes, on disk where it is large, and only once the
-caller's key is known and the service can answer."""
+"""Reading of a multipart form: bounded in bytes, on disk where it is large, and only once the
+client's key is checked and the service can answer."""
 
 import asyncio
 from collections.abc import AsyncGenerator

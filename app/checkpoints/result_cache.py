@@ -1,4 +1,4 @@
-"""Results worth keeping: what a long step found, under a key of all that decided it."""
+"""A cache of results that took long to find, each under a key of all that decided the result."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from app.files import write_json
 
 
 class ResultCache:
-    """<folder>/<key>.json. What cannot be read is as if it were not there."""
+    """Keeps results as <folder>/<key>.json. A file that cannot be read counts as absent."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -25,7 +25,7 @@ class ResultCache:
             return None
 
     def put(self, key: str, value: Any) -> None:
-        """Raises OSError."""
+        """Keep a result. Raises OSError."""
         write_json(self._path(key), value)
 
     def _path(self, key: str) -> Path:

@@ -1,4 +1,4 @@
-"""What weights weigh, read from the headers of safetensors files."""
+"""Sizes of weights, read from the headers of safetensors files."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""marlinscribe quantize: a checkpoint made, and proven, without a server."""
+"""marlinscribe quantize: make a checkpoint, and prove it, without a server."""
 
 import argparse
 import asyncio
@@ -56,7 +56,7 @@ def quantize(arguments: argparse.Namespace) -> int:
             forkserver.start(
                 loader.device, forkserver.environment(loader.device, settings.log_level)
             )
-        candidate, proof = asyncio.run(run_job(order, loader, _teller(progress)))
+        candidate, proof = asyncio.run(run_job(order, loader, _reporter(progress)))
     except MarlinscribeError as error:
         progress.close()
         field = f"{error.param}: " if isinstance(error, BadField) and error.param else ""
@@ -67,11 +67,11 @@ def quantize(arguments: argparse.Namespace) -> int:
     finally:
         progress.close()
     print(candidate.folder)
-    return SUCCESS if proof is None else _told(console, proof, arguments.json)
+    return SUCCESS if proof is None else _show_proof(console, proof, arguments.json)
 
 
-def _told(console: Console, proof: Proof, file: Path | None) -> int:
-    """Show a proof, write it down where that is wanted; the status it stands for."""
+def _show_proof(console: Console, proof: Proof, file: Path | None) -> int:
+    """Show a proof, write it to `file` where there is one; return the exit status."""
     console.print(_table(proof))
     for reason in proof.reasons:
         _complain(console, f"rejected: {reason}")
@@ -108,7 +108,7 @@ def _order(
     given: QuantizationRequest | None,
     arguments: argparse.Namespace,
 ) -> QuantizationRequest:
-    """Looked at as the service looks at one. Raises BadField."""
+    """Check the request as the service does, but for the paths. Raises BadField."""
     intake = RequestValidator(settings, loader.device, any_path=True)
     if given:
         return intake.checked(given, source, needs_proof=True)
@@ -131,7 +131,7 @@ def _given(arguments: argparse.Namespace, names: tuple[str, ...]) -> dict[str, A
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _teller(progress: StageProgress) -> JobReporter:
+def _reporter(progress: StageProgress) -> JobReporter:
     def on_event(job: Job, event: dict[str, Any]) -> None:
         if event["type"] == "stage":
             progress.show(job.stage)

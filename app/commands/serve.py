@@ -1,4 +1,4 @@
-"""marlinscribe serve."""
+"""marlinscribe serve: run the service."""
 
 import argparse
 import logging
@@ -66,13 +66,15 @@ def serve(_: argparse.Namespace) -> int:
 
 
 class _Server(uvicorn.Server):
-    """Told to end, it first drains, still listening: whoever comes meanwhile is told why not. Then
-    it ends with status 0, where uvicorn raises the signal again. Told twice, it ends at once."""
+    """Drains before it ends, still listening: requests that come meanwhile are answered 503.
+
+    It ends with status 0, where uvicorn raises the signal again. A second signal ends it at once.
+    """
 
     def __init__(self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]]) -> None:
         super().__init__(config)
         self._drain = drain
-        self._told = False
+        self._stopping = False
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -85,9 +87,9 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self._told:
+        if self._stopping:
             os._exit(INTERRUPTED)  # engine and quantizer end with this process
-        self._told = self.should_exit = True
+        self._stopping = self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._drain()

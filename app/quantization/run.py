@@ -1,4 +1,4 @@
-"""What an order asks for, done: a checkpoint made and proven."""
+"""The run of a quantization job: a checkpoint is made and proven."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -23,10 +23,10 @@ async def run_job(
     idle_priority: bool = False,
     asked: Mapping[str, Any] | None = None,
 ) -> tuple[Checkpoint, Proof | None]:
-    """What an order asks for, promotion aside; there is a proof where it has recordings for one.
-    The order is complete, as RequestValidator leaves it; `idle_priority` leaves the processors to
-    an engine that serves; `asked` are the content hashes of when it was asked for. Raises
-    StartupError, EngineDied."""
+    """Do what a request asks for, but for its promotion; return the candidate, and its proof where
+    the request has recordings for one. The request is complete, as RequestValidator leaves it;
+    `idle_priority` leaves the processors to an engine that serves; `asked` are the content hashes
+    of when the request came. Raises StartupError, EngineDied."""
     assert order.model is not None
     maker = CheckpointBuilder(loader.settings, idle_priority)
     tell.stage("resolving")

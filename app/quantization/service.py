@@ -1,4 +1,4 @@
-"""A quantization job: make a checkpoint, prove it, promote it, roll it back."""
+"""The quantization service: jobs that make, prove and promote checkpoints, and rollback."""
 
 import logging
 import time
@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 
 
 class Quantization:
-    """The service's jobs and what they may do to it. Implements the api's Quantizing. For the event
-    loop's thread."""
+    """Runs the service's jobs and promotes what they made. Implements the api's Quantizing. For the
+    event loop's thread."""
 
     def __init__(self, loader: Loader, managers: Sequence[EngineManager]) -> None:
         """`managers` are of the slots, the default's first."""
@@ -60,7 +60,7 @@ class Quantization:
             manager.slot.lifecycle.listen(lambda _: self._settle())
 
     async def submit(self, order: QuantizationRequest) -> tuple[Job, bool]:
-        """The job for an order, and whether it is new. Raises BadField, JobsFull."""
+        """Return the job for a request, and whether it is new. Raises BadField, JobsFull."""
 
         def completed() -> ValidatedRequest:
             return self._validator.completed(order, versions(self._loader, self._builder))
@@ -70,7 +70,8 @@ class Quantization:
         return self.jobs.submit(taken.order.as_json(), taken.key, asked=taken.content_hashes)
 
     async def report(self, job: Job) -> Proof:
-        """A proof, whole. Raises JobConflict where there is none yet, or one of another version."""
+        """Return a whole proof. Raises JobConflict where there is none yet, or one of another
+        version."""
         try:
             text = await in_daemon_thread((self._reports / f"{job.id}.json").read_text, "utf-8")
         except FileNotFoundError:
@@ -82,7 +83,7 @@ class Quantization:
 
     async def promote(self, job_id: str, own: Recordings | None, model: str | None = None) -> Job:
         """Begin to serve a proven checkpoint as `model`; `own` are canaries in place of the
-        proof's. What becomes of it shows in the job. Raises UnknownJob, UnknownModel, JobConflict,
+        proof's. The job shows what becomes of it. Raises UnknownJob, UnknownModel, JobConflict,
         BadField."""
         promoter = self._promoter(model) if model else self._promoter_for(self.jobs.get(job_id))
         _check_promotable(self.jobs.get(job_id))
@@ -102,8 +103,8 @@ class Quantization:
         return {"fingerprint": checkpoint.fingerprint, "scheme": checkpoint.scheme}
 
     def checkpoint(self, model: str, enter: Callable[..., None]) -> Checkpoint:
-        """What is to be served as `model` from the start. `enter` hears of the stages. Blocking.
-        Raises StartupError."""
+        """Return what serves as `model` from the start. `enter` is called with the stages.
+        Blocking. Raises StartupError."""
         return self._promoters[model].checkpoint(enter)
 
     def _promoter(self, model: str | None) -> Promoter:
@@ -120,7 +121,8 @@ class Quantization:
         return self._promoter(next((n for n, source in served.items() if source == made_of), None))
 
     def stop(self) -> None:
-        """The process ends, and what runs is cancelled next: nothing is to serve again."""
+        """Note that the process ends: what runs is cancelled next, and nothing is to serve
+        again."""
         self._closing = True
         self._builder.stop()
 
@@ -175,7 +177,8 @@ class Quantization:
         *,
         released_device: bool = False,
     ) -> Outcome:
-        """Raises StartupError, with what served before serving again."""
+        """Promote a job's checkpoint. Raises StartupError, with what served before serving
+        again."""
         tell.commit()
         tell.stage("promoting")
         fingerprint, proof = job.facts["checkpoint"]["fingerprint"], job.facts["proof"]
@@ -194,7 +197,8 @@ class Quantization:
             return canaries.kept(self._canaries / job.id)
 
     def _look_for_checkpoints(self, key: str) -> None:
-        """A job whose checkpoint is gone stands for nothing any more: it is to be made again."""
+        """Mark jobs as failed whose checkpoint is gone, so that it is made again when it is asked
+        for."""
         for job in self.jobs.all():
             made = job.facts.get("checkpoint")
             gone = made and not self._builder.store.has(made["fingerprint"])
@@ -224,7 +228,7 @@ class Quantization:
 
 
 def _check_promotable(job: Job) -> None:
-    """Raises JobConflict."""
+    """Check that a job's candidate may be promoted. Raises JobConflict."""
     if job.status is not JobStatus.PROVEN:
         raise JobConflict(f"The job is {job.status}; only what is proven is promoted.")
     order = _order_of(job)
@@ -235,7 +239,7 @@ def _check_promotable(job: Job) -> None:
 
 
 def _order_of(job: Job) -> QuantizationRequest:
-    """Raises JobConflict."""
+    """Return a job's request. Raises JobConflict where it is of another version."""
     try:
         return QuantizationRequest.model_validate(job.request)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""An order, looked at before it is taken: what cannot be done is refused at once, by field."""
+"""Validation of a request: what cannot be done is refused at once, by field."""
 
 import re
 from collections.abc import Collection
@@ -32,8 +32,8 @@ _HUB_SET = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?(:[\w.-]*){1,2}")
 
 
 class ValidatedRequest(NamedTuple):
-    """An order with nothing left to defaults; its key, the same for the same order of the same
-    files; and what these were, as content_hashes() has it."""
+    """A request with nothing left to defaults; its key, the same for the same request of the same
+    files; and the content_hashes() of these."""
 
     order: QuantizationRequest
     key: str
@@ -41,10 +41,10 @@ class ValidatedRequest(NamedTuple):
 
 
 class RequestValidator:
-    """Blocking: folders are read and hashed."""
+    """Validates requests. Blocking: folders are read and hashed."""
 
     def __init__(self, settings: Settings, device: Device, *, any_path: bool = False) -> None:
-        """`any_path` is for whoever may read every file as it is: a user of the shell."""
+        """`any_path` is for a user of the shell, who may read every file that the process may."""
         self._settings = settings
         self._device = device
         self._any_path = any_path
@@ -56,7 +56,7 @@ class RequestValidator:
         self._heard: set[str] = set()  # digests of recordings known to be sound
 
     def completed(self, order: QuantizationRequest, versions: dict[str, str]) -> ValidatedRequest:
-        """Raises BadField."""
+        """Validate a request and fill in its defaults. Raises BadField."""
         source = self._source(order.model or self._settings.model)
         whole = self._checked(self._with_proof(order, source), source)
         found = content_hashes(source, whole.recipe.calibration, whole.proof)
@@ -67,8 +67,8 @@ class RequestValidator:
     def checked(
         self, order: QuantizationRequest, source: Source, *, needs_proof: bool
     ) -> QuantizationRequest:
-        """An order for a source that is here, with nothing left to defaults; but for the proof,
-        where it needs none. Raises BadField."""
+        """Validate a request for a source that is here, and fill in its defaults; but for the
+        proof, unless the request needs one. Raises BadField."""
         self._check_source(source)
         return self._checked(self._with_proof(order, source) if needs_proof else order, source)
 
@@ -99,14 +99,14 @@ class RequestValidator:
         return heard
 
     def canaries(self, wanted: Recordings) -> list[Clip]:
-        """Raises BadField."""
+        """Read an operator's canaries. Raises BadField."""
         clips = self._recordings("canaries", wanted)
         check_known("canaries", clips, NAMES.keys())
         check_sound("canaries", clips)
         return clips
 
     def _source(self, model: str) -> Source | None:
-        """The local source; None is one of the hub's, which the job will look at."""
+        """Return the local source; None stands for one of the hub's, which the job will check."""
         folder = _path("model", model)
         if not folder.exists() and is_hub_id(model):
             return None
@@ -148,7 +148,7 @@ class RequestValidator:
         return Recordings(sources=(own,), samples=None)
 
     def _recordings(self, field: Field, wanted: Recordings, *, lenient: bool = False) -> list[Clip]:
-        """The clips, as far as they lie here. `lenient` takes fewer than are asked for."""
+        """Read the clips that lie here. `lenient` accepts fewer than are asked for."""
         local = [one for one in wanted.sources if self._is_local(field, one)]
         with told_of(field):
             for one in local:
@@ -177,7 +177,8 @@ class RequestValidator:
         return True
 
     def _check_files(self, field: Field, one: Recordings) -> None:
-        """None of a set's files leads outside: neither what its manifest names, nor a link."""
+        """Check that none of a set's files leads outside: neither what its manifest names, nor a
+        link."""
         if self._any_path:
             return
         folder = Path(one.sources[0].source).expanduser()
@@ -202,7 +203,8 @@ class RequestValidator:
 
 
 def _path(field: Field, given: str) -> Path:
-    """Raises BadField for what cannot be one: a home of nobody, a NUL, thousands of letters."""
+    """Return a path. Raises BadField for what cannot be one: a home of nobody, a NUL, thousands of
+    letters."""
     try:
         path = Path(given).expanduser()
         path.resolve().exists()

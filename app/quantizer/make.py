@@ -1,7 +1,6 @@
-"""The quantizer's process makes a checkpoint: one job, told as child_protocol.py has it
-(see child.py).
+"""Making of a checkpoint, in the quantizer's process (see child.py and child_protocol.py).
 
-It runs on its own overlay of packages, because llm-compressor and vLLM cannot share one.
+The process runs on its own overlay of packages, because llm-compressor and vLLM pin different ones.
 """
 
 import json
@@ -27,7 +26,8 @@ _REMADE = {"config.json", "model.safetensors.index.json"}
 
 
 class Job(BaseModel):
-    """What is asked for. `folder` is where the source lies; `out` exists and is empty."""
+    """A checkpoint that is asked for. `folder` is where the source lies; `out` exists and is
+    empty."""
 
     folder: Path
     out: Path
@@ -35,7 +35,8 @@ class Job(BaseModel):
 
 
 def quantize(job: Job, report: Reporter) -> dict[str, Any]:
-    """Make the checkpoint in `job.out`; the figures for its manifest. Raises StartupErrors."""
+    """Make the checkpoint in `job.out`; return the figures for its manifest. Raises
+    StartupErrors."""
     started = time.monotonic()
     recipe = job.recipe
     if why := unfit(recipe, json.loads((job.folder / "config.json").read_text("utf-8"))):
@@ -62,7 +63,7 @@ def quantize(job: Job, report: Reporter) -> dict[str, Any]:
 
 
 def _described(heard: list[LabelledExample]) -> dict[str, Any]:
-    """What was calibrated on, for the record."""
+    """Describe what was calibrated on, for the record."""
     return {
         "recordings": len(heard),
         "languages": dict(Counter(one.language for one in heard)),
@@ -71,7 +72,7 @@ def _described(heard: list[LabelledExample]) -> dict[str, Any]:
 
 
 def _heard(job: Job, dtype: torch.dtype) -> list[LabelledExample]:
-    """What the method calibrates on. Raises NoCalibration."""
+    """Return what the method calibrates on. Raises NoCalibration."""
     if job.recipe.method == "rtn":
         return []
     if job.recipe.calibration is None:
@@ -83,8 +84,8 @@ def _heard(job: Job, dtype: torch.dtype) -> list[LabelledExample]:
 
 
 def _add_key_biases(model: Any) -> None:
-    """Whisper's keys have no bias, but vLLM fuses them with queries and values, which have, and
-    some releases leave the missing ones uninitialised: write the zeros down."""
+    """Add biases of zero to Whisper's keys, which have none: vLLM fuses keys with queries and
+    values, which have biases, and some releases leave the missing ones uninitialised."""
     for name, module in model.named_modules():
         if name.endswith("k_proj") and module.bias is None:
             zeros = torch.zeros(module.out_features, dtype=model.dtype)
@@ -92,9 +93,9 @@ def _add_key_biases(model: Any) -> None:
 
 
 def _save(model: Any, job: Job) -> None:
-    """Write the checkpoint, and with it the source's generation config, tokenizer and processor
-    files: transformers writes a generation config of its own, without language ids, suppress lists
-    and alignment heads."""
+    """Write the checkpoint with the source's generation config, tokenizer and processor files:
+    transformers writes a generation config of its own, without language ids, suppress lists and
+    alignment heads."""
     if job.recipe.emulate:
         emulation.dequantize(model)
     model.save_pretrained(job.out)
@@ -106,5 +107,6 @@ def _save(model: Any, job: Job) -> None:
 
 
 def main(events: int) -> int:
-    """Do the job on standard input, reporting to the descriptor `events`; the exit status."""
+    """Do the job on standard input and report to the descriptor `events`; return the exit
+    status."""
     return child_protocol.run(events, lambda job, to: quantize(Job.model_validate_json(job), to))

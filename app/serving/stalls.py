@@ -1,4 +1,4 @@
-"""An engine that is stuck is as good as dead, and made so."""
+"""Detection of a stuck engine, which is then killed."""
 
 import asyncio
 import logging

@@ -176,7 +176,7 @@ QUEUE: Row = [
         quantiles("queue_duration_seconds"), unit="s",
     )),
     (8, 8, lines(
-        "Refused", "Told to come again later, by error code; README.md has what each means.",
+        "Refused", "Refused with a Retry-After, by error code: docs/reference.md has each.",
         {"{{code}}": f"sum by (code) ({rate('requests_refused_total')})"},
         unit="reqps", stacked=True,
     )),

@@ -1,4 +1,4 @@
-"""A proof as a page: one HTML document that needs nothing from elsewhere, to read or to print."""
+"""The report of a proof: one HTML document without external parts, to read or to print."""
 
 from collections.abc import Mapping
 from functools import cache

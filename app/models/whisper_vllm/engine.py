@@ -1,4 +1,4 @@
-"""vLLM, as the rest of the service sees it: a thing that decodes windows."""
+"""The engine: vLLM's AsyncLLM behind an interface that decodes windows."""
 
 import asyncio
 import itertools
@@ -128,7 +128,7 @@ class VllmEngine:
         return kernels[0]
 
     async def answers(self, seconds: float) -> bool:
-        """Whether it answers anything at all within so long."""
+        """Return whether the engine answers a call within so many seconds."""
         try:
             async with asyncio.timeout(seconds):
                 await self.linear_kernels()
@@ -138,7 +138,7 @@ class VllmEngine:
 
     @property
     def windows(self) -> int:
-        """In flight now."""
+        """Windows that are in flight now."""
         return len(self._begun)
 
     @property
@@ -167,13 +167,13 @@ class VllmEngine:
                     self._loop.call_soon_threadsafe(tell, EngineDeadError())
 
     def set_idle_priority(self) -> None:
-        """Run only while nobody else wants the processors."""
+        """Have the engine's processes run only while nobody else wants the processors."""
         for process in self._processes():
             set_idle_priority(process.pid)
 
     def kill(self) -> None:
-        """End its processes at once, whatever they are at; windows in flight raise EngineDied.
-        Blocking, until they are gone and their memory is free."""
+        """End the engine's processes at once; windows in flight raise EngineDied. Blocking, until
+        the processes are gone and their memory is free."""
         for process in self._processes():
             if process.is_alive():
                 process.kill()  # SIGKILL: others wait until a stopped process goes on
@@ -218,7 +218,7 @@ class VllmEngine:
     async def _outputs(
         self, request: TokenRequest, sampling: SamplingParams, number: int
     ) -> AsyncGenerator[Any]:
-        """vLLM's CompletionOutputs, each with what came since the one before."""
+        """Yield vLLM's CompletionOutputs, each with the tokens since the one before."""
         prompt = {
             "encoder_prompt": {
                 "prompt": "",
@@ -245,7 +245,8 @@ class VllmEngine:
                 yield output
 
     def _step(self, output: Any, forced: int, arrived: int) -> Step:
-        """`arrived` tokens came before these, of which the first `forced` carry no text."""
+        """Convert one output of vLLM. `arrived` tokens came before it, of which the first `forced`
+        carry no text."""
         if output.finish_reason not in (None, "stop", "length"):
             raise EngineDied(f"The engine gave the window up ({output.finish_reason}).")
         logprobs = output.logprobs
@@ -292,11 +293,11 @@ def _language_probabilities(tokens: SpecialTokens, first: dict[int, float]) -> d
 
 
 def _fork_from_forkserver() -> None:
-    """Have vLLM start its engine processes from the fork server (see forkserver.py), from here on:
-    two may start at once.
+    """Have vLLM fork its engine processes from the forkserver (see forkserver.py), from here on.
 
-    Its own choices are fork, of a process with threads, and spawn, which imports everything anew.
-    Under WSL, where NVIDIA's management library does not survive a fork, it keeps its choice.
+    vLLM's own choices are fork, of a process with threads, and spawn, which imports everything
+    anew. Under WSL, where NVIDIA's management library does not survive a fork, vLLM keeps its
+    choice.
     """
     if not in_wsl():
         engine_utils.get_mp_context = lambda: multiprocessing.get_context("forkserver")

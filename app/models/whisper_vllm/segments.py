@@ -1,4 +1,4 @@
-"""Tokens of one window to timed segments, as they arrive."""
+"""Assembly of one window's tokens into timed segments, as the tokens arrive."""
 
 import zlib
 from collections.abc import Callable, Sequence
@@ -71,6 +71,7 @@ class Segmenter:
 
 
 def compression_ratio(text: str) -> float:
-    """How much smaller zlib makes the text: repetition shows as a high ratio (openai/whisper)."""
+    """Return the ratio of a text's size to its size under zlib: repetition shows as a high ratio
+    (openai/whisper)."""
     raw = text.encode()
     return len(raw) / len(zlib.compress(raw)) if raw else 0.0
