@@ -259,7 +259,14 @@ class EngineFailed(StartupError):
 
 
 class CanaryFailed(StartupError):
+    """`transcripts` quotes what was said and heard: for the job's record, which the admin key
+    opens, and not for the log."""
+
     code = "canary_failed"
+
+    def __init__(self, message: str, advice: str, transcripts: str = "") -> None:
+        super().__init__(message, advice)
+        self.transcripts = transcripts
 
 
 def envelope(

@@ -4,7 +4,7 @@ import logging
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from app.errors import MarlinscribeError, StartupError
+from app.errors import CanaryFailed, MarlinscribeError, StartupError
 from app.jobs.job import Job
 from app.replay import Replay
 
@@ -41,9 +41,10 @@ def end_of(job: Job, at: int | None) -> dict[str, Any]:
 
 
 def told(error: BaseException) -> dict[str, str]:
-    """An error as the record has it."""
+    """An error as the record has it: with the transcripts that no log may have."""
     if not isinstance(error, MarlinscribeError):
         log.error("a job failed", exc_info=error)
         return {"code": "internal_error", "message": f"{type(error).__name__}: {error}"}
     advice = {"advice": error.advice} if isinstance(error, StartupError) else {}
-    return {"code": error.code, "message": error.message} | advice
+    transcripts = error.transcripts if isinstance(error, CanaryFailed) else ""
+    return {"code": error.code, "message": f"{error.message} {transcripts}".rstrip()} | advice

@@ -81,11 +81,16 @@ class Promoter:
                 )
             before = partial(self._standing, lambda: self._promotions.before, _quietly)
             checkpoint = await in_daemon_thread(before)
-            await self._host.exchange(checkpoint, _unchecked)
-            try:
-                self._promotions.pop()
-            except OSError as error:
-                log.error("a restart will serve %s again: %s", demoted.fingerprint, error)
+
+            async def record(_: LoadedModel) -> None:
+                # Before a client is let in, as `promote` does: a crash after that serves the same.
+                # What served before is not proven again.
+                try:
+                    self._promotions.pop()
+                except OSError as error:  # no reason to go on serving what is to go
+                    log.error("a restart will serve %s again: %s", demoted.fingerprint, error)
+
+            await self._host.exchange(checkpoint, record)
             return checkpoint
 
     def _standing(
@@ -126,7 +131,3 @@ class CheckpointGone(CacheUnusable):
 
 def _quietly(*_: Any, **__: Any) -> None:
     """The service is ready meanwhile, so its stages are not told."""
-
-
-async def _unchecked(_: LoadedModel) -> None:
-    """What served before is not proven again."""

@@ -18,6 +18,7 @@ from app.checkpoints.recipe import Recipe
 from app.checkpoints.source import Source
 from app.checkpoints.store import Store
 from app.errors import BadField, CanaryFailed, EngineFailed, JobConflict, OutOfMemory
+from app.quantization.promotion_log import PromotionLog
 from app.quantization.quantizer_process import Quantizer
 from app.quantization.request import QuantizationRequest
 from app.quantization.service import Quantization
@@ -322,6 +323,24 @@ async def test_where_canaries_fail_the_old_one_serves_and_the_job_is_proven(hous
         assert (job.status, job.error) == ("promoted", None)
 
 
+@pytest.mark.parametrize("log_level", ["DEBUG", "INFO"])
+async def test_what_a_canary_said_is_in_the_jobs_record_and_not_in_the_log(
+    house, caplog, log_level
+):
+    caplog.set_level(log_level)
+    await house.open()
+    async with house.working():
+        job = await house.proven("a")
+        house.says = Says(en="thank you for watching", zh="求救")
+        await house.quantization.promote(job.id, None)
+        await over(job)
+    record = (house.cache / "jobs" / f"{job.id}.json").read_text("utf-8")
+    assert "'mayday' was heard as 'thank you for watching'" in record
+    assert "differ by" in caplog.text
+    for said in ("mayday", "thank you for watching"):
+        assert said not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("fault", "code"),
     [(EngineFailed("no", "way"), "engine_failed"), (KeyError("a defect"), "internal_error")],
@@ -533,6 +552,26 @@ async def test_what_was_rolled_back_may_be_promoted_again(house):
         await house.quantization.promote(job.id, None)
         await over(job)
         assert (job.status, house.serving) == ("promoted", "a")
+
+
+async def test_a_crash_during_a_rollback_brings_nothing_back_that_was_rolled_back(house):
+    """Whenever clients are let in, the next process would serve what they are served."""
+    await house.open()
+    async with house.working():
+        await house.promoted("a")
+        await house.promoted("b")
+        found = []
+
+        def on_status(status):
+            if status.stage is Stage.READY:
+                current = PromotionLog(house.context.settings).current
+                found.append(current.fingerprint if current else None)
+
+        house.context.startup.listen(on_status)
+        found.clear()  # it hears at once where the service stands
+        first = await house.quantization.roll_back()
+        second = await house.quantization.roll_back()
+        assert found == [first["fingerprint"], second["fingerprint"]]
 
 
 async def test_a_rollback_that_fails_leaves_what_was_promoted(house):
