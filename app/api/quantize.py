@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated, Any, Literal, TypeVar
@@ -29,6 +30,8 @@ _REPORT = {
     "text/html": {"schema": {"type": "string"}},
     "application/json": {"schema": {"type": "object"}},
 }
+_HOST = r"([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:.]+\])"
+_ADDRESS = re.compile(rf"(https://)?{_HOST}(:[0-9]+)?(/[A-Za-z0-9._/-]*)?")
 T = TypeVar("T", bound=BaseModel)
 
 
@@ -191,7 +194,7 @@ async def report(request: Request, quantizing: Jobs, id: str) -> Response:
     proof = await quantizing.report(one)
     if "application/json" in request.headers.get("accept", ""):
         return JSONResponse(proof.model_dump(mode="json"))
-    return HTMLResponse(await asyncio.to_thread(page, _told(one), proof))
+    return HTMLResponse(await asyncio.to_thread(page, _told(one), proof, _address(request)))
 
 
 @router.post("/models/rollback", dependencies=[_admin], responses=errors(409))
@@ -236,6 +239,13 @@ def _listed(job: Job) -> JobBody:
         counts = {name: part for name, part in made["calibration"].items() if name != "texts"}
         told["checkpoint"] = made | {"calibration": counts}
     return told
+
+
+def _address(request: Request) -> str:
+    """Where whoever asks has reached the service, behind a published port or a proxy, for a shell
+    to ask it again: nothing but an address may stand there."""
+    base = str(request.base_url).rstrip("/").removeprefix("http://")  # curl's own default
+    return base if _ADDRESS.fullmatch(base) else "localhost:8000"
 
 
 async def _events(happening: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[Event]:

@@ -75,6 +75,8 @@ def _told(console: Console, proof: Proof, file: Path | None) -> int:
     console.print(_table(proof))
     for reason in proof.reasons:
         _complain(console, f"rejected: {reason}")
+    for note in proof.notes:
+        console.print(f"uncertain: {note}", style="yellow", highlight=False, markup=False)
     if file:
         text = json.dumps(proof.model_dump(mode="json"), ensure_ascii=False, indent=1)
         file.write_text(text + "\n", "utf-8")

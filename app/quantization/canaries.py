@@ -107,8 +107,7 @@ async def check(service: LoadedModel, canaries: Sequence[Canary]) -> None:
             worst = several[int((counts.errors / counts.units.clip(1)).argmax())][1]
             what = "words" if one.metric == "wer" else "characters"
             raise CanaryFailed(
-                f"The canaries in {language} differ by {rate:.1%} of {what}, over "
-                f"{allowed:.1%}.",
+                f"The canaries in {language} differ by {rate:.1%} of {what}, over {allowed:.1%}.",
                 "What served before serves again. Prove the checkpoint anew, or look at the "
                 "canaries' words.",
                 transcripts=f"{worst.reference!r} was heard as {worst.heard!r}.",

@@ -494,6 +494,24 @@ def test_a_report_is_a_page_or_json_by_what_is_accepted(client, done):
     assert data.json() == proof().model_dump(mode="json")
 
 
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        ("127.0.0.1:8100", "127.0.0.1:8100/quantize/"),
+        ("[::1]:8100", "[::1]:8100/quantize/"),
+        ("speech.example", "speech.example/quantize/"),
+        ("x;rm -r ~", "testserver/quantize/"),  # Starlette's own doubt
+        ("-ofile", "localhost:8000/quantize/"),
+        ("$(id)", "localhost:8000/quantize/"),
+    ],
+)
+def test_a_report_is_asked_for_again_where_it_was_asked_for(client, done, host, told):
+    path = f"/quantize/{done()['id']}/report"
+    text = client.get(path, headers={"host": host}).text
+    assert f"\\\n  {told}" in text
+    assert "rm -r" not in text
+
+
 def test_a_report_that_is_not_there_yet_is_409(client):
     name = client.post("/quantize", json={}).json()["id"]
     envelope(client.get(f"/quantize/{name}/report"), 409, "no_proof")

@@ -10,6 +10,7 @@ from app.checkpoints.checkpoint import Checkpoint
 from app.checkpoints.source import resolve
 from app.cli import main
 from app.recordings.read import read
+from app.recordings.spec import Recordings
 from app.settings import DEMO
 from tests.quantization.fakes import proof, recordings
 
@@ -59,6 +60,14 @@ def test_what_it_calibrates_on_does_not_judge(made, model, tmp_path, capsys):
     assert main(asked) == 1
     assert made == []
     assert "proof: 1 recordings are both calibrated on and judged by" in capsys.readouterr().err
+
+
+def test_a_proof_that_says_little_is_said_to(made, model, tmp_path, capsys, monkeypatch):
+    judged = recordings(tmp_path / "judged", ("mayday", "en"))
+    small = proof(*read(Recordings(sources=judged)), notes=["en: 1 of at least 30 recordings"])
+    monkeypatch.setattr("tests.commands.test_quantize_command.proof", lambda *_: small)
+    assert main(["quantize", str(model), "--method", "rtn", "--prove", judged]) == 0
+    assert "uncertain: en: 1 of at least 30" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_whole_order_may_come_in_a_file(made, model, tmp_path):
