@@ -3,8 +3,10 @@
 import argparse
 import os
 from pathlib import Path
+from typing import get_args
 
 from app import __version__
+from app.checkpoints.recipe import Component, Scheme
 from app.commands import plan, quantize, remote, serve
 
 
@@ -31,6 +33,15 @@ def main(arguments: list[str] | None = None) -> int:
     quantize_parser.add_argument("--scheme", choices=["W4A16", "W8A16", "W8A8", "W3A16", "W2A16"])
     quantize_parser.add_argument("--group-size", choices=["32", "64", "128", "channel"])
     quantize_parser.add_argument(
+        "--component",
+        action="append",
+        type=_component,
+        dest="components",
+        metavar="NAME=SCHEME",
+        help="a scheme of its own for a part, or none: encoder.mlp=none; may be given several "
+        f"times (parts: {', '.join(get_args(Component))})",
+    )
+    quantize_parser.add_argument(
         "--emulate",
         action="store_const",
         const=True,
@@ -43,7 +54,10 @@ def main(arguments: list[str] | None = None) -> int:
         "--min-recovery", type=_share, help="share of the source's accuracy to keep (default: 0.9)"
     )
     quantize_parser.add_argument(
-        "--order", type=Path, metavar="FILE", help="an order in JSON, as POST /quantize takes it"
+        "--order",
+        type=Path,
+        metavar="FILE",
+        help="an order in JSON, as POST /quantize takes it; without a proof it is made, unproven",
     )
     quantize_parser.add_argument("--json", type=Path, metavar="FILE", help="write the whole proof")
     quantize_parser.set_defaults(run=quantize.quantize)
@@ -89,6 +103,16 @@ def main(arguments: list[str] | None = None) -> int:
 
     chosen = parser.parse_args(arguments)
     return int(chosen.run(chosen))
+
+
+def _component(text: str) -> tuple[str, str]:
+    name, _, scheme = text.partition("=")
+    if name not in get_args(Component) or scheme not in (*get_args(Scheme), "none"):
+        raise ValueError(text)
+    return name, scheme
+
+
+_component.__name__ = "part and scheme, such as encoder.mlp=W8A8"
 
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:
