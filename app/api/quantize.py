@@ -82,6 +82,12 @@ class JobList(TypedDict):
     data: list[JobBody]
 
 
+class DeletedJob(TypedDict):
+    id: str
+    object: Literal["quantization.job"]
+    deleted: Literal[True]
+
+
 class RolledBack(TypedDict):
     """What is served now. fingerprint: null where it was not made here."""
 
@@ -138,6 +144,15 @@ async def job(quantizing: Jobs, id: str) -> JobBody:
 async def cancel(quantizing: Jobs, id: str) -> JobBody:
     """Cancel a job that is not over. What it has made whole stays in the cache."""
     return _told(quantizing.jobs.cancel(id))
+
+
+@router.delete("/quantize/{id}/record", dependencies=[_admin], responses=errors(404, 409))
+async def delete(quantizing: Jobs, id: str) -> DeletedJob:
+    """Delete a job that is over, with its record, report, canaries and events; not one that is
+    under way, and not the one whose checkpoint serves. What it has made stays in the cache, where
+    `marlinscribe cache prune` finds it."""
+    await quantizing.delete(id)
+    return DeletedJob(id=id, object="quantization.job", deleted=True)
 
 
 @router.post("/quantize/{id}/resume", status_code=202, dependencies=[_admin],

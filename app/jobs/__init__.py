@@ -6,6 +6,16 @@ What the work is, this module does not know.
 """
 
 from app.jobs.job import Job, JobReporter, JobStatus, Outcome, Work
+from app.jobs.records import Records, read_records
 from app.jobs.runner import Jobs
 
-__all__ = ["Job", "JobReporter", "JobStatus", "Jobs", "Outcome", "Work"]
+__all__ = [
+    "Job",
+    "JobReporter",
+    "JobStatus",
+    "Jobs",
+    "Outcome",
+    "Records",
+    "Work",
+    "read_records",
+]

@@ -10,13 +10,15 @@ from app.replay import Replay
 
 log = logging.getLogger(__name__)
 
+_MOST_EVENTS = 2000  # half a megabyte: a proof tells of each of its recordings
+
 
 class Log:
     """A job's events. `end` is the last, once it is over."""
 
     def __init__(self, job: Job) -> None:
         self.end: dict[str, Any] | None = None
-        self._events: Replay[dict[str, Any]] = Replay(over=not job.status.active)
+        self._events: Replay[dict[str, Any]] = Replay(over=not job.status.active, most=_MOST_EVENTS)
 
     def add(self, event: dict[str, Any]) -> None:
         self._events.add(event)

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from app.checkpoints.checkpoint import Checkpoint
+from app.checkpoints.in_use import in_use
 from app.checkpoints.schemes import refusal
 from app.errors import CacheUnusable, JobConflict
 from app.process import in_daemon_thread
@@ -39,6 +40,11 @@ class Promoter:
         `enter` hears of the stages. Blocking. Raises StartupError."""
         return self._standing(lambda: self._promotions.current, enter)
 
+    @property
+    def current(self) -> Promotion | None:
+        """What was promoted last, and serves also after a restart."""
+        return self._promotions.current
+
     def check_free(self) -> None:
         """Raises JobConflict where nothing can be exchanged now."""
         if self._turn.locked() or self._host.busy:
@@ -67,7 +73,8 @@ class Promoter:
                 raise CheckpointGone(
                     f"The checkpoint {promotion.fingerprint} is gone.", "Make it again."
                 )
-            await self._host.exchange(checkpoint, check, released_device=released_device)
+            with in_use(checkpoint.folder):
+                await self._host.exchange(checkpoint, check, released_device=released_device)
 
     async def roll_back(self) -> Checkpoint:
         """Serve what was served before the last promotion; what that is. Raises JobConflict where
@@ -90,7 +97,8 @@ class Promoter:
                 except OSError as error:  # no reason to go on serving what is to go
                     log.error("a restart will serve %s again: %s", demoted.fingerprint, error)
 
-            await self._host.exchange(checkpoint, record)
+            with in_use(checkpoint.folder):
+                await self._host.exchange(checkpoint, record)
             return checkpoint
 
     def _standing(

@@ -8,6 +8,7 @@ made in another way, it is forgotten.
 import json
 import logging
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from app.files import write_json
@@ -31,7 +32,7 @@ class Promotion:
 
 class PromotionLog:
     def __init__(self, settings: Settings) -> None:
-        self._path = settings.cache_dir / "serving.json"
+        self._path = _file(settings.cache_dir)
         asked = {"model", "quantization", "group_size", "calibration", "calibration_samples",
                  "calibration_language"}  # fmt: skip
         self._asked = settings.model_dump(mode="json", include=asked)
@@ -82,3 +83,18 @@ class PromotionLog:
             log.warning("the settings ask for another checkpoint: what was promoted is forgotten")
             return []
         return stack
+
+
+def promoted(cache: Path) -> list[str]:
+    """Fingerprints of what was promoted, the last last, whichever settings it belongs to: a server
+    may have others than whoever asks. Nothing where there is no record, or none that can be
+    read."""
+    try:
+        record = json.loads(_file(cache).read_text("utf-8"))
+        return [str(one["fingerprint"]) for one in record["stack"]]
+    except (OSError, ValueError, TypeError, LookupError):
+        return []
+
+
+def _file(cache: Path) -> Path:
+    return cache / "serving.json"

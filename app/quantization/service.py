@@ -7,7 +7,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from app.checkpoints.cache import drop_half_made
 from app.checkpoints.checkpoint import Checkpoint
+from app.checkpoints.in_use import Served
 from app.errors import JobConflict
 from app.files import write_json
 from app.jobs import Job, JobReporter, Jobs, JobStatus, Outcome
@@ -19,6 +21,7 @@ from app.quantization.promotion_log import Promotion
 from app.quantization.proof import Proof
 from app.quantization.proving import versions
 from app.quantization.request import QuantizationRequest
+from app.quantization.retention import delete_traces
 from app.quantization.run import run_job
 from app.quantization.validation import RequestValidator, ValidatedRequest
 from app.recordings.read import Clip, read
@@ -46,6 +49,7 @@ class Quantization:
         )
         self._maker = CheckpointBuilder(settings)
         self._promoter = Promoter(loader, host, startup, self._maker)
+        self._served = Served()
         self._closing = False
         self.jobs = Jobs(
             settings.cache_dir / "jobs",
@@ -89,6 +93,21 @@ class Quantization:
 
         return self.jobs.start_beside(job_id, work)
 
+    async def delete(self, job_id: str) -> None:
+        """Forget a job that is over: its record, report, canaries and events. What it made stays in
+        the cache. Raises UnknownJob, RecordNotKept, and JobConflict where it is not over or where
+        it is what serves."""
+        job, promoted = self.jobs.get(job_id), self._promoter.current
+        serves = job.status is JobStatus.PROMOTED or (promoted and promoted.job == job_id)
+        if serves and not job.status.active:
+            raise JobConflict(
+                "The job's checkpoint is what serves: roll it back before its job is deleted.",
+                code="job_serves",
+            )
+        self.jobs.delete(job_id)  # first: what is left after a crash is nobody's, and pruned
+        settings = self._loader.settings
+        await in_daemon_thread(delete_traces, settings.cache_dir, job_id)
+
     async def roll_back(self) -> dict[str, Any]:
         """Serve what was served before the last promotion; what that is. Raises JobConflict where
         nothing was promoted, StartupError."""
@@ -98,7 +117,18 @@ class Quantization:
     def checkpoint(self, enter: Callable[..., None]) -> Checkpoint:
         """What is to be served from the start. `enter` hears of the stages. Blocking. Raises
         StartupError."""
-        return self._promoter.checkpoint(enter)
+        self._tidy()
+        checkpoint = self._promoter.checkpoint(enter)
+        self._served.take(checkpoint.folder)
+        return checkpoint
+
+    def _tidy(self) -> None:
+        """Delete what a process that was killed left half-made: it may be gigabytes."""
+        try:
+            for gone in drop_half_made(self._loader.settings.cache_dir):
+                log.info("%s was half-made, by nobody any more: deleted", gone)
+        except OSError as error:
+            log.warning("what was left half-made stays: %s", error)
 
     def stop(self) -> None:
         """The process ends, and what runs is cancelled next: nothing is to serve again."""
@@ -178,6 +208,7 @@ class Quantization:
         served = self._host.checkpoint
         if status.stage is not Stage.READY or served is None:
             return
+        self._served.take(served.folder)
         proven_by = served.provenance.get("job")
         for job in self.jobs.all():
             if job.status.active or (job.id == proven_by) == (job.status is JobStatus.PROMOTED):
