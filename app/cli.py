@@ -1,11 +1,13 @@
-"""marlinscribe serve | quantize | plan | transcribe FILE… | evaluate RECORDINGS"""
+"""marlinscribe serve | quantize | cache | plan | transcribe FILE… | evaluate RECORDINGS"""
 
 import argparse
 import os
 from pathlib import Path
+from typing import get_args
 
 from app import __version__
-from app.commands import plan, quantize, remote, serve
+from app.checkpoints.recipe import Component, Scheme
+from app.commands import cache, plan, quantize, remote, serve
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,6 +50,15 @@ def parser() -> argparse.ArgumentParser:
         help="weights that share a scale; else MARLINSCRIBE_GROUP_SIZE's",
     )
     quantize_parser.add_argument(
+        "--component",
+        action="append",
+        type=_component,
+        dest="components",
+        metavar="NAME=SCHEME",
+        help="a scheme of its own for a part, or none: encoder.mlp=none; may be given several "
+        f"times (parts: {', '.join(get_args(Component))})",
+    )
+    quantize_parser.add_argument(
         "--emulate",
         action="store_const",
         const=True,
@@ -62,13 +73,19 @@ def parser() -> argparse.ArgumentParser:
         help="least recovery, the source's error rate by the candidate's (default: 0.9)",
     )
     quantize_parser.add_argument(
-        "--order", type=Path, metavar="FILE", help="an order in JSON, as POST /quantize takes it"
+        "--order",
+        type=Path,
+        metavar="FILE",
+        help="an order in JSON, as POST /quantize takes it; without a proof it is made, unproven",
     )
     quantize_parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write the whole proof to this file"
     )
     quantize_parser.set_defaults(run=quantize.quantize)
 
+    _add_cache(
+        commands.add_parser("cache", help="list what made checkpoints take, and delete what may go")
+    )
     _add_plan(
         commands.add_parser(
             "plan", help="print where a device's memory goes, and the settings that follow"
@@ -123,6 +140,43 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _component(text: str) -> tuple[str, str]:
+    name, _, scheme = text.partition("=")
+    if name not in get_args(Component) or scheme not in (*get_args(Scheme), "none"):
+        raise ValueError(text)
+    return name, scheme
+
+
+_component.__name__ = "part and scheme, such as encoder.mlp=W8A8"
+
+
+def _add_cache(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(required=True)
+    list_parser = commands.add_parser("list", help="the checkpoints, and who needs them")
+    list_parser.add_argument("--json", action="store_true", help="for programs, on standard output")
+    list_parser.set_defaults(run=cache.show)
+    prune_parser = commands.add_parser(
+        "prune",
+        help="delete what nobody needs: neither served, nor asked for by the settings, nor to be "
+        "rolled back to, promoted or resumed",
+    )
+    prune_parser.add_argument("--dry-run", action="store_true", help="say what would go")
+    prune_parser.add_argument(
+        "--older-than",
+        type=_days,
+        metavar="DAYS",
+        help="only what was not used for so long; then also jobs that came to nothing, and what "
+        "proofs remember",
+    )
+    prune_parser.add_argument(
+        "--all-but-serving",
+        action="store_true",
+        help="also what could be rolled back to, promoted or resumed, and all other jobs",
+    )
+    prune_parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    prune_parser.set_defaults(run=cache.prune)
+
+
 def _add_plan(parser: argparse.ArgumentParser) -> None:
     device = parser.add_mutually_exclusive_group()
     for name, what in (("vram", "an NVIDIA card"), ("ram", "a machine without a card")):
@@ -156,6 +210,16 @@ def _gigabytes(text: str) -> float:
 
 
 _gigabytes.__name__ = "number of GB"
+
+
+def _days(text: str) -> float:
+    days = float(text)
+    if not 0 <= days < 1_000_000:  # nor nan
+        raise ValueError(text)
+    return days
+
+
+_days.__name__ = "number of days"
 
 
 def _share(text: str) -> float:

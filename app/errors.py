@@ -340,9 +340,17 @@ class EngineFailed(StartupError):
 
 
 class CanaryFailed(StartupError):
-    """A promoted checkpoint transcribes its canaries otherwise than its proof promises."""
+    """A promoted checkpoint transcribes its canaries otherwise than its proof promises.
+
+    transcripts: what was said and what was heard, for the job's record, which the admin key opens,
+    and not for the log.
+    """
 
     code = "canary_failed"
+
+    def __init__(self, message: str, advice: str, transcripts: str = "") -> None:
+        super().__init__(message, advice)
+        self.transcripts = transcripts
 
 
 def envelope(

@@ -8,7 +8,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 DEMO = Path(__file__).resolve().parent.parent / "demo"
 
@@ -20,6 +26,15 @@ GroupSize = Annotated[
 ]
 Folders = Annotated[tuple[Path, ...], NoDecode]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode]  # SecretStr: not shown where settings are
+
+
+class _Environment(EnvSettingsSource):
+    """The environment without its blank variables: `MARLINSCRIBE_MODEL=` in a file that compose or
+    systemd reads leaves the setting as it is, and asks for no folder of that name."""
+
+    def __call__(self) -> dict[str, Any]:
+        found = super().__call__()
+        return {n: v for n, v in found.items() if not isinstance(v, str) or v.strip()}
 
 
 class Settings(BaseSettings):
@@ -125,7 +140,7 @@ class Settings(BaseSettings):
     )
     quantizer_overlay: Path | None = Field(
         Path(sys.prefix) / "share" / "marlinscribe" / "quantizer",
-        description="Folder of the packages that only the quantizer uses",
+        description="Folder of the packages that only the quantizer uses; none: there is none",
     )
 
     max_audio_seconds: float = Field(
@@ -184,6 +199,18 @@ class Settings(BaseSettings):
         "it; gRPC, or HTTP where OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/protobuf",
     )
     log_transcripts: bool = Field(False, description="Put transcripts into the log too")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given in code, then the environment; there are no other sources."""
+        return init_settings, _Environment(settings_cls)
 
     @model_validator(mode="before")
     @classmethod
@@ -259,10 +286,10 @@ class Settings(BaseSettings):
     def _expand(cls, value: Path) -> Path:
         return value.expanduser().resolve()
 
-    @field_validator("quantizer_overlay", "admin_key", "otlp_traces_endpoint", mode="before")
+    @field_validator("quantizer_overlay", mode="before")
     @classmethod
-    def _empty_is_none(cls, value: object) -> object:
-        return value or None
+    def _none_is_none(cls, value: object) -> object:
+        return None if value == "none" else value
 
     @model_validator(mode="after")
     def _keys_beyond_this_machine(self) -> Self:

@@ -11,6 +11,9 @@ from app.settings import Settings, unknown_variables
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference.md"
 
 
+_DEFAULTS = Settings().model_dump()
+
+
 def test_aliases_are_a_comma_separated_list(monkeypatch):
     monkeypatch.setenv("MARLINSCRIBE_MODEL_ALIASES", "whisper-1, mine ,")
     assert Settings().model_aliases == ("whisper-1", "mine")
@@ -55,8 +58,15 @@ def test_the_reference_has_every_setting():
     assert {name.upper() for name in Settings.model_fields} <= told
 
 
-def test_an_empty_overlay_is_none(monkeypatch):
-    monkeypatch.setenv("MARLINSCRIBE_QUANTIZER_OVERLAY", "")
+@pytest.mark.parametrize("blank", ["", " ", "\t \n"])
+@pytest.mark.parametrize("field", Settings.model_fields)
+def test_a_blank_variable_is_one_that_is_not_set(monkeypatch, field, blank):
+    monkeypatch.setenv(f"MARLINSCRIBE_{field.upper()}", blank)
+    assert Settings().model_dump() == _DEFAULTS
+
+
+def test_no_overlay_is_asked_for_by_name(monkeypatch):
+    monkeypatch.setenv("MARLINSCRIBE_QUANTIZER_OVERLAY", "none")
     assert Settings().quantizer_overlay is None
 
 

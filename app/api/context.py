@@ -34,6 +34,11 @@ class Quantizing(Protocol):
         given. Raises UnknownJob, UnknownModel, JobConflict, BadField."""
         ...
 
+    async def delete(self, job_id: str) -> None:
+        """Forget a job that is over, with all that it left but the checkpoint. Raises UnknownJob,
+        RecordNotKept, and JobConflict where it is not over or where it is what serves."""
+        ...
+
     async def roll_back(self, model: str | None) -> dict[str, Any]:
         """Serve what was served as `model` before the last promotion: its fingerprint and scheme.
         Raises UnknownModel, JobConflict, StartupError."""

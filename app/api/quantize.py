@@ -3,6 +3,7 @@ key."""
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated, Any, Literal, TypeVar
@@ -30,6 +31,8 @@ _REPORT = {
     "text/html": {"schema": {"type": "string"}},
     "application/json": {"schema": {"type": "object"}},
 }
+_HOST = r"([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:.]+\])"
+_ADDRESS = re.compile(rf"(https://)?{_HOST}(:[0-9]+)?(/[A-Za-z0-9._/-]*)?")
 T = TypeVar("T", bound=BaseModel)
 
 
@@ -92,6 +95,12 @@ class JobList(TypedDict):
     data: list[JobBody]
 
 
+class DeletedJob(TypedDict):
+    id: str
+    object: Literal["quantization.job"]
+    deleted: Literal[True]
+
+
 class RolledBack(TypedDict):
     """The checkpoint that serves now. fingerprint: null where the service did not make it."""
 
@@ -150,6 +159,15 @@ async def cancel(quantizing: Jobs, id: str) -> JobBody:
     return _told(quantizing.jobs.cancel(id))
 
 
+@router.delete("/quantize/{id}/record", dependencies=[_admin], responses=errors(404, 409))
+async def delete(quantizing: Jobs, id: str) -> DeletedJob:
+    """Delete a job that is over, with its record, report, canaries and events; not one that is
+    under way, and not the one whose checkpoint serves. What it has made stays in the cache, where
+    `marlinscribe cache prune` finds it."""
+    await quantizing.delete(id)
+    return DeletedJob(id=id, object="quantization.job", deleted=True)
+
+
 @router.post("/quantize/{id}/resume", status_code=202, dependencies=[_admin],
              responses=errors(404, 409))  # fmt: skip
 async def resume(quantizing: Jobs, id: str) -> JobBody:
@@ -205,7 +223,7 @@ async def report(request: Request, quantizing: Jobs, id: str) -> Response:
     proof = await quantizing.report(one)
     if "application/json" in request.headers.get("accept", ""):
         return JSONResponse(proof.model_dump(mode="json"))
-    return HTMLResponse(await asyncio.to_thread(page, _told(one), proof))
+    return HTMLResponse(await asyncio.to_thread(page, _told(one), proof, _address(request)))
 
 
 @router.post(
@@ -258,6 +276,13 @@ def _listed(job: Job) -> JobBody:
         counts = {name: part for name, part in made["calibration"].items() if name != "texts"}
         told["checkpoint"] = made | {"calibration": counts}
     return told
+
+
+def _address(request: Request) -> str:
+    """Where whoever asks has reached the service, behind a published port or a proxy, for a shell
+    to ask it again: nothing but an address may stand there."""
+    base = str(request.base_url).rstrip("/").removeprefix("http://")  # curl's own default
+    return base if _ADDRESS.fullmatch(base) else "localhost:8000"
 
 
 async def _events(happening: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[Event]:

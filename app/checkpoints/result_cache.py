@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from app.checkpoints.cache import mark_used
 from app.files import write_json
 
 
@@ -20,7 +21,9 @@ class ResultCache:
 
     def get(self, key: str) -> Any | None:
         try:
-            return json.loads(self._path(key).read_text("utf-8"))
+            found = json.loads(self._path(key).read_text("utf-8"))
+            mark_used(self._path(key))
+            return found
         except (OSError, ValueError):
             return None
 

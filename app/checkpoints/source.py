@@ -153,6 +153,10 @@ def _why_unreachable(model: str) -> str | None:
 
 def _check(source: Source) -> None:
     """Refuse what could not be served in the end, before hours are spent on it."""
+    for path in source.folder.iterdir():
+        if path.exists() and not path.is_file() and not path.is_dir():
+            # To open a pipe is to wait for its writer, and a device may never end.
+            raise BadSource(f"{path} is no regular file.", _ADVICE)
     try:
         config = source.config
     except (OSError, ValueError) as error:

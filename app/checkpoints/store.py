@@ -4,6 +4,7 @@
 <cache>/checkpoints/.<…>.partial            being made; a crash leaves it, the next start drops it
 <cache>/checkpoints/.<…>.damaged            an entry that failed its hashes, kept for a look
 <cache>/checkpoints/.<…>.lock               held while one is made, so two starts make one
+<cache>/checkpoints/.<…>.used               held while one serves or is proven (in_use.py)
 """
 
 import hashlib
@@ -21,6 +22,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from app.checkpoints.cache import mark_used
 from app.checkpoints.content_hashes import content_hashes
 from app.checkpoints.recipe import Recipe
 from app.checkpoints.source import Source, file_sha256
@@ -110,6 +112,7 @@ class Store:
             return None
         fault = _fault(folder)
         if fault is None:
+            mark_used(folder)
             return Entry(folder, json.loads((folder / _MANIFEST).read_text("utf-8")))
         aside = _sibling(folder, "damaged")
         shutil.rmtree(aside, ignore_errors=True)

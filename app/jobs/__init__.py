@@ -6,6 +6,16 @@ room does not know what the work of a job is.
 """
 
 from app.jobs.job import Job, JobReporter, JobStatus, Outcome, Work
+from app.jobs.records import Records, read_records
 from app.jobs.runner import Jobs
 
-__all__ = ["Job", "JobReporter", "JobStatus", "Jobs", "Outcome", "Work"]
+__all__ = [
+    "Job",
+    "JobReporter",
+    "JobStatus",
+    "Jobs",
+    "Outcome",
+    "Records",
+    "Work",
+    "read_records",
+]

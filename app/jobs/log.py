@@ -4,11 +4,13 @@ import logging
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from app.errors import MarlinscribeError, StartupError
+from app.errors import CanaryFailed, MarlinscribeError, StartupError
 from app.jobs.job import Job
 from app.replay import Replay
 
 log = logging.getLogger(__name__)
+
+_MOST_EVENTS = 2000  # half a megabyte: a proof tells of each of its recordings
 
 
 class Log:
@@ -16,7 +18,7 @@ class Log:
 
     def __init__(self, job: Job) -> None:
         self.end: dict[str, Any] | None = None
-        self._events: Replay[dict[str, Any]] = Replay(over=not job.status.active)
+        self._events: Replay[dict[str, Any]] = Replay(over=not job.status.active, most=_MOST_EVENTS)
 
     def add(self, event: dict[str, Any]) -> None:
         self._events.add(event)
@@ -41,9 +43,10 @@ def end_of(job: Job, at: int | None) -> dict[str, Any]:
 
 
 def told(error: BaseException) -> dict[str, str]:
-    """An error as the record has it."""
+    """An error as the record has it: with the transcripts that no log may have."""
     if not isinstance(error, MarlinscribeError):
         log.error("a job failed", exc_info=error)
         return {"code": "internal_error", "message": f"{type(error).__name__}: {error}"}
     advice = {"advice": error.advice} if isinstance(error, StartupError) else {}
-    return {"code": error.code, "message": error.message} | advice
+    transcripts = error.transcripts if isinstance(error, CanaryFailed) else ""
+    return {"code": error.code, "message": f"{error.message} {transcripts}".rstrip()} | advice

@@ -1,6 +1,7 @@
 """Records of jobs on the disk, which belong to one process at a time."""
 
 import logging
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -48,18 +49,27 @@ class Records:
     def save(self, job: Job) -> None:
         write_json(self._folder / f"{job.id}.json", asdict(job))
 
+    def delete(self, job_id: str) -> None:
+        """Raises OSError."""
+        (self._folder / f"{job_id}.json").unlink(missing_ok=True)
+
     def load(self) -> dict[str, Job]:
-        """The oldest first. A record that cannot be read is left where it is, and told of."""
+        """The oldest first, where one that ran when its process died is interrupted."""
         jobs = {}
-        for path in sorted(self._folder.glob("*.json")):  # ids are in order of time
-            try:
-                job = _RECORD.validate_json(path.read_bytes())
-            except (OSError, ValueError) as error:
-                log.warning("the record %s cannot be read: %s", path, error)
-                continue
+        for job in read_records(self._folder):
             if job.status is JobStatus.RUNNING:
                 job.status = job.on_failure or JobStatus.INTERRUPTED
                 with suppress(OSError):  # it will be found so again
                     self.save(job)
             jobs[job.id] = job
         return jobs
+
+
+def read_records(folder: Path) -> Iterator[Job]:
+    """Every job on the disk as it stands there, the oldest first; for whoever does not have the
+    records, and only looks. What cannot be read is left where it is, and told of."""
+    for path in sorted(folder.glob("*.json")):  # ids are in order of time
+        try:
+            yield _RECORD.validate_json(path.read_bytes())
+        except (OSError, ValueError) as error:
+            log.warning("the record %s cannot be read: %s", path, error)

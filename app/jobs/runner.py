@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _LAST_WAIT = 10  # seconds, for work to clean up when the process ends
 _LOOK_AGAIN = 5  # seconds, for jobs that another process has
+_MOST_LOGS = 32  # of jobs that are over: what they told beside their records
 _RESUMABLE = (JobStatus.INTERRUPTED, JobStatus.CANCELLED, JobStatus.FAILED)
 
 Listener = Callable[[Job, dict[str, Any]], None]
@@ -128,6 +129,20 @@ class Jobs:
             self._tasks[job.id].cancel()
         else:
             self._finish(job, JobStatus.CANCELLED)
+        return job
+
+    def delete(self, job_id: str) -> Job:
+        """Forget a job that is over, its record and what it told. Raises UnknownJob, RecordNotKept,
+        and JobConflict where it is not over."""
+        job = self.get(job_id)
+        if job.status.active:
+            raise JobConflict(f"The job is {job.status}; only one that is over is deleted.")
+        try:
+            self._records.delete(job.id)
+        except OSError as error:
+            raise RecordNotKept(f"The job's record cannot be deleted: {error}.") from error
+        del self._jobs[job.id]
+        self._logs.pop(job.id, None)
         return job
 
     def resume(self, job_id: str) -> Job:
@@ -269,4 +284,7 @@ class Jobs:
             listener(job, event)
 
     def _log(self, job: Job) -> Log:
+        over = [one for one in self._logs if not self._jobs[one].status.active]
+        for other in over[:-_MOST_LOGS]:
+            del self._logs[other]
         return self._logs.setdefault(job.id, Log(job))

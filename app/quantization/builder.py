@@ -108,17 +108,25 @@ def checkpoint_of(
 
 def recipe_for(settings: Settings, source: Source, device: Device, **more: Any) -> Recipe:
     """The recipe the settings ask for, and `more` of its fields. Raises BadRecipe."""
+    recipe = settings_recipe(settings, source, device, **more)
+    check_recipe(recipe, source, device)
+    return recipe
+
+
+def settings_recipe(
+    settings: Settings, source: Source | None, device: Device, **more: Any
+) -> Recipe:
+    """The recipe the settings ask for, whether it can be made or not; `source` is None while a
+    hub's checkpoint is not here yet."""
     assert settings.quantization != "none"
     calibrated = settings.quantization != "rtn"
-    recipe = Recipe(
+    return Recipe(
         method=settings.quantization,
         group_size=settings.group_size,
         dtype=dtype_on(device),
         calibration=default_calibration(settings, source) if calibrated else None,
         **more,
     )
-    check_recipe(recipe, source, device)
-    return recipe
 
 
 def check_recipe(recipe: Recipe, source: Source, device: Device) -> None:

@@ -110,10 +110,10 @@ async def check(model: ServedModel, canaries: Sequence[Canary], *, window_second
             worst = several[int((counts.errors / counts.units.clip(1)).argmax())][1]
             what = "words" if one.metric == "wer" else "characters"
             raise CanaryFailed(
-                f"The canaries in {language} differ by {rate:.1%} of {what}, over "
-                f"{allowed:.1%}: {worst.reference!r} was heard as {worst.heard!r}.",
+                f"The canaries in {language} differ by {rate:.1%} of {what}, over {allowed:.1%}.",
                 "What served before serves again. Prove the checkpoint anew, or look at the "
                 "canaries' words.",
+                transcripts=f"{worst.reference!r} was heard as {worst.heard!r}.",
             )
 
 

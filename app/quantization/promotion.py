@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from app.checkpoints.checkpoint import Checkpoint
+from app.checkpoints.in_use import in_use
 from app.checkpoints.schemes import refusal
 from app.errors import CacheUnusable, JobConflict
 from app.process import in_daemon_thread
@@ -39,6 +40,11 @@ class Promoter:
         for. `enter` is called with the stages. Blocking. Raises StartupError."""
         return self._standing(lambda: self._promotions.current, enter)
 
+    @property
+    def current(self) -> Promotion | None:
+        """What was promoted last, and serves also after a restart."""
+        return self._promotions.current
+
     def check_free(self) -> None:
         """Raises JobConflict where nothing can be exchanged now."""
         if self._turn.locked() or self._manager.busy:
@@ -67,7 +73,8 @@ class Promoter:
                 raise CheckpointGone(
                     f"The checkpoint {promotion.fingerprint} is gone.", "Make it again."
                 )
-            await self._manager.exchange(checkpoint, check, released_device=released_device)
+            with in_use(checkpoint.folder):
+                await self._manager.exchange(checkpoint, check, released_device=released_device)
 
     async def roll_back(self) -> Checkpoint:
         """Serve what was served before the last promotion; return that checkpoint. Raises
@@ -81,11 +88,17 @@ class Promoter:
                 )
             before = partial(self._standing, lambda: self._promotions.before, _quietly)
             checkpoint = await in_daemon_thread(before)
-            await self._manager.exchange(checkpoint, _unchecked)
-            try:
-                self._promotions.pop()
-            except OSError as error:
-                log.error("a restart will serve %s again: %s", demoted.fingerprint, error)
+
+            async def record(_: ServedModel) -> None:
+                # Before a client is let in, as `promote` does: a crash after that serves the same.
+                # What served before is not proven again.
+                try:
+                    self._promotions.pop()
+                except OSError as error:  # no reason to go on serving what is to go
+                    log.error("a restart will serve %s again: %s", demoted.fingerprint, error)
+
+            with in_use(checkpoint.folder):
+                await self._manager.exchange(checkpoint, record)
             return checkpoint
 
     def _standing(
@@ -126,7 +139,3 @@ class CheckpointGone(CacheUnusable):
 
 def _quietly(*_: Any, **__: Any) -> None:
     """Ignore stages: the service is ready meanwhile, so they are not shown."""
-
-
-async def _unchecked(_: ServedModel) -> None:
-    """What served before is not proven again."""

@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from app.files import write_json
@@ -36,9 +37,7 @@ class PromotionLog:
 
     def __init__(self, settings: Settings, slot: str = "") -> None:
         """`slot` names a model that is not the default."""
-        mark = hashlib.sha256(slot.encode()).hexdigest()[:8]
-        name = f"serving-{mark}.json" if slot else "serving.json"
-        self._path = settings.cache_dir / name
+        self._path = _file(settings.cache_dir, slot)
         asked = {"model", "quantization", "group_size", "calibration", "calibration_samples",
                  "calibration_language"}  # fmt: skip
         self._asked = settings.model_dump(mode="json", include=asked)
@@ -89,3 +88,28 @@ class PromotionLog:
             log.warning("the settings ask for another checkpoint: what was promoted is forgotten")
             return []
         return stack
+
+
+def promoted(cache: Path) -> dict[str, list[str]]:
+    """Fingerprints of what was promoted, the last last, by the record's path: of whichever settings
+    these are, for a server may have others than whoever asks."""
+    return {str(path): _fingerprints(path) for path in sorted(cache.glob("serving*.json"))}
+
+
+def record_of(cache: Path, slot: str = "") -> str:
+    """The path of a slot's record, as `promoted` has it."""
+    return str(_file(cache, slot))
+
+
+def _fingerprints(path: Path) -> list[str]:
+    """Nothing where there is no record, or none that can be read."""
+    try:
+        record = json.loads(path.read_text("utf-8"))
+        return [str(one["fingerprint"]) for one in record["stack"]]
+    except (OSError, ValueError, TypeError, LookupError):
+        return []
+
+
+def _file(cache: Path, slot: str) -> Path:
+    mark = hashlib.sha256(slot.encode()).hexdigest()[:8]
+    return cache / (f"serving-{mark}.json" if slot else "serving.json")

@@ -58,6 +58,7 @@ class Proof(BaseModel):
         an earlier candidate.
     run: what making and proving took.
     reasons: why it is rejected; empty where it is proven.
+    notes: why the verdict, whichever it is, says little; empty where it is sound.
     """
 
     languages: dict[str, LanguageProof]
@@ -69,6 +70,7 @@ class Proof(BaseModel):
     run: dict[str, Any]
     thresholds: Thresholds
     reasons: list[str]
+    notes: list[str] = []
     emulated: bool
     sentences: list[Sentence]
 
@@ -82,6 +84,7 @@ class Proof(BaseModel):
         return {
             "passed": self.passed,
             "reasons": self.reasons,
+            "notes": self.notes,
             "emulated": self.emulated,
             "languages": {
                 name: {

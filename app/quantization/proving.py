@@ -18,7 +18,7 @@ from app.checkpoints.result_cache import ResultCache
 from app.checkpoints.weights import bytes_per_token, weight_bytes
 from app.jobs import JobReporter
 from app.process import in_daemon_thread, run_interruptible
-from app.quantization.acceptance import judge, score
+from app.quantization.acceptance import doubts, judge, score
 from app.quantization.builder import CheckpointBuilder, cache_faults
 from app.quantization.proof import Proof, TranscribedSet
 from app.quantization.quantizer_process import OnProgress, Progress
@@ -94,6 +94,7 @@ class Prover:
             run={"proving_seconds": round(time.monotonic() - started, 1)},
             thresholds=thresholds,
             reasons=judge(languages, comparison, thresholds),
+            notes=doubts(languages, thresholds),
             emulated=bool(candidate.recipe and candidate.recipe.emulate),
             sentences=sentences,
         )

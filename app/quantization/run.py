@@ -6,6 +6,7 @@ from typing import Any
 
 from app.checkpoints.checkpoint import Checkpoint
 from app.checkpoints.content_hashes import check_unchanged, content_hashes
+from app.checkpoints.in_use import in_use
 from app.checkpoints.source import resolve
 from app.jobs import JobReporter
 from app.process import in_daemon_thread, run_interruptible
@@ -42,9 +43,10 @@ async def run_job(
     if order.proof is None:
         return candidate, None
     before = Checkpoint(source, source.folder)
-    proof = await Prover(loader, maker).prove(
-        before, candidate, order.proof, order.thresholds, found, tell
-    )
+    with in_use(candidate.folder):
+        proof = await Prover(loader, maker).prove(
+            before, candidate, order.proof, order.thresholds, found, tell
+        )
     proof.run["making"] = entry.manifest["figures"]
     return candidate, proof
 

@@ -7,7 +7,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from app.checkpoints.cache import drop_half_made
 from app.checkpoints.checkpoint import Checkpoint
+from app.checkpoints.in_use import CheckpointInUse
 from app.errors import JobConflict, UnknownModel
 from app.files import write_json
 from app.jobs import Job, JobReporter, Jobs, JobStatus, Outcome
@@ -19,6 +21,7 @@ from app.quantization.promotion_log import Promotion
 from app.quantization.proof import Proof
 from app.quantization.proving import versions
 from app.quantization.request import QuantizationRequest
+from app.quantization.retention import delete_traces
 from app.quantization.run import run_job
 from app.quantization.validation import RequestValidator, ValidatedRequest
 from app.recordings.read import Clip, read
@@ -49,6 +52,7 @@ class Quantization:
         self._promoters = {
             manager.slot.name: Promoter(loader, manager, self._builder) for manager in managers
         }
+        self._in_use = {manager.slot.name: CheckpointInUse() for manager in managers}
         self._closing = False
         self.jobs = Jobs(
             settings.cache_dir / "jobs",
@@ -96,6 +100,22 @@ class Quantization:
 
         return self.jobs.start_beside(job_id, work)
 
+    async def delete(self, job_id: str) -> None:
+        """Forget a job that is over: its record, report, canaries and events. What it made stays in
+        the cache. Raises UnknownJob, RecordNotKept, and JobConflict where it is not over or where
+        it is what serves."""
+        job = self.jobs.get(job_id)
+        promoted = [one.current for one in self._promoters.values()]
+        serves = job.status is JobStatus.PROMOTED or any(p and p.job == job_id for p in promoted)
+        if serves and not job.status.active:
+            raise JobConflict(
+                "The job's checkpoint is what serves: roll it back before its job is deleted.",
+                code="job_serves",
+            )
+        self.jobs.delete(job_id)  # first: what is left after a crash is nobody's, and pruned
+        settings = self._loader.settings
+        await in_daemon_thread(delete_traces, settings.cache_dir, job_id)
+
     async def roll_back(self, model: str | None = None) -> dict[str, Any]:
         """Serve what was served as `model` before the last promotion; what that is. Raises
         UnknownModel, JobConflict where nothing was promoted, StartupError."""
@@ -105,7 +125,18 @@ class Quantization:
     def checkpoint(self, model: str, enter: Callable[..., None]) -> Checkpoint:
         """Return what serves as `model` from the start. `enter` is called with the stages.
         Blocking. Raises StartupError."""
-        return self._promoters[model].checkpoint(enter)
+        self._tidy()
+        checkpoint = self._promoters[model].checkpoint(enter)
+        self._in_use[model].take(checkpoint.folder)
+        return checkpoint
+
+    def _tidy(self) -> None:
+        """Delete what a process that was killed left half-made: it may be gigabytes."""
+        try:
+            for gone in drop_half_made(self._loader.settings.cache_dir):
+                log.info("%s was half-made, by nobody any more: deleted", gone)
+        except OSError as error:
+            log.warning("what was left half-made stays: %s", error)
 
     def _promoter(self, model: str | None) -> Promoter:
         """Of a name or alias; the default's for none. Raises UnknownModel."""
@@ -213,11 +244,12 @@ class Quantization:
         ready = any(manager.stage is Stage.READY for manager in self._managers)
         if not ready or None in served:
             return
-        promoted = {
-            checkpoint.provenance["job"]: checkpoint.provenance["promoted_at"]
-            for checkpoint in served
-            if checkpoint and "job" in checkpoint.provenance
-        }
+        promoted = {}
+        for manager, checkpoint in zip(self._managers, served, strict=True):
+            assert checkpoint is not None
+            self._in_use[manager.slot.name].take(checkpoint.folder)
+            if "job" in checkpoint.provenance:
+                promoted[checkpoint.provenance["job"]] = checkpoint.provenance["promoted_at"]
         for job in self.jobs.all():
             if job.status.active or (job.id in promoted) == (job.status is JobStatus.PROMOTED):
                 continue

@@ -1,6 +1,5 @@
 """Validation of a request: what cannot be done is refused at once, by field."""
 
-import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,11 +23,9 @@ from app.quantization.checks import (
     told_of,
 )
 from app.quantization.request import QuantizationRequest
-from app.recordings.read import Clip, digest, nearby, read
+from app.recordings.read import Clip, digest, is_hub_set, nearby, read
 from app.recordings.spec import Recordings, RecordingSet
 from app.settings import DEMO, Settings
-
-_HUB_SET = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?(:[\w.-]*){1,2}")
 
 
 class ValidatedRequest(NamedTuple):
@@ -48,10 +45,12 @@ class RequestValidator:
         self._settings = settings
         self._device = device
         self._any_path = any_path
-        own = [Path(name).expanduser() for name in (settings.model, settings.calibration) if name]
+        models = settings.served_models.values()
+        own = [Path(name).expanduser() for name in (*models, settings.calibration) if name]
         # A file of the settings' own is a manifest: it and what it names, not what lies around it.
         self._own = {path.resolve() for path in own if path.is_file()}
         folders = [path.resolve() for path in own if path.is_dir()]
+        self._own_models = {Path(model).expanduser().resolve() for model in models}
         self._roots = [DEMO.resolve(), *settings.data_roots, *folders]
         self._heard: set[str] = set()  # digests of recordings known to be sound
 
@@ -111,6 +110,7 @@ class RequestValidator:
         if not folder.exists() and is_hub_id(model):
             return None
         self._check_path("model", folder)
+        self._check_model_files(folder)
         with told_of("model"):
             source = resolve(model)
         self._check_source(source)
@@ -171,7 +171,7 @@ class RequestValidator:
 
     def _is_local(self, field: Field, one: RecordingSet) -> bool:
         path = _path(field, one.source)
-        if not path.exists() and _HUB_SET.fullmatch(one.source):
+        if not path.exists() and is_hub_set(one.source):
             return False
         self._check_path(field, path)
         return True
@@ -191,6 +191,17 @@ class RequestValidator:
             assert isinstance(clip.audio, Path)
             self._check_path(field, clip.audio)
 
+    def _check_model_files(self, folder: Path) -> None:
+        """A model's files are read, and those beside its weights copied into what is made of it:
+        none is a link that leads outside. The settings' own model may lie as its operator linked
+        it, and a hub's snapshot is links into its cache."""
+        if self._any_path or folder.resolve() in self._own_models:
+            return
+        blobs = folder.resolve().parent.parent / "blobs"
+        for path in folder.rglob("*"):
+            if path.is_symlink() and not _leads_into(path, blobs):
+                self._check_path("model", path)
+
     def _check_path(self, field: Field, path: Path) -> None:
         real = path.resolve()
         inside = self._any_path or any(real.is_relative_to(root) for root in self._roots)
@@ -200,6 +211,11 @@ class RequestValidator:
                 param=field,
                 code="path_not_allowed",
             )
+
+
+def _leads_into(link: Path, blobs: Path) -> bool:
+    """Whether a link is a hub's cache's: …/snapshots/<commit>/<name> to …/blobs/<hash>."""
+    return blobs.parent.name.startswith("models--") and link.resolve().parent == blobs
 
 
 def _path(field: Field, given: str) -> Path:

@@ -102,7 +102,7 @@ def _save(model: Any, job: Job) -> None:
     # llm-compressor's account of it, in classes that are ours alone.
     (job.out / "recipe.yaml").unlink(missing_ok=True)
     for path in job.folder.iterdir():
-        if path.suffix in (".json", ".txt") and path.name not in _REMADE:
+        if path.suffix in (".json", ".txt") and path.name not in _REMADE and path.is_file():
             shutil.copyfile(path, job.out / path.name)
 
 

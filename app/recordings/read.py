@@ -4,8 +4,9 @@ import csv
 import hashlib
 import io
 import json
+import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,6 +21,8 @@ from app.recordings.spec import Recordings, RecordingSet
 _MANIFESTS = ("manifest.jsonl", "manifest.csv", "metadata.jsonl", "metadata.csv")
 _AUDIO = {".wav", ".mp3", ".flac", ".m4a", ".mp4", ".ogg", ".oga", ".opus", ".webm"}
 _WINDOW_SECONDS = 30.0
+_HUB = "hf://datasets/"
+_HUB_SET = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(:[\w.-]*){1,2}")
 _MOST_LOOKED_AT = 50  # clips for each one wanted: a stream may never bring the language
 _ADVICE = (
     "Set MARLINSCRIBE_CALIBRATION (make serve CALIBRATION=…) to a folder or manifest of "
@@ -164,12 +167,18 @@ def _taken(clips: Iterator[Clip], left: dict[str, int]) -> list[Clip]:
     return chosen
 
 
+def is_hub_set(source: str) -> bool:
+    """Whether a source is one of the hub's, "owner/name:config:split": a name without an owner is
+    as easily a folder here, or a format's that reads any file (json, text)."""
+    return _HUB_SET.fullmatch(source) is not None
+
+
 def _clips(one: RecordingSet, bound: int | None) -> Iterator[Clip]:
     """Yield a set's clips. `bound` limits a stream, which has no end."""
     path = _path(one)
     if path.exists():
         return recordings(path, one.language)
-    if ":" in one.source:
+    if is_hub_set(one.source):
         return islice(_hub(one), bound)
     raise NoCalibration(f"There is no calibration source {one.source}.", _ADVICE)
 
@@ -180,7 +189,7 @@ def recordings(path: Path, language: str) -> Iterator[Clip]:
     if path.is_file():
         return _manifest(path, language)
     for name in _MANIFESTS:
-        if (path / name).exists():
+        if (path / name).is_file():
             return _manifest(path / name, language)
     return _folder(path, language)
 
@@ -230,10 +239,12 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def _folder(path: Path, language: str) -> Iterator[Clip]:
     """Recordings with their words in a .txt of the same name."""
-    for audio in sorted(p for p in path.rglob("*") if p.suffix.lower() in _AUDIO):
+    # Regular files alone: opening a pipe waits for a writer, and a device may never end.
+    found = (p for p in path.rglob("*") if p.suffix.lower() in _AUDIO and p.is_file())
+    for audio in sorted(found):
         words = audio.with_suffix(".txt")
         try:
-            text = words.read_text("utf-8").strip() if words.exists() else ""
+            text = words.read_text("utf-8").strip() if words.is_file() else ""
         except (OSError, ValueError) as error:
             raise NoCalibration(f"{words} cannot be read: {error}.", _ADVICE) from error
         if text:
@@ -244,7 +255,7 @@ def _hub(one: RecordingSet) -> Iterator[Clip]:
     """Yield the clips of a streamed Hugging Face dataset, "id:config:split"; only what is taken is
     downloaded."""
     try:
-        from datasets import Audio, load_dataset
+        from datasets import Audio, load_dataset_builder
     except ImportError as error:
         raise NoCalibration(
             f"{one.source} is a hub's set, which only the quantizer reads.",
@@ -252,13 +263,37 @@ def _hub(one: RecordingSet) -> Iterator[Clip]:
         ) from error
     name, config, split = [*one.source.split(":"), "", ""][:3]
     try:
-        rows = load_dataset(name, config or None, split=split or "train", streaming=True)
-        for row in rows.cast_column("audio", Audio(decode=False)):
+        # With its scheme, for without one a folder here of the same name would go before the hub.
+        builder = load_dataset_builder(f"{_HUB}{name}", config or None)
+        _check_remote(one.source, name, builder.config.data_files or {})
+        rows = builder.as_streaming_dataset(split=split or "train")
+        for number, row in enumerate(rows.cast_column("audio", Audio(decode=False)), 1):
             if row.get("duration_ms", 0) <= _WINDOW_SECONDS * 1000:
-                audio = row["audio"]["bytes"] or Path(row["audio"]["path"]).read_bytes()
                 language = _language(row.get("language") or one.language)
-                yield Clip(audio, row["text"], language)
+                yield Clip(_carried(one.source, number, row["audio"]), row["text"], language)
     except KeyError as error:
         raise NoCalibration(f"{one.source} has no column {error}.", _ADVICE) from error
+    except NoCalibration:
+        raise
     except Exception as error:  # the library's errors share no root
         raise NoCalibration(f"{one.source} cannot be reached: {error}", _ADVICE) from error
+
+
+def _check_remote(source: str, name: str, files: Mapping[str, Sequence[str]]) -> None:
+    """A set's card may name any path or address as its data: only the set's own are read. Raises
+    NoCalibration."""
+    own = f"{_HUB}{name}@"
+    foreign = [file for several in files.values() for file in several if not file.startswith(own)]
+    if foreign:
+        raise NoCalibration(f"{source} points outside of itself, to {foreign[0]}.", _ADVICE)
+
+
+def _carried(source: str, number: int, audio: Any) -> bytes:
+    """A row's recording. Raises NoCalibration where the row has a path in its place, which would
+    be one of this machine's."""
+    content = audio.get("bytes") if isinstance(audio, Mapping) else None
+    if not isinstance(content, bytes) or not content:
+        raise NoCalibration(
+            f"{source}, row {number}: it names a file and carries no bytes of its own.", _ADVICE
+        )
+    return content

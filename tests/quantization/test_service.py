@@ -13,12 +13,21 @@ import app.main
 import app.quantization.promotion_log
 import app.quantization.proving
 import app.quantization.service
+from app.checkpoints.cache import checkpoints
 from app.checkpoints.checkpoint import Checkpoint
 from app.checkpoints.recipe import Recipe
 from app.checkpoints.source import Source
 from app.checkpoints.store import Store
-from app.errors import BadField, CanaryFailed, EngineFailed, JobConflict, OutOfMemory
+from app.errors import (
+    BadField,
+    CanaryFailed,
+    EngineFailed,
+    JobConflict,
+    OutOfMemory,
+    UnknownJob,
+)
 from app.metrics import Metrics
+from app.quantization.promotion_log import PromotionLog
 from app.quantization.quantizer_process import Quantizer
 from app.quantization.request import QuantizationRequest
 from app.quantization.service import Quantization
@@ -326,6 +335,24 @@ async def test_where_canaries_fail_the_old_one_serves_and_the_job_is_proven(hous
         assert (job.status, job.error) == ("promoted", None)
 
 
+@pytest.mark.parametrize("log_level", ["DEBUG", "INFO"])
+async def test_what_a_canary_said_is_in_the_jobs_record_and_not_in_the_log(
+    house, caplog, log_level
+):
+    caplog.set_level(log_level)
+    await house.open()
+    async with house.working():
+        job = await house.proven("a")
+        house.says = Says(en="thank you for watching", zh="求救")
+        await house.quantization.promote(job.id, None)
+        await over(job)
+    record = (house.cache / "jobs" / f"{job.id}.json").read_text("utf-8")
+    assert "'mayday' was heard as 'thank you for watching'" in record
+    assert "differ by" in caplog.text
+    for said in ("mayday", "thank you for watching"):
+        assert said not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("fault", "code"),
     [(EngineFailed("no", "way"), "engine_failed"), (KeyError("a defect"), "internal_error")],
@@ -537,6 +564,26 @@ async def test_what_was_rolled_back_may_be_promoted_again(house):
         await house.quantization.promote(job.id, None)
         await over(job)
         assert (job.status, house.serving) == ("promoted", "a")
+
+
+async def test_a_crash_during_a_rollback_brings_nothing_back_that_was_rolled_back(house):
+    """Whenever clients are let in, the next process would serve what they are served."""
+    await house.open()
+    async with house.working():
+        await house.promoted("a")
+        await house.promoted("b")
+        found = []
+
+        def on_status(status):
+            if status.stage is Stage.READY:
+                current = PromotionLog(house.context.settings).current
+                found.append(current.fingerprint if current else None)
+
+        house.context.startup.listen(on_status)
+        found.clear()  # it hears at once where the service stands
+        first = await house.quantization.roll_back()
+        second = await house.quantization.roll_back()
+        assert found == [first["fingerprint"], second["fingerprint"]]
 
 
 async def test_a_rollback_that_fails_leaves_what_was_promoted(house):
@@ -929,3 +976,77 @@ async def test_what_was_interrupted_goes_on_when_it_is_resumed(house):
         await over(again)
         assert again.status == "proven"
         assert house.serving == "asked"
+
+
+# Deleting, and what is deleted at a start
+
+
+async def test_a_job_is_deleted_with_all_it_left_but_its_checkpoint(house):
+    await house.open()
+    async with house.working():
+        job, other = await house.proven("a"), await house.proven("b")
+        await house.quantization.delete(job.id)
+        left = [path.name for path in house.cache.rglob("*") if job.id in path.name]
+        assert left == []
+        assert house.entry("a")
+        assert (await house.quantization.report(other)).passed
+        with pytest.raises(UnknownJob):
+            await house.quantization.delete(job.id)
+
+
+async def test_the_job_whose_checkpoint_serves_is_not_deleted_before_it_is_rolled_back(house):
+    await house.open()
+    async with house.working():
+        job = await house.promoted("a")
+        with pytest.raises(JobConflict) as caught:
+            await house.quantization.delete(job.id)
+        assert caught.value.code == "job_serves"
+        await house.quantization.roll_back()
+        await house.quantization.delete(job.id)
+        assert house.jobs.all() == []
+
+
+async def test_what_can_be_rolled_back_to_serves_also_without_its_job(house):
+    await house.open()
+    async with house.working():
+        first = await house.promoted("a")
+        await house.promoted("b")
+        await house.quantization.delete(first.id)
+        await house.quantization.roll_back()
+        assert house.serving == "a"
+
+
+async def test_a_job_that_runs_is_not_deleted(house):
+    house.gate = asyncio.Event()
+    await house.open()
+    async with house.working():
+        house.make("a")
+        job = house.submit(house.order("a"))
+        await until(lambda: job.status == "running")
+        with pytest.raises(JobConflict, match="running"):
+            await house.quantization.delete(job.id)
+        house.gate.set()
+        await over(job)
+
+
+async def test_a_start_deletes_what_a_process_that_was_killed_left_half_made(house):
+    left = house.cache / "checkpoints" / ".a-1.partial"
+    left.mkdir(parents=True)
+    (left / "model.safetensors").write_bytes(b"half")
+    await house.open()
+    assert not left.exists()
+    assert house.serving == "asked"
+
+
+async def test_what_serves_is_in_use_and_what_served_before_is_not(house):
+    def used():
+        return {one.name for one in checkpoints(house.cache) if one.in_use}
+
+    await house.open()
+    async with house.working():
+        await house.promoted("a")
+        assert used() == {"a"}
+        await house.promoted("b")
+        assert used() == {"b"}
+        await house.quantization.roll_back()
+        assert used() == {"a"}

@@ -16,6 +16,11 @@ _LONGEST_NAME = 7
 _MOST_RECOVERY = 1.5  # drawn; a candidate may err far less than a source that hardly errs
 
 
+def draws(plot: str, what: str) -> bool:
+    """Whether something of this class is in a plot: a legend has no key to what is not."""
+    return f'class="{what}"' in plot
+
+
 def error_rates(languages: Sequence[Language]) -> Markup:
     """Plot source beside candidate, with intervals, and the highest rate allowed."""
     measured = [one.proof.source[one.proof.metric] for one in languages]
@@ -155,4 +160,4 @@ def _layer(name: str, one: Layer, up: Axis, x: float, slot: float) -> Markup:
         "rect", x=x - slot / 2, y=up.end, width=slot, height=up.start - up.end, class_="hover"
     )
     bar = tag("rect", x=x - wide / 2, y=y, width=wide, height=up.start - y, class_="own")
-    return tag("g", tag("title", told), column, bar)
+    return tag("g", tag("title", told), column, *([] if one.own is None else [bar]))

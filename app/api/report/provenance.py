@@ -46,7 +46,7 @@ def rounded(proof: Proof) -> list[str]:
 
 def making(proof: Proof) -> list[tuple[str, str]]:
     """What making and proving took."""
-    made, compared = _figures(proof), proof.comparison
+    made, compared, names = _figures(proof), proof.comparison, rounded(proof)
     modules = (made.get("quantized") or {}).items()
     said = {
         "Time to make": duration(made.get("seconds")),
@@ -56,7 +56,7 @@ def making(proof: Proof) -> list[tuple[str, str]]:
         "Peak memory, comparing": megabytes(compared.get("peak_rss_bytes")),
         "Peak memory of the card, comparing": _of_a_card(compared),
         "Quantized": ", ".join(f"{several(n, 'module')} to {scheme}" for scheme, n in modules),
-        "Rounded to nearest": several(len(rounded(proof)), "module"),
+        "Rounded to nearest": several(len(names), "module") if names else "",
     }
     return [(name, text) for name, text in said.items() if text]
 

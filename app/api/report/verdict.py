@@ -75,7 +75,7 @@ def _facts(job: Mapping[str, Any], proof: Proof) -> list[tuple[str, str]]:
 
 
 def _warnings(job: Mapping[str, Any], proof: Proof) -> list[str]:
-    warnings = []
+    warnings = [f"Uncertain: {note}." for note in proof.notes]
     if proof.emulated:
         warnings.append(
             "Emulated: the weights are written dequantized, to prove what nothing here serves. "

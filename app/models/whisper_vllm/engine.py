@@ -7,7 +7,7 @@ import math
 import multiprocessing
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +29,7 @@ from app.models.whisper_vllm.decoder import Step, TokenRequest
 from app.models.whisper_vllm.logits_processor import EXTRA_ARG, WhisperLogitsProcessor
 from app.models.whisper_vllm.plan import EnginePlan
 from app.models.whisper_vllm.rules import forced_steps
+from app.models.whisper_vllm.shutdown import shut_down, tell_the_waiting
 from app.models.whisper_vllm.stat_logger import stat_logger
 from app.models.whisper_vllm.tokens import SpecialTokens
 from app.models.whisper_vllm.worker_extension import WorkerExtension
@@ -157,14 +158,10 @@ class VllmEngine:
             return
         self._stopped = True
         try:
-            self._llm.shutdown(timeout=_LAST_WAIT)
+            shut_down(self._llm, _LAST_WAIT)
         finally:
             self.kill()
-            if self._loop:
-                # vLLM cancels what would have told them: they would wait for ever.
-                tell = self._llm.output_processor.propagate_error
-                with suppress(RuntimeError):  # the loop has ended, and they with it
-                    self._loop.call_soon_threadsafe(tell, EngineDeadError())
+            tell_the_waiting(self._llm, self._loop)
 
     def set_idle_priority(self) -> None:
         """Have the engine's processes run only while nobody else wants the processors."""
