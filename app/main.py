@@ -84,6 +84,7 @@ def create_app(
         meter(quantization.jobs, context.metrics)
         context.quantization = quantization
         task = asyncio.create_task(_serve(context, device, host, quantization, on_failure))
+        context.decoders.start()
         yield
         quantization.stop()
         task.cancel()
@@ -91,6 +92,7 @@ def create_app(
             await task
         await quantization.close()
         await asyncio.to_thread(host.stop)
+        await asyncio.to_thread(context.decoders.close)
         await asyncio.to_thread(context.tracing.close)
 
     app.router.lifespan_context = lifespan

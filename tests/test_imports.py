@@ -105,6 +105,12 @@ def test_leaves_import_nothing_of_the_house_but_plain_types(module):
     assert ours <= LEAVES[module]
 
 
+@pytest.mark.parametrize("module", in_room("app.audio"))
+def test_a_process_that_decodes_loads_little(module):
+    ours = {name for name in imports(MODULES[module]) if name.startswith("app.")}
+    assert {n for n in ours if not n.startswith("app.audio")} <= {"app.errors", "app.process"}
+
+
 def test_nothing_imports_in_circles():
     graph = {m: imports(p) & MODULES.keys() - {m} for m, p in MODULES.items()}
     done, path = set(), []

@@ -1,7 +1,6 @@
 """What routes know of the service: one object on the app, given to each by dependency."""
 
 from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
@@ -11,6 +10,7 @@ from fastapi import Depends, Request
 from app.admission.gate import DECODES_AT_ONCE, Admission
 from app.api.joining import Works
 from app.asr.transcript import Transcriber
+from app.audio.pool import DecoderPool
 from app.checkpoints.order import Order
 from app.checkpoints.proof import Proof
 from app.checkpoints.recipe import Recordings
@@ -71,9 +71,7 @@ class Context:
     wake: Callable[[], None] = lambda: None  # the engine that was put away
     tracing: Tracing = field(init=False)
     works: Works = field(default_factory=Works)
-    decoders: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(DECODES_AT_ONCE, "decode")
-    )
+    decoders: DecoderPool = field(default_factory=lambda: DecoderPool(DECODES_AT_ONCE))
     admission: Admission = field(init=False)
 
     def __post_init__(self) -> None:

@@ -2,10 +2,9 @@
 
 import asyncio
 import itertools
-import threading
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import ExitStack, aclosing, asynccontextmanager, suppress
+from contextlib import ExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -20,7 +19,6 @@ from app.api.disconnect import unless_client_leaves
 from app.api.joining import Event
 from app.api.uploads import Upload, read_upload
 from app.asr.transcript import Finished, Options, Turn
-from app.audio.decode import decode
 from app.audio.waveform import Waveform
 
 _NEARLY = 0.9  # of its patience: a client that leaves then left because of it
@@ -78,27 +76,14 @@ class Listening:
         )
 
     async def _decoded(self, upload: Upload, read: float) -> Waveform:
-        """In a thread, when it is this client's turn. One that leaves stops it at the next frame;
-        it is waited for, since the file is closed behind it."""
-        cancelled = threading.Event()
+        """When it is this client's turn. One that leaves ends it at once."""
         most = self.context.settings.max_audio_seconds
-
-        def work() -> Waveform:
-            with self.account.stage("decode"):
-                return decode(upload.file, max_seconds=most, cancelled=cancelled)
-
         turns, request = self.context.admission.decodings, _next_name()
         try:
             async with turns.turn(self.caller.name, request, upload.size):
                 self._took("decode_queue", read)
-                done = asyncio.wrap_future(self.context.decoders.submit(work))
-                try:
-                    wave = await asyncio.shield(done)
-                except asyncio.CancelledError:
-                    cancelled.set()
-                    with suppress(Exception):
-                        await done
-                    raise
+                with self.account.stage("decode"):
+                    wave = await self.context.decoders.decode(upload.file, max_seconds=most)
         finally:
             turns.forget(self.caller.name, request)
         self.context.metrics.audio_received.inc(wave.seconds)

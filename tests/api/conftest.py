@@ -10,6 +10,7 @@ import pytest
 import uvicorn
 from fastapi.testclient import TestClient
 
+from app.admission.gate import DECODES_AT_ONCE
 from app.api.context import Context, Served
 from app.asr.transcript import (
     Finished,
@@ -19,6 +20,7 @@ from app.asr.transcript import (
     WindowFigures,
     join,
 )
+from app.audio.pool import DecoderPool
 from app.main import build_app
 from app.metrics import Metrics
 from app.settings import Settings
@@ -76,9 +78,19 @@ def settings():
     return {}
 
 
+@pytest.fixture(scope="session")
+def decoders():
+    """Children take a moment to start, and would end with the thread of a test's event loop."""
+    pool = DecoderPool(DECODES_AT_ONCE)
+    pool.start()
+    yield pool
+    pool.close()
+
+
 @pytest.fixture
-def context(transcriber, settings):
+def context(transcriber, settings, decoders):
     context = Context(Settings(max_audio_seconds=10, **settings), Startup(), Metrics())
+    context.decoders = decoders
     context.served = Served("mine", 1, transcriber, {"scheme": "W4A16"})
     context.startup.enter(Stage.READY)
     return context
