@@ -15,6 +15,7 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
+from app.audio import matroska
 from app.audio.headers import check_chunks, promised_seconds
 from app.audio.waveform import SAMPLE_RATE, Samples, Waveform
 from app.errors import (
@@ -150,6 +151,12 @@ def _open(file: IO[bytes]) -> InputContainer:
 
 def _unreadable(head: bytes) -> RequestError:
     """What is wrong with a file that FFmpeg does not know, by its first 12 bytes."""
+    if matroska.is_later_part(head):
+        return NotAudio(
+            "The file is a later part of a webm recording: send the whole recording, from its "
+            "first byte.",
+            param="file",
+        )
     if _looks_like_media(head):
         return UndecodableAudio(
             "The container cannot be read: the file is incomplete or damaged.", param="file"

@@ -11,6 +11,7 @@ from typing import IO
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
+from app.audio import matroska
 from app.errors import UndecodableAudio
 
 # FFmpeg's duration of these is the header's word; of the others it may be an estimate.
@@ -29,6 +30,8 @@ def promised_seconds(
         return _wav_seconds(file)
     if "mp3" in names:
         return _mp3_seconds(file, stream.rate)
+    if "matroska" in names:
+        return matroska.seconds_if_cut(file)
     if not names & _EXACT_CONTAINERS or stream.duration is None or stream.time_base is None:
         return None
     return float(stream.duration * stream.time_base)
