@@ -19,26 +19,37 @@ _SAMPLE_BYTES = np.dtype(np.float32).itemsize
 
 @contextmanager
 def recording(file: IO[bytes]) -> Generator[int]:
-    """A descriptor of all of the file, wherever it stands: its own, or one of a copy in memory
-    where it is small or has none."""
+    """A descriptor of all of the file, with a place of its own in it: of a copy in memory where
+    the file is small, or is none."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
-    own = None if size <= _SMALL else _own(file)
-    if own is not None:
-        yield own
-        return
-    with _memory("recording") as copy:
-        with open(copy, "wb", closefd=False) as sink:
-            shutil.copyfileobj(file, sink)
+    with _copy(file) if size <= _SMALL else _again(file) as descriptor:
+        yield descriptor
+
+
+@contextmanager
+def _copy(file: IO[bytes]) -> Generator[int]:
+    with _memory("recording") as copy, open(copy, "wb", closefd=False) as sink:
+        shutil.copyfileobj(file, sink)
+        sink.flush()
         yield copy
 
 
-def _own(file: IO[bytes]) -> int | None:
+@contextmanager
+def _again(file: IO[bytes]) -> Generator[int]:
+    """The file opened once more, to be read: a descriptor that is passed on shares its place."""
     try:
         file.flush()
-        return file.fileno()
+        own = file.fileno()
     except io.UnsupportedOperation:
-        return None
+        with _copy(file) as copy:
+            yield copy
+        return
+    again = os.open(f"/proc/self/fd/{own}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield again
+    finally:
+        os.close(again)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import sys
-from typing import IO, Any, cast
+from typing import Any
 
 from app.audio import limits
 from app.audio.decode import decode_to
@@ -22,7 +22,6 @@ from app.process import die_with
 READY = b"ready"
 _LARGEST_MESSAGE = 2**12  # bytes, of what is asked
 _DESCRIPTORS = 5  # input, output, errors, and a recording's two
-_BLOCK = 2**16  # bytes, read at once
 _SAMPLE_BYTES = 4
 
 
@@ -56,16 +55,16 @@ def _serve(line: socket.socket) -> None:
 
 
 def _answer(max_seconds: float, recording: int, samples: int) -> dict[str, Any]:
-    file = _Shared(recording)
-    time = limits.ProcessorTime(file.size)
+    time = limits.ProcessorTime(os.fstat(recording).st_size)
 
     def write(block: memoryview) -> None:
         time.earn(len(block) / _SAMPLE_BYTES / SAMPLE_RATE)
         _write(samples, block)
 
     try:
-        reader = cast("IO[bytes]", io.BufferedReader(file, _BLOCK))
-        return {"samples": decode_to(write, reader, max_seconds=max_seconds)}
+        with open(recording, "rb", closefd=False) as file:
+            file.seek(0)
+            return {"samples": decode_to(write, file, max_seconds=max_seconds)}
     except RequestError as error:
         return {"error": type(error).__name__, "message": error.message, "param": error.param}
 
@@ -73,34 +72,6 @@ def _answer(max_seconds: float, recording: int, samples: int) -> dict[str, Any]:
 def _write(descriptor: int, block: memoryview) -> None:
     while block:
         block = block[os.write(descriptor, block) :]
-
-
-class _Shared(io.RawIOBase):
-    """A file whose descriptor another process has too, and so its place in it: read by places of
-    our own."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._place = 0
-        self.size = os.fstat(descriptor).st_size
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        count = os.preadv(self._descriptor, [buffer], self._place)
-        self._place += count
-        return count
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self.size}[whence]
-        if start + offset < 0:
-            raise ValueError("before the file's beginning")
-        self._place = start + offset
-        return self._place
 
 
 # A tenth of a second at 8 kHz.
