@@ -112,17 +112,24 @@ async def test_an_error_keeps_its_class_message_and_field(pool, name):
     assert (there.value.message, there.value.param) == (here.value.message, "file")
 
 
-async def test_a_small_upload_stays_in_memory_and_a_large_one_is_whole_afterwards(pool):
-    small, large = encode(tone(1)), encode(tone(50))
-    assert len(small) < MIB < len(large)
-    for content in (small, large):
-        with tempfile.SpooledTemporaryFile(max_size=MIB) as file:
-            file.write(content)
-            file.seek(0)
-            assert (await pool.decode(file, max_seconds=60)).seconds == len(content) // 32_000
-            assert file._rolled is (content is large)
-            file.seek(0)
-            assert file.read() == content
+async def test_a_small_upload_stays_in_memory(pool):
+    with tempfile.SpooledTemporaryFile(max_size=MIB) as file:
+        file.write(WAV)
+        assert (await pool.decode(file, max_seconds=60)).seconds == 1
+        assert not file._rolled
+
+
+async def test_a_large_upload_is_read_from_its_file_whose_place_stays(pool):
+    content = encode(tone(50))
+    with tempfile.SpooledTemporaryFile(max_size=MIB) as file:
+        file.write(content)
+        assert (await pool.decode(file, max_seconds=60)).seconds == 50
+        assert file._rolled
+        assert file.read() == content
+
+
+async def test_a_large_recording_in_memory_alone_is_read_too(pool):
+    assert (await decoded(pool, encode(tone(50)))).seconds == 50
 
 
 @pytest.mark.parametrize("rate", [1, 2, 999])
