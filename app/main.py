@@ -83,6 +83,8 @@ def create_app(
         meter(quantization.jobs, context.metrics)
         context.quantization = quantization
         task = asyncio.create_task(_serve(context, device, managers, quantization, on_failure))
+        decoders = context.transcriptions.decoders
+        decoders.start()
         yield
         quantization.stop()
         task.cancel()
@@ -91,6 +93,7 @@ def create_app(
         await quantization.close()
         for manager in managers:
             await asyncio.to_thread(manager.stop)
+        await asyncio.to_thread(decoders.close)
         await asyncio.to_thread(context.tracing.close)
 
     app.router.lifespan_context = lifespan

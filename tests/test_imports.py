@@ -98,6 +98,12 @@ def test_only_the_wiring_imports_the_api(module):
     assert is_in(module, "app.api", "app.main") or not any(is_in(n, "app.api") for n in names)
 
 
+@pytest.mark.parametrize("module", in_room("app.audio"))
+def test_a_process_that_decodes_loads_little(module):
+    ours = {name for name in imports(MODULES[module]) if name.startswith("app.")}
+    assert {n for n in ours if not n.startswith("app.audio")} <= {"app.errors", "app.process"}
+
+
 def test_nothing_imports_in_circles():
     graph = {m: imports(p) & MODULES.keys() - {m} for m, p in MODULES.items()}
     done, path = set(), []

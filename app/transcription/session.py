@@ -5,11 +5,9 @@ Whoever wants a transcription enters here, over HTTP or not.
 
 import asyncio
 import itertools
-import threading
 import time
 from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, cast
@@ -18,7 +16,7 @@ from prometheus_client import Histogram
 
 from app.admission.control import Slot
 from app.admission.requests import DECODES_AT_ONCE, RequestLimit
-from app.audio.decode import decode
+from app.audio.pool import DecoderPool
 from app.audio.recording import RecordingFile
 from app.audio.waveform import Waveform
 from app.metrics import Metrics, ModelMetrics
@@ -68,9 +66,7 @@ class Transcriptions:
     metrics: Metrics
     limit: RequestLimit
     in_flight: InFlight = field(default_factory=InFlight)
-    decoders: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(DECODES_AT_ONCE, "decode")
-    )
+    decoders: DecoderPool = field(default_factory=lambda: DecoderPool(DECODES_AT_ONCE))
 
 
 @dataclass(frozen=True)
@@ -115,29 +111,14 @@ class TranscriptionSession:
         )
 
     async def _decoded(self, recording: RecordingFile, read: float) -> Waveform:
-        """Decode in a thread, when a slot is this client's. Cancelled, it stops at the next frame;
-        that is waited for, since the file is closed behind it."""
-        cancelled = threading.Event()
-        shared, begun = self.shared, 0.0
-
-        def work() -> Waveform:
-            nonlocal begun
-            begun = time.perf_counter()
-            most = shared.settings.max_audio_seconds
-            return decode(recording.file, max_seconds=most, cancelled=cancelled)
-
-        slots, request = shared.limit.audio_decoding, _next_name()
+        """Decode when a slot is this client's. A cancellation ends the decoder at once."""
+        shared, request = self.shared, _next_name()
+        slots, most = shared.limit.audio_decoding, shared.settings.max_audio_seconds
         try:
             async with slots.slot(self.caller.name, request, recording.size):
                 self._observe("decode_queue", read, shared.metrics.decode_queue)
-                done = asyncio.wrap_future(shared.decoders.submit(work))
-                try:
-                    wave = await asyncio.shield(done)
-                except asyncio.CancelledError:
-                    cancelled.set()
-                    with suppress(Exception):
-                        await done
-                    raise
+                begun = time.perf_counter()
+                wave = await shared.decoders.decode(recording.file, max_seconds=most)
         finally:
             slots.forget(self.caller.name, request)
         self._observe("decode", begun, shared.metrics.decode)

@@ -11,7 +11,9 @@ import pytest
 import uvicorn
 from fastapi.testclient import TestClient
 
+from app.admission.requests import DECODES_AT_ONCE
 from app.api.context import Context
+from app.audio.pool import DecoderPool
 from app.checkpoints.checkpoint import Checkpoint
 from app.checkpoints.source import Source
 from app.main import build_app
@@ -74,12 +76,31 @@ def settings():
     return {}
 
 
+@pytest.fixture(scope="session")
+def decoders():
+    """Children take a moment to start, and would end with the thread of a test's event loop."""
+    pool = DecoderPool(DECODES_AT_ONCE)
+    pool.start()
+    yield pool
+    pool.close()
+
+
+@pytest.fixture(scope="session")
+def decoders():
+    """Children take a moment to start, and would end with the thread of a test's event loop."""
+    pool = DecoderPool(DECODES_AT_ONCE)
+    pool.start()
+    yield pool
+    pool.close()
+
+
 @pytest.fixture
-def context(transcriber, settings, tmp_path):
+def context(transcriber, settings, tmp_path, decoders):
     (tmp_path / "config.json").write_text("{}")
     context = Context(
         Settings(**{"max_audio_seconds": 10, "models": "mine=here"} | settings), Metrics()
     )
+    context.transcriptions.decoders = decoders
     slot = context.state.default
     slot.model = served(transcriber, Checkpoint(Source("mine", tmp_path, ""), tmp_path))
     slot.admission.resize(8)
