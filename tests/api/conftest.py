@@ -85,15 +85,6 @@ def decoders():
     pool.close()
 
 
-@pytest.fixture(scope="session")
-def decoders():
-    """Children take a moment to start, and would end with the thread of a test's event loop."""
-    pool = DecoderPool(DECODES_AT_ONCE)
-    pool.start()
-    yield pool
-    pool.close()
-
-
 @pytest.fixture
 def context(transcriber, settings, tmp_path, decoders):
     (tmp_path / "config.json").write_text("{}")
