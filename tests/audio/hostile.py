@@ -7,7 +7,8 @@ import time
 from app.audio import decode, limits, worker
 
 _decode_to = decode._decode_to
-limits._FIRST_SECONDS = 0.5
+limits._FIRST_SECONDS = 1.0
+limits._MEMORY = 2**27
 
 
 def obey(write, file, max_seconds):
@@ -16,7 +17,7 @@ def obey(write, file, max_seconds):
             while True:
                 pass
         case b"grow ":
-            return len([b"x" * 2**24 for _ in range(48)])  # 768 MiB
+            return len([b"x" * 2**24 for _ in range(12)])  # 192 MiB
         case b"crash":
             ctypes.string_at(0)
         case b"raise":

@@ -189,7 +189,17 @@ async def test_memory_is_bounded_by_the_kernel(hostile, pool):
     before = peak_memory(the_only(pool))
     with pytest.raises(UndecodableAudio, match="memory"):
         await decoded(pool, b"grow ")
-    assert peak_memory(the_only(pool)) - before < 513 * MIB
+    assert peak_memory(the_only(pool)) - before < 129 * MIB
+
+
+async def test_a_child_may_take_half_a_gibibyte_beyond_what_is_loaded(pool):
+    await decoded(pool, WAV)
+    pid = the_only(pool)
+    pages = int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[0])
+    loaded = pages * os.sysconf("SC_PAGE_SIZE")
+    limits = Path(f"/proc/{pid}/limits").read_text("ascii")
+    most = int(limits.split("Max address space")[1].split()[1])
+    assert most - loaded == pytest.approx(512 * MIB, abs=8 * MIB)
 
 
 async def test_a_child_killed_in_the_middle_fails_its_recording_alone(hostile, pool):
