@@ -8,6 +8,8 @@ compares the CPU's column with. The card's column is read, not run.
     W8A16         no kernel                           any (Marlin pads)
     W8A8          any                                 any
     W3A16, W2A16  no kernel                           none but Humming's, an add-on
+
+Processors without AVX-512 run W4A16 through a kernel of ours (`models/whisper_vllm/float_kernel`).
 """
 
 from typing import Any
