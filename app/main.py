@@ -39,6 +39,7 @@ def build_app(context: Context) -> FastAPI:
         title="Marlinscribe",
         version=__version__,
         description="Speech to text on your own hardware, behind OpenAI's API.",
+        redirect_slashes=False,  # see TrailingSlashMiddleware
     )
     app.state.context = context
     envelope.install(app)
@@ -48,6 +49,7 @@ def build_app(context: Context) -> FastAPI:
     app.state.unfinished = Unfinished()
     app.add_middleware(StoppingMiddleware, unfinished=app.state.unfinished)
     app.add_middleware(TelemetryMiddleware, metrics=context.metrics, tracing=context.tracing)
+    app.add_middleware(envelope.InternalErrorMiddleware)
     if context.settings.cors_origins:
         # Outside of what asks for keys: a preflight carries none, and a 401 must be readable.
         app.add_middleware(
@@ -57,6 +59,7 @@ def build_app(context: Context) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["x-request-id", "retry-after"],
         )
+    app.add_middleware(envelope.TrailingSlashMiddleware)
     app.add_middleware(envelope.RequestIdMiddleware)
     openapi.install(app, keys=bool(context.settings.api_keys))
     return app
