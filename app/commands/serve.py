@@ -13,6 +13,7 @@ from types import FrameType
 import uvicorn
 from rich.console import Console
 
+from app.commands.connections import BoundedHttpProtocol
 from app.commands.console import (
     FAILURE,
     INTERRUPTED,
@@ -51,8 +52,8 @@ def serve(_: argparse.Namespace) -> int:
 
     app = create_app(settings, startup, on_failure)
     config = uvicorn.Config(
-        app, settings.host, settings.port, log_config=None, access_log=False,
-        timeout_graceful_shutdown=_LAST_BYTES, timeout_keep_alive=_KEEP_ALIVE,
+        app, settings.host, settings.port, http=BoundedHttpProtocol, log_config=None,
+        access_log=False, timeout_graceful_shutdown=_LAST_BYTES, timeout_keep_alive=_KEEP_ALIVE,
     )  # fmt: skip
     server = _Server(config, partial(drain, app))
     try:
