@@ -24,7 +24,7 @@ MarlinscribeError
 │  ├─ ShuttingDown              the process was told to end, and the time to finish is over
 │  ├─ QueueFull                 as much audio waits as may
 │  ├─ DeadlineExceeded          the client's own timeout is shorter than its recording takes
-│  ├─ UploadNotStored           no room on disk for the upload
+│  ├─ UploadNotStored           no room for the upload, on the disk or among those held
 │  ├─ JobsElsewhere             another process does the jobs of this cache
 │  └─ RecordNotKept             no room on disk for a job's record
 └─ StartupError                 the operator's to mend: what happened, and what to do about it
@@ -32,6 +32,7 @@ MarlinscribeError
    ├─ NoCalibration             the recipe needs recordings that cannot be had
    ├─ DiskFull
    ├─ CacheUnusable             not writable, or unreadable
+   ├─ UploadFolderUnusable       TMPDIR cannot be written
    ├─ OutOfMemory
    ├─ QuantizerFailed           the child process ended without a checkpoint
    ├─ BadRecipe                 a recipe that the checkpoint's shape or the device does not allow
@@ -236,6 +237,10 @@ class DiskFull(StartupError):
 
 class CacheUnusable(StartupError):
     code = "cache_unusable"
+
+
+class UploadFolderUnusable(StartupError):
+    code = "upload_folder_unusable"
 
 
 class OutOfMemory(StartupError):

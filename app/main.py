@@ -12,6 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__
 from app.api import envelope, health, models, openapi, quantize, transcriptions
+from app.api.spool import check_spool_folder
 from app.api.stopping import StoppingMiddleware, Unfinished
 from app.api.telemetry import TelemetryMiddleware
 from app.errors import EngineFailed, StartupError, Unavailable
@@ -122,6 +123,7 @@ async def _serve(
     """Bring the engine up, do the jobs, and look after it until nothing serves any more or the task
     is cancelled."""
     try:
+        await in_daemon_thread(check_spool_folder)
         await in_daemon_thread(check_device, device)
         checkpoint = await in_daemon_thread(quantization.checkpoint, _entering(context.startup))
         await host.open(checkpoint)

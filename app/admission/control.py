@@ -1,17 +1,23 @@
 """The queue's bounds: in requests before a body is read, in seconds of audio once it is decoded.
 
 Of either bound a client has three quarters, so that nobody's archive shuts everybody else out.
+
+What recordings in flight take is bounded by that, in memory and on the disk: uploads by their bytes
+(app.admission.uploads); decoded audio by `most_held` seconds of 64 kB (16,000 samples a second of 4
+bytes each), and what is being decoded, DECODES_AT_ONCE times the longest recording, beside it.
 """
 
 import asyncio
+import sys
 from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
-from math import ceil
+from math import ceil, inf
 
 from app.admission.fair_queue import FairQueue
 from app.admission.throughput import Throughput
+from app.admission.uploads import Uploads
 from app.errors import DeadlineExceeded, QueueFull, TooManyRequests
 from app.metrics import Metrics
 from app.transcription.results import Turn
@@ -27,10 +33,22 @@ _AHEAD = 0.25
 class Admission:
     """For the event loop's thread."""
 
-    def __init__(self, most_requests: int, most_seconds: float, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        most_requests: int,
+        most_seconds: float,
+        metrics: Metrics,
+        *,
+        most_held: float = inf,
+        most_upload_bytes: int = sys.maxsize,
+    ) -> None:
+        """`most_seconds` of audio may wait, and `most_held` be in memory, waiting or not, until its
+        text is there; `most_upload_bytes` of uploads likewise until they are decoded."""
         self.pace = Throughput()
+        self.uploads = Uploads(most_upload_bytes)
         self._most_requests = most_requests
         self._most_seconds = most_seconds
+        self._most_held = most_held
         self._metrics = metrics
         self._windows = 1
         self._turns = FairQueue(1)
@@ -41,6 +59,7 @@ class Admission:
         self._kept: Counter[str] = Counter()
         # Seconds of audio that have not had their turn: by client, by request.
         self._queued: defaultdict[str, dict[str, float]] = defaultdict(dict)
+        self._held: Counter[str] = Counter()  # seconds of audio in memory, by client
         self._running = 0.0  # seconds of audio
         self._empty = asyncio.Event()
         metrics.audio_queue_limit.set(most_seconds)
@@ -125,10 +144,14 @@ class Admission:
             self._check_patience(client, seconds, patience)
         mine = self._queued[client]
         mine[request] = seconds
+        samples = ceil(seconds)  # whole seconds: sums of fractions would not come back to zero
+        self._held[client] += samples
         self._show()
         try:
             yield partial(self._turn, client, request)
         finally:
+            self._held[client] -= samples
+            self._held += Counter()
             del mine[request]
             if not mine:
                 self._queued.pop(client, None)
@@ -151,10 +174,10 @@ class Admission:
         """Raises TooManyRequests where there is no place for one more."""
         kept = self._kept[client] if back else 0
         own = self._requests[client] + self._waiting[client] - kept
-        every = self.under_way + self.waiters - kept
+        every = self.under_way + self.waiters - kept - self.uploads.leaving
         until_one_is_done = self._time_for((self._all_queued() + self._running) / max(1, every))
         until_one_of_mine = self._time_for_one(self._queued_by(client) / max(1, own))
-        if every >= self._most_requests:
+        if every >= self._most_requests and not self.uploads.make_room(client, self._requests):
             raise TooManyRequests(
                 f"{every} requests are under way, the limit of this server.",
                 retry_after=until_one_is_done,
@@ -166,8 +189,18 @@ class Admission:
             )
 
     def _check_seconds(self, client: str, seconds: float) -> None:
-        """One recording is never too long for an empty line."""
+        """One recording is never too long for an empty line, nor for a memory without any."""
         own, every = self._queued_by(client), self._all_queued()
+        held, mine = self._held.total(), self._held[client]
+        for there, whose, most in (
+            (held, "", self._most_held),
+            (mine, " of yours", _SHARE * self._most_held),
+        ):
+            if there and there + seconds > most:
+                raise QueueFull(
+                    f"{there:.0f} s of audio{whose} are in memory, and {most:.0f} may be.",
+                    retry_after=self._time_for(there + seconds - most),
+                )
         for waiting, whose, most, until in (
             (every, "", self._most_seconds, self._time_for),
             (own, " of yours", _SHARE * self._most_seconds, self._time_for_one),

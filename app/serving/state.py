@@ -79,7 +79,13 @@ class Context:
     def __post_init__(self) -> None:
         settings = self.settings
         self.tracing = Tracing(settings.otlp_traces_endpoint)
-        self.admission = Admission(settings.max_requests, settings.max_queue_seconds, self.metrics)
+        self.admission = Admission(
+            settings.max_requests,
+            settings.max_queue_seconds,
+            self.metrics,
+            most_held=settings.max_decoded_seconds,
+            most_upload_bytes=settings.stored_upload_bytes,
+        )
 
     def status(self) -> Status:
         """Where the service stands; an engine's death shows here before the watch notices it."""

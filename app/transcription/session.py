@@ -43,7 +43,10 @@ class TranscriptionSession:
             if self.caller.retries:
                 stack.enter_context(self.context.works.returning(self.caller.name))
             begun = time.perf_counter()
-            async with read_upload(request, self.context.settings) as upload:
+            receiving = stack.enter_context(
+                self.context.admission.uploads.receiving(self.caller.name)
+            )
+            async with read_upload(request, self.context.settings, receiving) as upload:
                 self._took("upload", begun)
                 yield upload
 
