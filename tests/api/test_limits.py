@@ -177,6 +177,7 @@ def test_uploads_that_trickle_do_not_shut_others_out(url):
     head = (
         b"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: x\r\ncontent-length: 900000\r\n"
         b"content-type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"
+        b'content-disposition: form-data; name="file"; filename="a"\r\n\r\n'
     )
 
     def trickle(address):
