@@ -10,7 +10,13 @@ import time
 
 import pytest
 
-from app.process import children_in_time, in_daemon_thread, run_shielded, set_idle_priority
+from app.process import (
+    children_in_time,
+    counting,
+    in_daemon_thread,
+    run_shielded,
+    set_idle_priority,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -74,10 +80,11 @@ async def test_work_that_fails_behind_its_cancellation_is_cancelled_all_the_same
 
 
 async def test_a_child_that_is_not_ready_in_time_is_killed_and_others_are_not():
-    spawn = multiprocessing.get_context("spawn")
-    other, late = (spawn.Process(target=time.sleep, args=(60,), daemon=True) for _ in range(2))
+    spawn = counting(multiprocessing.get_context("spawn"))
+    other = spawn.Process(target=time.sleep, args=(60,), daemon=True)
     other.start()
     with children_in_time(0.3):
+        late = spawn.Process(target=time.sleep, args=(60,), daemon=True)
         late.start()
         late.join(30)
     assert late.exitcode == -9
@@ -86,8 +93,38 @@ async def test_a_child_that_is_not_ready_in_time_is_killed_and_others_are_not():
     other.join()
 
 
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+async def test_a_start_that_hangs_does_not_take_what_another_thread_has_started_since(method):
+    """A proving engine's, while the serving one is started again."""
+    context = counting(multiprocessing.get_context(method))
+
+    def child():
+        return context.Process(target=time.sleep, args=(60,), daemon=True)
+
+    def serve():
+        with children_in_time(60):
+            serving.append(child())
+            serving[0].start()
+
+    def hang():
+        with children_in_time(1):
+            hanging.append(child())
+            threads = threading.Thread(target=serve)
+            threads.start()
+            threads.join()
+            hanging[0].start()
+            hanging[0].join(30)
+
+    serving, hanging = [], []
+    await asyncio.to_thread(hang)
+    assert hanging[0].exitcode
+    assert serving[0].is_alive()
+    serving[0].kill()
+    serving[0].join()
+
+
 async def test_a_child_that_is_ready_in_time_lives_on():
-    spawn = multiprocessing.get_context("spawn")
+    spawn = counting(multiprocessing.get_context("spawn"))
     with children_in_time(0.5):
         child = spawn.Process(target=time.sleep, args=(60,), daemon=True)
         child.start()

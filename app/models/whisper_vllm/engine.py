@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,11 +31,12 @@ from app.models.whisper_vllm.plan import EnginePlan
 from app.models.whisper_vllm.rules import forced_steps
 from app.models.whisper_vllm.tokens import SpecialTokens
 from app.models.whisper_vllm.worker_extension import WorkerExtension
-from app.process import children_in_time, set_idle_priority
+from app.process import children_in_time, counting, set_idle_priority
 from app.tracing import trace_headers
 
 log = logging.getLogger(__name__)
 
+_vllms_context = engine_utils.get_mp_context
 _LAST_WAIT = 5  # seconds, for the engine's processes to end
 _PAUSE = 2  # seconds, from an engine's death to the next one's start
 _LONGEST_START = 900  # seconds: a large checkpoint from a slow disk; longer, it is stuck
@@ -290,10 +292,10 @@ def _language_probabilities(tokens: SpecialTokens, first: dict[int, float]) -> d
 
 def _fork_from_forkserver() -> None:
     """Have vLLM start its engine processes from the fork server (see forkserver.py), from here on:
-    two may start at once.
+    two may start at once, and each knows its own.
 
     Its own choices are fork, of a process with threads, and spawn, which imports everything anew.
     Under WSL, where NVIDIA's management library does not survive a fork, it keeps its choice.
     """
-    if not in_wsl():
-        engine_utils.get_mp_context = lambda: multiprocessing.get_context("forkserver")
+    choose = _vllms_context if in_wsl() else partial(multiprocessing.get_context, "forkserver")
+    engine_utils.get_mp_context = lambda: counting(choose())
