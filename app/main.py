@@ -80,7 +80,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        device = pick_device(context.settings.device)
+        device = await in_daemon_thread(pick_device, context.settings.device)
         forkserver.start(device, forkserver.environment(device, context.settings.log_level))
         loader = Loader(context.settings, device)
         host = EngineManager(context, loader)

@@ -103,16 +103,17 @@ def children_in_time(seconds: float) -> Generator[None]:
         timer.cancel()
 
 
-def counting(context: BaseContext) -> BaseContext:
+def counting(context: BaseContext) -> Any:
     """A context of multiprocessing's, whose processes `children_in_time` knows."""
-    own = copy.copy(context)
+    own: Any = copy.copy(context)
+    process = own.Process
 
     def make(*given: Any, **named: Any) -> BaseProcess:
-        child: BaseProcess = context.Process(*given, **named)  # type: ignore[attr-defined]
+        child: BaseProcess = process(*given, **named)
         getattr(_making, "children", []).append(child)
         return child
 
-    own.Process = make  # type: ignore[attr-defined]
+    own.Process = make
     return own
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.audio.waveform import SAMPLE_RATE
 from app.checkpoints.checkpoint import Checkpoint
@@ -82,31 +83,26 @@ class Loader:
         starting; once loaded, one that `idle_priority` runs only while nobody else wants the
         processors. From here on it is killed where it is stuck. Raises EngineFailed, EngineDied;
         nothing of it is left then."""
-        tokens = SpecialTokens.load(checkpoint.folder)
-        plan = plan_engine(
-            ModelShape.of(checkpoint.folder),
-            self.device,
-            windows=windows or self.settings.max_windows,
-            kv_bytes=self.settings.kv_cache_bytes,
-        )
-        begun = time.monotonic()
+        tokens, plan = await in_daemon_thread(self._planned, checkpoint, windows)
         forkserver.revive()
         engine = await _started(self._start, checkpoint, tokens, plan, metrics, patient=patient)
+        begun = time.monotonic()
         stall = self.settings.engine_stall_seconds * (_SLOWER if idle_priority else 1)
         watch = asyncio.create_task(end_if_stuck(engine, stall))
         try:
             on_loaded()
             await _warm(engine, (tokens.start,))
+            engine.start_seconds += time.monotonic() - begun
+            codec = await asyncio.to_thread(TextCodec, checkpoint.folder, tokens)
             transcriber = WhisperTranscriber(
                 engine,
                 tokens,
-                TextCodec(checkpoint.folder, tokens),
+                codec,
                 window_seconds=self.settings.window_seconds,
                 # Twice what decodes at once keeps the engine busy while answers are rendered.
                 in_flight=2 * plan.windows,
             )
             kernels = await engine.linear_kernels()
-            engine.start_seconds = time.monotonic() - begun
             if idle_priority:
                 engine.set_idle_priority()
         except BaseException:
@@ -115,6 +111,18 @@ class Loader:
         return LoadedModel(
             checkpoint, engine, transcriber, kernels, int(time.time()), watch, plan.windows
         )
+
+    def _planned(
+        self, checkpoint: Checkpoint, windows: int | None
+    ) -> tuple[SpecialTokens, EnginePlan]:
+        """Blocking: it reads files, and asks the card, which may take half a minute to answer."""
+        plan = plan_engine(
+            ModelShape.of(checkpoint.folder),
+            self.device,
+            windows=windows or self.settings.max_windows,
+            kv_bytes=self.settings.kv_cache_bytes,
+        )
+        return SpecialTokens.load(checkpoint.folder), plan
 
     def _start(
         self,
@@ -127,6 +135,7 @@ class Loader:
             VllmEngine,  # imports vLLM: seconds, so not before it is needed
         )
 
+        quietest(_noise(), 0, SAMPLE_RATE)  # imports librosa, for seconds too
         return VllmEngine.start(
             checkpoint.source.name,
             checkpoint.folder,
@@ -164,8 +173,10 @@ def _end(started: "asyncio.Future[VllmEngine]") -> None:
 async def _warm(engine: "VllmEngine", prompt: tuple[int, ...]) -> None:
     """A second of faint noise through what is slow the first time, so that no client pays for
     it; a few tokens of it, for a model may find a great deal to say about noise."""
-    noise = np.random.default_rng(0).normal(0, 1e-3, SAMPLE_RATE).astype(np.float32)
-    await asyncio.to_thread(quietest, noise, 0, len(noise))  # imports librosa
-    ask = DecodeRequest(Window(0, noise), WindowRules(), prompt)
+    ask = DecodeRequest(Window(0, _noise()), WindowRules(), prompt)
     async for _ in engine.decode(ask, max_tokens=4):
         pass
+
+
+def _noise() -> NDArray[np.float32]:
+    return np.random.default_rng(0).normal(0, 1e-3, SAMPLE_RATE).astype(np.float32)

@@ -25,6 +25,7 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 from app.audio.waveform import SAMPLE_RATE
 from app.errors import EngineDied, EngineFailed
 from app.metrics import Metrics
+from app.models.whisper_vllm import forkserver
 from app.models.whisper_vllm.decoder import DecodeRequest, LanguageDetection, Step
 from app.models.whisper_vllm.logits_processor import EXTRA_ARG, WhisperLogitsProcessor
 from app.models.whisper_vllm.plan import EnginePlan
@@ -53,7 +54,8 @@ class VllmEngine:
 
     outputs: how often any window gave tokens, ever. used: when a window
     last came or left, by time.monotonic(). stalled: whether it was killed because it was stuck.
-    start_seconds: what its start took, and another one's will if it dies.
+    start_seconds: what its start took beside what a process does only once, so as long as another
+    one's will take if it dies; whoever warms it up adds that.
     """
 
     def __init__(self, llm: AsyncLLM, tokens: SpecialTokens, metrics: Metrics) -> None:
@@ -109,7 +111,12 @@ class VllmEngine:
         try:
             _fork_from_forkserver()
             with children_in_time(_LONGEST_START):
-                return cls(AsyncLLM.from_engine_args(arguments), tokens, metrics or Metrics())
+                # Of the first start, not of those that follow: so it does not count.
+                forkserver.wait_until_ready()
+                begun = time.monotonic()
+                engine = cls(AsyncLLM.from_engine_args(arguments), tokens, metrics or Metrics())
+                engine.start_seconds = time.monotonic() - begun
+                return engine
         except Exception as error:
             raise EngineFailed(
                 f"vLLM could not load {folder}: {error}.",

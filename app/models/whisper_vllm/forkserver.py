@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from multiprocessing import forkserver
 
 from app.models.whisper_vllm.plan import Device
+from app.process import counting
 
 SERVER_PID = "_MARLINSCRIBE_SERVER_PID"  # tells the fork server whose life to share
 _THREADS = "OMP_NUM_THREADS"
@@ -53,6 +54,19 @@ def revive() -> None:
     multiprocessing, it would be started from the thread that loads an engine, and die with that."""
     if _started_with:
         start(*_started_with)
+
+
+def wait_until_ready() -> None:
+    """Wait until it has imported what an engine needs and forks at once: for seconds the first time
+    after a start of its own. Blocking."""
+    if _started_with:
+        child = counting(multiprocessing.get_context("forkserver")).Process(target=_nothing)
+        child.start()
+        child.join()
+
+
+def _nothing() -> None:
+    """What a child does that only shows that there can be one."""
 
 
 def environment(device: Device, log_level: str) -> dict[str, str]:
