@@ -84,7 +84,7 @@ def create_app(
         forkserver.start(device, forkserver.environment(device, context.settings.log_level))
         loader = Loader(context.settings, device)
         host = EngineManager(context, loader)
-        quantization = Quantization(loader, host, context.startup)
+        quantization = await in_daemon_thread(Quantization, loader, host, context.startup)
         meter(quantization.jobs, context.metrics)
         context.quantization = quantization
         task = asyncio.create_task(_serve(context, device, host, quantization, on_failure))

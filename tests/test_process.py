@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from app.files import write_json
+from app.models.whisper_vllm.plan import memory_of
 from app.process import (
     children_in_time,
     counting,
@@ -160,3 +162,29 @@ def test_a_process_that_has_ended_need_not_give_way():
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
         set_idle_priority(process.pid)
+
+
+@pytest.mark.parametrize("how", ["fsync", "open", "start"])
+async def test_what_keeps_an_event_loop_waiting_is_caught(
+    tmp_path, loops_are_not_blocked, how, monkeypatch
+):
+    """The guard of all other tests, which look for nothing of this in vain."""
+
+    def write():
+        write_json(tmp_path / "a.json", {})
+
+    def start():
+        memory_of("cuda")
+
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 1, 2\n")
+    (tmp_path / "nvidia-smi").chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+    caught, work = loops_are_not_blocked, start if how == "start" else write
+    await in_daemon_thread(work)
+    assert caught == []
+    asyncio.get_running_loop().call_soon(work)
+    await asyncio.sleep(0)
+    told = {"fsync": "written through", "open": "is opened", "start": "is started"}[how]
+    assert any(told in one for one in caught)
+    caught.clear()

@@ -1,7 +1,7 @@
 """Jobs on the disk, which are one process's at a time."""
 
 import logging
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,10 +18,14 @@ _RECORD = TypeAdapter(Job)
 
 
 class Records:
-    """<folder>/<id>.json, each replaced as a whole; who holds .<folder>.lock has them."""
+    """<folder>/<id>.json, each replaced as a whole; who holds .<folder>.lock has them.
+
+    One thread writes them, in the order in which they are saved: a disk may take seconds for it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._writer = ThreadPoolExecutor(1, "job-records")
         self._lock = FileLock(folder.with_name(f".{folder.name}.lock"), thread_local=False)
 
     def take(self) -> None:
@@ -41,11 +45,17 @@ class Records:
             raise RecordNotKept(f"Jobs cannot be recorded: {error}.") from error
 
     def leave(self) -> None:
-        """To whoever comes next."""
+        """To whoever comes next, once all is written. Blocking."""
+        self.flush()
         self._lock.release(force=True)
 
-    def save(self, job: Job) -> None:
-        write_json(self._folder / f"{job.id}.json", asdict(job))
+    def flush(self) -> None:
+        """Wait until all that was saved is written, or was not. Blocking."""
+        self._writer.submit(int).result()
+
+    def save(self, job: Job) -> Future[None]:
+        """Write a job's record as it is now; the result has the OSError where that fails."""
+        return self._writer.submit(write_json, self._folder / f"{job.id}.json", asdict(job))
 
     def load(self) -> dict[str, Job]:
         """The oldest first. A record that cannot be read is left where it is, and told of."""
@@ -58,7 +68,6 @@ class Records:
                 continue
             if job.status is JobStatus.RUNNING:
                 job.status = job.on_failure or JobStatus.INTERRUPTED
-                with suppress(OSError):  # it will be found so again
-                    self.save(job)
+                self.save(job)  # where that fails, it will be found so again
             jobs[job.id] = job
         return jobs

@@ -9,7 +9,7 @@ from typing import Any
 from app.checkpoints.checkpoint import Checkpoint
 from app.checkpoints.schemes import refusal
 from app.errors import CacheUnusable, JobConflict
-from app.process import in_daemon_thread
+from app.process import in_daemon_thread, run_shielded
 from app.quantization import canaries
 from app.quantization.builder import CheckpointBuilder, cache_faults, checkpoint_of
 from app.quantization.canaries import Canary
@@ -59,7 +59,7 @@ class Promoter:
             await canaries.check(service, flock)
             # Before a client is let in: what is served and what a restart serves are one.
             with cache_faults(self._loader.settings.cache_dir):
-                self._promotions.push(promotion)
+                await run_shielded(self._promotions.push, promotion)
 
         async with self._turn:
             checkpoint = await in_daemon_thread(self._found, promotion)
@@ -83,7 +83,7 @@ class Promoter:
             checkpoint = await in_daemon_thread(before)
             await self._host.exchange(checkpoint, _unchecked)
             try:
-                self._promotions.pop()
+                await run_shielded(self._promotions.pop)
             except OSError as error:
                 log.error("a restart will serve %s again: %s", demoted.fingerprint, error)
             return checkpoint

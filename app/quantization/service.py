@@ -56,14 +56,16 @@ class Quantization:
         startup.listen(self._settle)
 
     async def submit(self, order: QuantizationRequest) -> tuple[Job, bool]:
-        """The job for an order, and whether it is new. Raises BadField, JobsFull."""
+        """The job for an order, and whether it is new. Raises BadField, JobsFull, RecordNotKept."""
 
         def completed() -> ValidatedRequest:
             return self._intake.completed(order, versions(self._loader, self._maker))
 
         taken = await in_daemon_thread(completed)
-        self._look_for_checkpoints(taken.key)
-        return self.jobs.submit(taken.order.as_json(), taken.key, asked=taken.content_hashes)
+        await self._look_for_checkpoints(taken.key)
+        job, new = self.jobs.submit(taken.order.as_json(), taken.key, asked=taken.content_hashes)
+        await self.jobs.kept(job)
+        return job, new
 
     async def report(self, job: Job) -> Proof:
         """A proof, whole. Raises JobConflict where there is none yet, or one of another version."""
@@ -163,12 +165,13 @@ class Quantization:
         with cache_faults(self._loader.settings.cache_dir):
             return canaries.kept(self._canaries / job.id)
 
-    def _look_for_checkpoints(self, key: str) -> None:
+    async def _look_for_checkpoints(self, key: str) -> None:
         """A job whose checkpoint is gone stands for nothing any more: it is to be made again."""
         for job in self.jobs.all():
-            made = job.facts.get("checkpoint")
-            gone = made and not self._maker.store.has(made["fingerprint"])
-            if job.key == key and gone and job.status.stands and not job.status.active:
+            made = job.facts.get("checkpoint") if job.key == key else None
+            if not made or await in_daemon_thread(self._maker.store.has, made["fingerprint"]):
+                continue
+            if job.status.stands and not job.status.active:
                 job.error = {"code": CheckpointGone.code, "message": "The checkpoint is gone."}
                 self.jobs.amend(job, JobStatus.FAILED)
 
