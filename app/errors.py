@@ -24,7 +24,7 @@ MarlinscribeError
 │  ├─ ShuttingDown              the process was told to end, and the time to finish is over
 │  ├─ QueueFull                 as much audio waits as may
 │  ├─ DeadlineExceeded          the client's own timeout is shorter than its recording takes
-│  ├─ UploadNotStored           no room on disk for the upload
+│  ├─ UploadNotStored           no room for the upload, on the disk or among those held
 │  ├─ JobsElsewhere             another process does the jobs of this cache
 │  └─ RecordNotKept             no room on disk for a job's record
 └─ StartupError                 the operator can correct it: what happened, and what to do
@@ -32,6 +32,7 @@ MarlinscribeError
    ├─ NoCalibration             the recipe needs recordings that cannot be had
    ├─ DiskFull                  no room for the checkpoint
    ├─ CacheUnusable             not writable, or unreadable
+   ├─ UploadFolderUnusable      TMPDIR cannot be written
    ├─ OutOfMemory               the quantizer ran out of memory
    ├─ QuantizerFailed           the child process ended without a checkpoint
    ├─ BadRecipe                 a recipe that the checkpoint's shape or the device does not allow
@@ -307,6 +308,12 @@ class CacheUnusable(StartupError):
     """The cache folder cannot be written or read."""
 
     code = "cache_unusable"
+
+
+class UploadFolderUnusable(StartupError):
+    """The folder where large uploads wait (TMPDIR) cannot be written."""
+
+    code = "upload_folder_unusable"
 
 
 class OutOfMemory(StartupError):

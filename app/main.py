@@ -13,6 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from app import __version__
 from app.api import envelope, health, models, openapi, quantize, transcriptions
 from app.api.context import Context
+from app.api.spool import check_spool_folder
 from app.api.stopping import StoppingMiddleware, Unfinished
 from app.api.telemetry import TelemetryMiddleware
 from app.checkpoints.checkpoint import Checkpoint
@@ -42,6 +43,7 @@ def build_app(context: Context) -> FastAPI:
         title="Marlinscribe",
         version=__version__,
         description="Speech to text on your own hardware, behind OpenAI's API.",
+        redirect_slashes=False,  # see TrailingSlashMiddleware
     )
     app.state.context = context
     envelope.install(app)
@@ -51,6 +53,7 @@ def build_app(context: Context) -> FastAPI:
     app.state.unfinished = Unfinished()
     app.add_middleware(StoppingMiddleware, unfinished=app.state.unfinished)
     app.add_middleware(TelemetryMiddleware, metrics=context.metrics, tracing=context.tracing)
+    app.add_middleware(envelope.InternalErrorMiddleware)
     if context.settings.cors_origins:
         # Outside of what asks for keys: a preflight carries none, and a 401 must be readable.
         app.add_middleware(
@@ -60,6 +63,7 @@ def build_app(context: Context) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["x-request-id", "retry-after"],
         )
+    app.add_middleware(envelope.TrailingSlashMiddleware)
     app.add_middleware(envelope.RequestIdMiddleware)
     openapi.install(app, keys=bool(context.settings.api_keys))
     return app
@@ -75,11 +79,11 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        device = pick_device(context.settings.device)
+        device = await in_daemon_thread(pick_device, context.settings.device)
         WhisperFamily().prepare(device, context.settings.log_level)
         loader = Loader(context.settings, device)
         managers = [EngineManager(slot, loader) for slot in context.state.slots.values()]
-        quantization = Quantization(loader, managers)
+        quantization = await in_daemon_thread(Quantization, loader, managers)
         meter(quantization.jobs, context.metrics)
         context.quantization = quantization
         task = asyncio.create_task(_serve(context, device, managers, quantization, on_failure))
@@ -124,6 +128,7 @@ async def _serve(
     """Bring the engines up, do the jobs, and supervise them until one serves no more and will not
     again, or the task is cancelled."""
     try:
+        await in_daemon_thread(check_spool_folder)
         await in_daemon_thread(check_device, device)
         await _open(managers, quantization, device)
         await _first_of(quantization.jobs.run(), *(supervise(one) for one in managers))

@@ -1,15 +1,17 @@
 """Helpers for the lives of processes and threads (Linux)."""
 
 import asyncio
+import copy
 import ctypes
 import logging
-import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 log = logging.getLogger(__name__)
@@ -75,24 +77,45 @@ async def in_daemon_thread(work: Callable[..., T], *arguments: Any) -> T:
     return await asyncio.wrap_future(future)
 
 
+_making = threading.local()  # .children: those of the start that this thread is in
+
+
 @contextmanager
 def children_in_time(seconds: float) -> Generator[None]:
-    """Kill the child processes (multiprocessing's) that are started inside the context, where it is
-    not left in time: whoever waits for one of them then sees its end."""
-    before = set(multiprocessing.active_children())
+    """Kill the child processes that this thread makes inside the context, by a context from
+    `counting`, where it is not left in time: whoever waits for one of them then sees its end. What
+    other threads make meanwhile is not touched."""
+    mine: list[BaseProcess] = []
 
     def kill() -> None:
-        for child in set(multiprocessing.active_children()) - before:
-            log.error("process %s did not get ready in %g s, and is killed", child.pid, seconds)
-            child.kill()
+        for child in mine:
+            if child.pid is not None:  # it was started
+                log.error("process %s did not get ready in %g s, and is killed", child.pid, seconds)
+                child.kill()
 
     timer = threading.Timer(seconds, kill)
     timer.daemon = True
     timer.start()
+    _making.children = mine
     try:
         yield
     finally:
+        del _making.children
         timer.cancel()
+
+
+def counting(context: BaseContext) -> Any:
+    """A context of multiprocessing's, whose processes `children_in_time` knows."""
+    own: Any = copy.copy(context)
+    process = own.Process
+
+    def make(*given: Any, **named: Any) -> BaseProcess:
+        child: BaseProcess = process(*given, **named)
+        getattr(_making, "children", []).append(child)
+        return child
+
+    own.Process = make
+    return own
 
 
 async def run_shielded(work: Callable[..., T], *arguments: Any) -> T:

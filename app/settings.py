@@ -16,6 +16,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+_STORED_UPLOADS = 4  # of the largest size, where no bound is set
 DEMO = Path(__file__).resolve().parent.parent / "demo"
 
 # NoDecode: "a,b" from the environment, not JSON
@@ -151,6 +152,12 @@ class Settings(BaseSettings):
         ge=1,
         description="Largest request body, counted as it arrives; above 1 MB it waits in TMPDIR",
     )
+    max_stored_upload_bytes: int | None = Field(
+        None,
+        ge=1,
+        description="Bytes of all uploads that are held at once, in memory and in TMPDIR; four "
+        "times MAX_UPLOAD_BYTES when unset",
+    )
     upload_idle_seconds: float = Field(
         60, gt=0, description="Longest wait for the next bytes of a request's body"
     )
@@ -163,6 +170,12 @@ class Settings(BaseSettings):
         28800,
         gt=0,
         description="Audio that may wait for the engine, in seconds; one client has three quarters",
+    )
+    max_decoded_seconds: float = Field(
+        57600,
+        gt=0,
+        description="Decoded audio that is held in memory at once, in seconds of 64 kB; a single "
+        "recording is held in any case",
     )
     stream_heartbeat_seconds: float = Field(
         15,
@@ -289,7 +302,40 @@ class Settings(BaseSettings):
     @field_validator("quantizer_overlay", mode="before")
     @classmethod
     def _none_is_none(cls, value: object) -> object:
-        return None if value == "none" else value
+        return None if value in ("none", "") else value
+
+    @field_validator("admin_key", "otlp_traces_endpoint", mode="before")
+    @classmethod
+    def _blank_is_none(cls, value: object) -> object:
+        """HTTP takes blanks around a key off what a client sends."""
+        return (value.strip() if isinstance(value, str) else value) or None
+
+    @model_validator(mode="after")
+    def _admin_key_is_no_clients(self) -> Self:
+        admin = self.admin_key and self.admin_key.get_secret_value()
+        if admin and admin in {key.get_secret_value() for key in self.api_keys}:
+            raise PydanticCustomError(
+                "keys_equal",
+                "MARLINSCRIBE_ADMIN_KEY is one of MARLINSCRIBE_API_KEYS, so that every client with "
+                "that key could do what an admin does. Give the admin a key of its own.",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _store_holds_the_largest_upload(self) -> Self:
+        if self.stored_upload_bytes < self.max_upload_bytes:
+            raise PydanticCustomError(
+                "store_too_small",
+                "MARLINSCRIBE_MAX_STORED_UPLOAD_BYTES={stored} is less than one upload may have "
+                "(MARLINSCRIBE_MAX_UPLOAD_BYTES={most}).",
+                {"stored": self.stored_upload_bytes, "most": self.max_upload_bytes},
+            )
+        return self
+
+    @property
+    def stored_upload_bytes(self) -> int:
+        """Bytes of uploads that are held at once, at most."""
+        return self.max_stored_upload_bytes or _STORED_UPLOADS * self.max_upload_bytes
 
     @model_validator(mode="after")
     def _keys_beyond_this_machine(self) -> Self:

@@ -2,6 +2,10 @@
 of audio once it is decoded.
 
 Of either bound a client has three quarters, so that nobody's archive shuts everybody else out.
+
+What recordings in flight take is bounded too, in memory and on the disk: uploads by their bytes
+(uploads.py), decoded audio by its seconds (held_audio.py), and what is being decoded,
+DECODES_AT_ONCE times the longest recording, beside it.
 """
 
 import asyncio
@@ -113,7 +117,8 @@ class Admission:
         mine[request] = seconds
         self._show()
         try:
-            yield partial(self._slot, client, request)
+            with self._limit.held_audio.hold(client, seconds):
+                yield partial(self._slot, client, request)
         finally:
             del mine[request]
             if not mine:
@@ -139,8 +144,10 @@ class Admission:
         return of_all, self._time_for_one(self._queued_by(client) / own)
 
     def _check_seconds(self, client: str, seconds: float) -> None:
-        """One recording is never too long for an empty line."""
+        """One recording is never too long for an empty line, nor for a memory without any."""
         own, every = self._queued_by(client), self._all_queued()
+        rate = self.throughput.known or _UNKNOWN_THROUGHPUT
+        self._limit.held_audio.check(client, seconds, rate)
         for waiting, whose, most, until in (
             (every, "", self._most_seconds, self._time_for),
             (own, " of yours", SHARE * self._most_seconds, self._time_for_one),

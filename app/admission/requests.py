@@ -1,12 +1,15 @@
 """How many requests may be under way, in the whole service and for one client."""
 
 import asyncio
+import sys
 from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from math import ceil
+from math import ceil, inf
 
 from app.admission.fair_queue import FairQueue
+from app.admission.held_audio import HeldAudio
+from app.admission.uploads import Uploads
 from app.errors import TooManyRequests
 from app.metrics import Metrics
 
@@ -26,10 +29,20 @@ class RequestLimit:
     """Counts requests from before their bodies are read until they are answered. For the event
     loop's thread.
 
-    audio_decoding: slots in which uploads are decoded, shared fairly by bytes.
+    audio_decoding: slots in which uploads are decoded, shared fairly by bytes. uploads: those that
+    are held, and which of them give way. held_audio: what is decoded of them.
     """
 
-    def __init__(self, most: int, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        most: int,
+        metrics: Metrics,
+        *,
+        most_upload_bytes: int = sys.maxsize,
+        most_held_seconds: float = inf,
+    ) -> None:
+        self.uploads = Uploads(most_upload_bytes)
+        self.held_audio = HeldAudio(most_held_seconds)
         self.audio_decoding = FairQueue(DECODES_AT_ONCE)
         self._most = most
         self._metrics = metrics
@@ -81,9 +94,9 @@ class RequestLimit:
         """Raises TooManyRequests where there is no place for one more."""
         reserved = self._reserved[client] if is_retry else 0
         own = self.requests_of(client) - reserved
-        every = self.under_way + self.waiting - reserved
+        every = self.under_way + self.waiting - reserved - self.uploads.leaving
         until_any, until_own = estimate(client, max(1, every), max(1, own))
-        if every >= self._most:
+        if every >= self._most and not self.uploads.make_room(client, self._requests):
             raise TooManyRequests(
                 f"{every} requests are under way, the limit of this server.", retry_after=until_any
             )

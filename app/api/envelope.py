@@ -24,7 +24,6 @@ _REQUEST_ID = re.compile(r"[\w.:-]{1,128}")
 def install(app: FastAPI) -> None:
     app.add_exception_handler(MarlinscribeError, _ours)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _internal_error)
 
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
@@ -69,12 +68,6 @@ def _methods(request: Request) -> set[str]:
     return {method for route in matching for method in route.methods or ()}
 
 
-async def _internal_error(request: Request, error: Exception) -> JSONResponse:
-    request_id = str(request.scope.get("request_id"))
-    # Starlette answers this one outside every middleware, so the id is put on here.
-    return JSONResponse(internal_error(error, request_id), 500, {"x-request-id": request_id})
-
-
 def body_of(error: MarlinscribeError) -> dict[str, Any]:
     return envelope(error.message, kind=error.kind, code=error.code, param=error.param)
 
@@ -87,6 +80,44 @@ def internal_error(error: Exception, request_id: str) -> dict[str, Any]:
         kind=MarlinscribeError.kind,
         code=MarlinscribeError.code,
     )
+
+
+class InternalErrorMiddleware:
+    """Answers 500 for a defect. Starlette's own handler answers outside of every middleware, where
+    a browser may not read the answer; this one stands inside of CORS and of the request id. An
+    answer that has begun is cut off, by raising on."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def noting(message: Message) -> None:
+            nonlocal begun
+            begun = begun or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        except Exception as error:
+            if scope["type"] != "http" or begun:
+                raise
+            body = internal_error(error, str(scope.get("request_id")))
+            await JSONResponse(body, 500)(scope, receive, send)
+
+
+class TrailingSlashMiddleware:
+    """Takes slashes off a path's end: both spellings are one route. Starlette would redirect, to
+    the address in the client's Host header, and clients drop their key or their body on the way."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket") and scope["path"].endswith("/"):
+            scope["path"] = scope["path"].rstrip("/") or "/"
+        await self._app(scope, receive, send)
 
 
 class RequestIdMiddleware:

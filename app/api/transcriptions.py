@@ -75,7 +75,9 @@ class Admitted:
                 in_flight = self.context.transcriptions.in_flight
                 stack.enter_context(in_flight.returning(self.caller.name))
             begun = time.perf_counter()
-            async with read_upload(request, self.context.settings) as upload:
+            uploads = self.context.state.limit.uploads
+            receiving = stack.enter_context(uploads.receiving(self.caller.name))
+            async with read_upload(request, self.context.settings, receiving) as upload:
                 seconds = time.perf_counter() - begun
                 self.telemetry.observe("upload", seconds, self.context.metrics.upload)
                 yield upload

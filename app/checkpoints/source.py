@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,9 @@ class Source:
     folder: Path
     revision: str
 
-    @property
+    @cached_property
     def config(self) -> dict[str, Any]:
+        """config.json, read once: `resolve` has done so. Raises OSError, ValueError."""
         config: dict[str, Any] = json.loads((self.folder / "config.json").read_text("utf-8"))
         return config
 

@@ -13,6 +13,7 @@ from types import FrameType
 import uvicorn
 from rich.console import Console
 
+from app.commands.connections import BoundedHttpProtocol
 from app.commands.console import (
     FAILURE,
     INTERRUPTED,
@@ -50,8 +51,8 @@ def serve(_: argparse.Namespace) -> int:
     for slot in app.state.context.state.slots.values():
         slot.lifecycle.listen(progress.on_status)
     config = uvicorn.Config(
-        app, settings.host, settings.port, log_config=None, access_log=False,
-        timeout_graceful_shutdown=_LAST_BYTES, timeout_keep_alive=_KEEP_ALIVE,
+        app, settings.host, settings.port, http=BoundedHttpProtocol, log_config=None,
+        access_log=False, timeout_graceful_shutdown=_LAST_BYTES, timeout_keep_alive=_KEEP_ALIVE,
     )  # fmt: skip
     server = _Server(config, partial(drain, app))
     try:

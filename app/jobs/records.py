@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,10 +20,14 @@ _RECORD = TypeAdapter(Job)
 
 class Records:
     """Keeps records as <folder>/<id>.json, each replaced as a whole; whoever holds .<folder>.lock
-    has the records."""
+    has the records.
+
+    One thread writes them, in the order in which they are saved: a disk may take seconds for it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._writer = ThreadPoolExecutor(1, "job-records")
         self._lock = FileLock(folder.with_name(f".{folder.name}.lock"), thread_local=False)
 
     def take(self) -> None:
@@ -43,11 +47,17 @@ class Records:
             raise RecordNotKept(f"Jobs cannot be recorded: {error}.") from error
 
     def leave(self) -> None:
-        """Free the records for another process."""
+        """Free the records for another process, once all is written. Blocking."""
+        self.flush()
         self._lock.release(force=True)
 
-    def save(self, job: Job) -> None:
-        write_json(self._folder / f"{job.id}.json", asdict(job))
+    def flush(self) -> None:
+        """Wait until all that was saved is written, or was not. Blocking."""
+        self._writer.submit(int).result()
+
+    def save(self, job: Job) -> Future[None]:
+        """Write a job's record as it is now; the result has the OSError where that fails."""
+        return self._writer.submit(write_json, self._folder / f"{job.id}.json", asdict(job))
 
     def delete(self, job_id: str) -> None:
         """Raises OSError."""
@@ -59,8 +69,7 @@ class Records:
         for job in read_records(self._folder):
             if job.status is JobStatus.RUNNING:
                 job.status = job.on_failure or JobStatus.INTERRUPTED
-                with suppress(OSError):  # it will be found so again
-                    self.save(job)
+                self.save(job)  # where that fails, it will be found so again
             jobs[job.id] = job
         return jobs
 

@@ -5,7 +5,8 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from concurrent.futures import Future
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ class Jobs:
         self._most_waiting = most_waiting
         self._on_taken = on_taken
         self._jobs: dict[str, Job] = {}
+        self._new: dict[str, Future[None]] = {}  # their records are being written, by id
         self._elsewhere: Unavailable | None = None
         self._logs: dict[str, Log] = {}
         self._tasks: dict[str, asyncio.Task[Outcome]] = {}
@@ -72,10 +74,14 @@ class Jobs:
         The job that runs when the task is cancelled is recorded as interrupted."""
         while self._elsewhere:
             await asyncio.sleep(_LOOK_AGAIN)
-            if self._take():
+            if await asyncio.to_thread(self._take):
                 self._on_taken()
         while True:
             waiting = self._with_status(JobStatus.QUEUED)
+            if waiting and waiting[0].id in self._new:
+                with suppress(RecordNotKept):
+                    await self.kept(waiting[0])
+                continue
             if not waiting:
                 self._wake.clear()
                 await self._wake.wait()
@@ -88,20 +94,30 @@ class Jobs:
                 await asyncio.wait({task}, timeout=_LAST_WAIT)
 
     def submit(self, request: dict[str, Any], key: str, **facts: Any) -> tuple[Job, bool]:
-        """Return the job for a request, and whether it is new; `facts` are a new job's first.
-        Raises JobsFull, RecordNotKept."""
+        """Return the job for a request, and whether it is new; `facts` are a new job's first. It is
+        there for good once it is `kept`, and not begun before. Raises JobsFull."""
         if standing := self._standing(key):
             return standing, False
         self._check_room()
         # In order of time, so that a listing of the folder is.
         job = Job(f"qjob_{time.time_ns():016x}{secrets.token_hex(3)}", request, key, facts=facts)
-        try:
-            self._records.save(job)
-        except OSError as error:
-            raise RecordNotKept(f"The job's record cannot be written: {error}.") from error
         self._jobs[job.id] = job
+        self._new[job.id] = self._records.save(job)
         self._wake.set()
         return job, True
+
+    async def kept(self, job: Job) -> None:
+        """Wait until a job's record is on the disk, where a restart finds it. Raises RecordNotKept
+        where it cannot be written; then there is no such job."""
+        if (saving := self._new.get(job.id)) is None:
+            if job.id not in self._jobs:  # somebody else saw it fail
+                raise RecordNotKept("The job's record could not be written.")
+            return
+        error = saving.exception() if saving.done() else await asyncio.to_thread(saving.exception)
+        self._new.pop(job.id, None)
+        if error:
+            self._jobs.pop(job.id, None)
+            raise RecordNotKept(f"The job's record cannot be written: {error}.") from error
 
     def get(self, job_id: str) -> Job:
         """Return a job. Raises UnknownJob."""
@@ -197,10 +213,10 @@ class Jobs:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=_LAST_WAIT)
-        self.leave()
+        await asyncio.to_thread(self.leave)
 
     def leave(self) -> None:
-        """Free the records for another process; this one is done with them."""
+        """Free the records for another process; this one is done with them. Blocking."""
         self._records.leave()
 
     def _take(self) -> bool:
@@ -268,10 +284,12 @@ class Jobs:
 
     def _save(self, job: Job) -> None:
         """Write a job's record. A full disk costs the record's last change, not the queue."""
-        try:
-            self._records.save(job)
-        except OSError as error:
-            log.error("the record of job %s cannot be written: %s", job.id, error)
+
+        def written(saving: Future[None]) -> None:
+            if error := saving.exception():
+                log.error("the record of job %s cannot be written: %s", job.id, error)
+
+        self._records.save(job).add_done_callback(written)
 
     def _on_event(self, job: Job, event: dict[str, Any]) -> None:
         if event["type"] != "progress":

@@ -10,7 +10,7 @@ from app.checkpoints.checkpoint import Checkpoint
 from app.checkpoints.in_use import in_use
 from app.checkpoints.schemes import refusal
 from app.errors import CacheUnusable, JobConflict
-from app.process import in_daemon_thread
+from app.process import in_daemon_thread, run_shielded
 from app.quantization import canaries
 from app.quantization.builder import CheckpointBuilder, cache_faults, checkpoint_of
 from app.quantization.canaries import Canary
@@ -65,7 +65,7 @@ class Promoter:
             await canaries.check(model, flock, window_seconds=window_seconds)
             # Before a client is let in: what is served and what a restart serves are one.
             with cache_faults(self._loader.settings.cache_dir):
-                self._promotions.push(promotion)
+                await run_shielded(self._promotions.push, promotion)
 
         async with self._turn:
             checkpoint = await in_daemon_thread(self._found, promotion)
@@ -93,7 +93,7 @@ class Promoter:
                 # Before a client is let in, as `promote` does: a crash after that serves the same.
                 # What served before is not proven again.
                 try:
-                    self._promotions.pop()
+                    await run_shielded(self._promotions.pop)
                 except OSError as error:  # no reason to go on serving what is to go
                     log.error("a restart will serve %s again: %s", demoted.fingerprint, error)
 

@@ -82,12 +82,11 @@ class Prover:
         after, _ = await self._heard(case, candidate.fingerprint, candidate, clips)
         heard = {"source": before, "candidate": after}
         languages, sentences = await in_daemon_thread(score, clips, before, after)
-        folders = {"source": source.folder, "candidate": candidate.folder}
+        weights = await in_daemon_thread(_weights, source, candidate)
         return Proof(
             languages=languages,
             comparison=comparison,
-            weight_bytes={role: weight_bytes(folder) for role, folder in folders.items()},
-            weight_bytes_per_token={r: bytes_per_token(folder) for r, folder in folders.items()},
+            **weights,
             # Times of different hours, beside different work, are no comparison.
             rtfx={} if remembered else {role: one.rtfx for role, one in heard.items()},
             kernels={role: one.kernels for role, one in heard.items()},
@@ -102,7 +101,7 @@ class Prover:
     async def _compare(self, case: _Case) -> dict[str, Any]:
         of = {"source": case.found["source"], "candidate": case.candidate.fingerprint}
         key = self._key(case, "comparison", of)
-        known = self._memo.get(key)
+        known = await in_daemon_thread(self._memo.get, key)
         if isinstance(known, dict) and "overall" in known:
             return known
         case.tell.stage("comparing")
@@ -123,8 +122,9 @@ class Prover:
         """Return the transcripts of a checkpoint, which is known by `of`, and whether they were
         cached."""
         key = self._key(case, "hearing", of)
+        known = await in_daemon_thread(self._memo.get, key)
         with suppress(ValidationError):  # of another version, or none there
-            return TranscribedSet.model_validate(self._memo.get(key)), True
+            return TranscribedSet.model_validate(known), True
         model = await self._loader.load(
             checkpoint,
             None,
@@ -149,7 +149,16 @@ class Prover:
         of what its key says."""
         await case.check_unchanged()
         with cache_faults(self._loader.settings.cache_dir):
-            self._memo.put(key, value)
+            await in_daemon_thread(self._memo.put, key, value)
+
+
+def _weights(source: Checkpoint, candidate: Checkpoint) -> dict[str, dict[str, int]]:
+    """Bytes of both, as a Proof's fields have them. Blocking."""
+    folders = {"source": source.folder, "candidate": candidate.folder}
+    return {
+        "weight_bytes": {role: weight_bytes(folder) for role, folder in folders.items()},
+        "weight_bytes_per_token": {r: bytes_per_token(folder) for r, folder in folders.items()},
+    }
 
 
 def versions(loader: Loader, maker: CheckpointBuilder) -> dict[str, str]:

@@ -64,14 +64,17 @@ class Quantization:
             manager.slot.lifecycle.listen(lambda _: self._settle())
 
     async def submit(self, order: QuantizationRequest) -> tuple[Job, bool]:
-        """Return the job for a request, and whether it is new. Raises BadField, JobsFull."""
+        """Return the job for a request, and whether it is new. Raises BadField, JobsFull,
+        RecordNotKept."""
 
         def completed() -> ValidatedRequest:
             return self._validator.completed(order, versions(self._loader, self._builder))
 
         taken = await in_daemon_thread(completed)
-        self._look_for_checkpoints(taken.key)
-        return self.jobs.submit(taken.order.as_json(), taken.key, asked=taken.content_hashes)
+        await self._look_for_checkpoints(taken.key)
+        job, new = self.jobs.submit(taken.order.as_json(), taken.key, asked=taken.content_hashes)
+        await self.jobs.kept(job)
+        return job, new
 
     async def report(self, job: Job) -> Proof:
         """Return a whole proof. Raises JobConflict where there is none yet, or one of another
@@ -227,13 +230,14 @@ class Quantization:
         with cache_faults(self._loader.settings.cache_dir):
             return canaries.kept(self._canaries / job.id)
 
-    def _look_for_checkpoints(self, key: str) -> None:
+    async def _look_for_checkpoints(self, key: str) -> None:
         """Mark jobs as failed whose checkpoint is gone, so that it is made again when it is asked
         for."""
         for job in self.jobs.all():
-            made = job.facts.get("checkpoint")
-            gone = made and not self._builder.store.has(made["fingerprint"])
-            if job.key == key and gone and job.status.is_reusable and not job.status.active:
+            made = job.facts.get("checkpoint") if job.key == key else None
+            if not made or await in_daemon_thread(self._builder.store.has, made["fingerprint"]):
+                continue
+            if job.status.is_reusable and not job.status.active:
                 job.error = {"code": CheckpointGone.code, "message": "The checkpoint is gone."}
                 self.jobs.amend(job, JobStatus.FAILED)
 

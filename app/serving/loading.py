@@ -51,7 +51,6 @@ class Loader:
         wants the processors. From here on it is killed where it is stuck. Raises EngineFailed,
         EngineDied; nothing of it is left then.
         """
-        begun = time.monotonic()
         options = LoadOptions(
             windows=windows or self.settings.max_windows,
             kv_bytes=self.settings.kv_cache_bytes,
@@ -63,18 +62,20 @@ class Loader:
         served_as = name or checkpoint.source.name
         family = family_of(checkpoint.source.config)
         family.prepare(self.device, self.settings.log_level)
-        start = family.start
-        loaded = await _started(
-            lambda: start(served_as, checkpoint.folder, self.device, options), patient=patient
-        )
-        engine = loaded.engine
+
+        def start() -> LoadedModel:
+            quietest(np.zeros(SAMPLE_RATE, np.float32), 0, SAMPLE_RATE)  # imports librosa: seconds
+            return family.start(served_as, checkpoint.folder, self.device, options)
+
+        loaded = await _started(start, patient=patient)
+        engine, begun = loaded.engine, time.monotonic()
         stall = self.settings.engine_stall_seconds * (_SLOWER if idle_priority else 1)
         watch = asyncio.create_task(end_if_stuck(engine, stall))
         try:
             on_loaded()
-            await _warm_up(loaded)
+            await loaded.decoder.warm_up()
+            engine.start_seconds += time.monotonic() - begun
             kernels = await engine.linear_kernels()
-            engine.start_seconds = time.monotonic() - begun
             if idle_priority:
                 engine.set_idle_priority()
         except BaseException:
@@ -103,10 +104,3 @@ def _end(started: "asyncio.Future[LoadedModel]") -> None:
     if not started.cancelled() and not started.exception():
         engine: Engine = started.result().engine
         threading.Thread(target=engine.stop, daemon=True).start()
-
-
-async def _warm_up(loaded: LoadedModel) -> None:
-    """Run what is slow the first time, so that no client pays for it."""
-    silence = np.zeros(SAMPLE_RATE, np.float32)
-    await asyncio.to_thread(quietest, silence, 0, len(silence))  # imports librosa
-    await loaded.decoder.warm_up()

@@ -153,7 +153,12 @@ class ServiceState:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.settings = settings
         self.metrics = metrics
-        self.limit = RequestLimit(settings.max_requests, metrics)
+        self.limit = RequestLimit(
+            settings.max_requests,
+            metrics,
+            most_upload_bytes=settings.stored_upload_bytes,
+            most_held_seconds=settings.max_decoded_seconds,
+        )
         aliases = settings.model_aliases
         self.slots: Mapping[str, ModelSlot] = {
             name: self._slot(name, () if number else aliases)

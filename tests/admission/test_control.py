@@ -239,3 +239,31 @@ async def test_a_turn_that_fails_did_nothing_and_is_given_back():
                 raise ValueError
         assert (one._running, one._slots.running) == (0, 0)
     assert one.throughput.known is None
+
+
+def test_decoded_audio_counts_until_its_text_is_there_however_much_of_it_was_decoded():
+    metrics = Metrics()
+    limit = RequestLimit(9, metrics, most_held_seconds=100)
+    one = Admission(limit, 1000.0, metrics.of("mine"))
+
+    async def heard(stack, client, seconds):
+        slot = stack.enter_context(one.queued(client, client, seconds))
+        async with slot(seconds):
+            pass  # nothing of it waits any more
+
+    async def story():
+        with ExitStack() as stack:
+            await heard(stack, "a", 70.5)
+            with pytest.raises(QueueFull, match="of audio are in memory, and 100 may") as caught:
+                await heard(stack, "b", 30)
+            assert caught.value.retry_after
+            await heard(stack, "b", 29)
+        with ExitStack() as stack:
+            await heard(stack, "c", 500)  # a single one is always held
+        with ExitStack() as stack:
+            await heard(stack, "a", 40)
+            with pytest.raises(QueueFull, match="of yours are in memory, and 75 may"):
+                await heard(stack, "a", 40)
+
+    asyncio.run(story())
+    assert not limit.held_audio._held

@@ -16,6 +16,7 @@ from app.api.context import Context
 from app.audio.pool import DecoderPool
 from app.checkpoints.checkpoint import Checkpoint
 from app.checkpoints.source import Source
+from app.commands.connections import BoundedHttpProtocol
 from app.main import build_app
 from app.metrics import Metrics
 from app.models.base import (
@@ -105,11 +106,13 @@ def client(context):
 
 
 @contextmanager
-def serving(app):
+def serving(app, protocol=BoundedHttpProtocol):
     """The app behind a real socket, in a thread: in-process transports join streamed bodies."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(
+            app, http=protocol, log_config=None, lifespan="off", timeout_graceful_shutdown=1
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

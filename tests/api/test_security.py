@@ -91,6 +91,20 @@ def test_beyond_it_they_are_unless_told_otherwise(host):
     assert Settings(host=host, allow_anonymous=True).host == host
 
 
+@pytest.mark.parametrize("admin_key", ["second", " second "])
+def test_an_admin_key_that_is_also_a_clients_is_refused(admin_key):
+    with pytest.raises(ValueError, match="MARLINSCRIBE_ADMIN_KEY is one of") as caught:
+        Settings(api_keys="first,second", admin_key=admin_key)
+    assert "second" not in str(caught.value.errors(include_input=False, include_context=False))
+
+
+@pytest.mark.parametrize("admin_key", ["", " ", "\t\n"])
+def test_a_blank_admin_key_is_no_key(context, admin_key):
+    context.settings = Settings(api_keys="first", admin_key=admin_key)
+    assert context.settings.admin_key is None
+    assert ask_admin(context, bearer("first")) == 403
+
+
 @pytest.mark.parametrize("settings", [{}])
 def test_without_keys_any_key_will_do(client):
     assert post(client, **bearer("whatever")).status_code == 200

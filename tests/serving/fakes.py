@@ -83,7 +83,9 @@ def checkpoint(folder, name, **more):
     """One with next to nothing in it."""
     (folder / name).mkdir(exist_ok=True)
     (folder / name / "config.json").write_text("{}")
-    return Checkpoint(Source(name, folder / name, ""), folder / name, **more)
+    source = Source(name, folder / name, "")
+    assert source.config == {}  # which is read once, not where it is served
+    return Checkpoint(source, folder / name, **more)
 
 
 @dataclass

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ from app.audio.waveform import SAMPLE_RATE
 from app.errors import EngineDied, EngineFailed
 from app.metrics import ModelMetrics, unobserved
 from app.models.base import LanguageDetection
+from app.models.whisper_vllm import forkserver
 from app.models.whisper_vllm.decoder import Step, TokenRequest
 from app.models.whisper_vllm.logits_processor import EXTRA_ARG, WhisperLogitsProcessor
 from app.models.whisper_vllm.plan import EnginePlan
@@ -33,11 +35,12 @@ from app.models.whisper_vllm.shutdown import shut_down, tell_the_waiting
 from app.models.whisper_vllm.stat_logger import stat_logger
 from app.models.whisper_vllm.tokens import SpecialTokens
 from app.models.whisper_vllm.worker_extension import WorkerExtension
-from app.process import children_in_time, set_idle_priority
+from app.process import children_in_time, counting, set_idle_priority
 from app.tracing import trace_headers
 
 log = logging.getLogger(__name__)
 
+_vllms_context = engine_utils.get_mp_context
 _LAST_WAIT = 5  # seconds, for the engine's processes to end
 _PAUSE = 2  # seconds, from an engine's death to the next one's start
 _LONGEST_START = 900  # seconds: a large checkpoint from a slow disk; longer, it is stuck
@@ -54,7 +57,8 @@ class VllmEngine:
 
     outputs: how often any window gave tokens, ever. used: when a window
     last came or left, by time.monotonic(). stalled: whether it was killed because it was stuck.
-    start_seconds: what its start took, and another one's will if it dies.
+    start_seconds: what its start took beside what a process does only once, so as long as another
+    one's will take if it dies; whoever warms it up adds that.
     """
 
     def __init__(self, llm: AsyncLLM, tokens: SpecialTokens, metrics: ModelMetrics) -> None:
@@ -109,9 +113,14 @@ class VllmEngine:
         try:
             _fork_from_forkserver()
             with children_in_time(_LONGEST_START):
+                # Of the first start, not of those that follow: so it does not count.
+                forkserver.wait_until_ready()
+                begun = time.monotonic()
                 loggers = [stat_logger(metrics.engine.renew())] if metrics else None
                 llm = AsyncLLM.from_engine_args(arguments, stat_loggers=loggers)
-                return cls(llm, tokens, metrics or unobserved())
+                engine = cls(llm, tokens, metrics or unobserved())
+                engine.start_seconds = time.monotonic() - begun
+                return engine
         except Exception as error:
             raise EngineFailed(
                 f"vLLM could not load {folder}: {error}.",
@@ -290,11 +299,12 @@ def _language_probabilities(tokens: SpecialTokens, first: dict[int, float]) -> d
 
 
 def _fork_from_forkserver() -> None:
-    """Have vLLM fork its engine processes from the forkserver (see forkserver.py), from here on.
+    """Have vLLM fork its engine processes from the forkserver (see forkserver.py), from here on:
+    two may start at once, and each knows its own.
 
     vLLM's own choices are fork, of a process with threads, and spawn, which imports everything
     anew. Under WSL, where NVIDIA's management library does not survive a fork, vLLM keeps its
     choice.
     """
-    if not in_wsl():
-        engine_utils.get_mp_context = lambda: multiprocessing.get_context("forkserver")
+    choose = _vllms_context if in_wsl() else partial(multiprocessing.get_context, "forkserver")
+    engine_utils.get_mp_context = lambda: counting(choose())

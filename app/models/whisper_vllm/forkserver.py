@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from multiprocessing import forkserver
 
 from app.models.base import Device
+from app.process import counting
 
 SERVER_PID = "_MARLINSCRIBE_SERVER_PID"  # the process that the forkserver ends with
 _THREADS = "OMP_NUM_THREADS"
@@ -55,6 +56,19 @@ def revive() -> None:
     die with that thread."""
     if _started_with:
         start(*_started_with)
+
+
+def wait_until_ready() -> None:
+    """Wait until it has imported what an engine needs and forks at once: for seconds the first time
+    after a start of its own. Blocking."""
+    if _started_with:
+        child = counting(multiprocessing.get_context("forkserver")).Process(target=_nothing)
+        child.start()
+        child.join()
+
+
+def _nothing() -> None:
+    """What a child does that only shows that there can be one."""
 
 
 def environment(device: Device, log_level: str) -> dict[str, str]:
