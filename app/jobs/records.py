@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -59,9 +60,11 @@ class Records:
         """Write a job's record as it is now; the result has the OSError where that fails."""
         return self._writer.submit(write_json, self._folder / f"{job.id}.json", asdict(job))
 
-    def delete(self, job_id: str) -> None:
-        """Raises OSError."""
-        (self._folder / f"{job_id}.json").unlink(missing_ok=True)
+    def delete(self, job_id: str) -> Future[None]:
+        """Delete a job's record, after what was saved of it; the result has the OSError where that
+        fails."""
+        path = self._folder / f"{job_id}.json"
+        return self._writer.submit(partial(path.unlink, missing_ok=True))
 
     def load(self) -> dict[str, Job]:
         """The oldest first, where one that ran when its process died is interrupted."""

@@ -147,19 +147,19 @@ class Jobs:
             self._finish(job, JobStatus.CANCELLED)
         return job
 
-    def delete(self, job_id: str) -> Job:
+    async def delete(self, job_id: str) -> None:
         """Forget a job that is over, its record and what it told. Raises UnknownJob, RecordNotKept,
         and JobConflict where it is not over."""
         job = self.get(job_id)
         if job.status.active:
             raise JobConflict(f"The job is {job.status}; only one that is over is deleted.")
+        del self._jobs[job.id]  # before anything is waited for: nobody is to resume it meanwhile
         try:
-            self._records.delete(job.id)
+            await asyncio.wrap_future(self._records.delete(job.id))
         except OSError as error:
+            self._jobs = dict(sorted((self._jobs | {job.id: job}).items()))
             raise RecordNotKept(f"The job's record cannot be deleted: {error}.") from error
-        del self._jobs[job.id]
         self._logs.pop(job.id, None)
-        return job
 
     def resume(self, job_id: str) -> Job:
         """Queue a job again; what it has made already is found and not made twice. Raises

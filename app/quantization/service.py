@@ -115,7 +115,7 @@ class Quantization:
                 "The job's checkpoint is what serves: roll it back before its job is deleted.",
                 code="job_serves",
             )
-        self.jobs.delete(job_id)  # first: what is left after a crash is nobody's, and pruned
+        await self.jobs.delete(job_id)  # first: what is left after a crash is nobody's, and pruned
         settings = self._loader.settings
         await in_daemon_thread(delete_traces, settings.cache_dir, job_id)
 

@@ -81,7 +81,9 @@ class Loader:
         except BaseException:
             await run_shielded(engine.stop)
             raise
-        return ServedModel(served_as, checkpoint, loaded, kernels, int(time.time()), watch)
+        model = ServedModel(served_as, checkpoint, loaded, kernels, int(time.time()), watch)
+        await asyncio.to_thread(lambda: model.facts)  # reads files, once
+        return model
 
 
 async def _started(start: Callable[[], LoadedModel], *, patient: bool) -> LoadedModel:

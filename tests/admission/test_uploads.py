@@ -6,6 +6,7 @@ from contextlib import ExitStack
 import pytest
 
 from app.admission.control import Admission
+from app.admission.requests import RequestLimit
 from app.admission.uploads import Uploads
 from app.errors import TooManyRequests, UploadNotStored, UploadStalled
 from app.metrics import Metrics
@@ -103,15 +104,17 @@ def test_neither_a_fast_one_nor_one_that_is_there_gives_way(uploads, clock):
 
 def test_places_that_slow_uploads_hold_are_had_by_who_has_none():
     """Two clients hold them all; each newcomer gets one, and nobody else does."""
-    one = Admission(8, 1000.0, Metrics())
+    metrics = Metrics()
+    limit = RequestLimit(8, metrics)
+    one = Admission(limit, 1000.0, metrics.of("mine"))
     with ExitStack() as stack:
         for client in "aaaabbbb":
             stack.enter_context(one.place(client))
-            stack.enter_context(one.uploads.receiving(client))
+            stack.enter_context(limit.uploads.receiving(client))
         with pytest.raises(TooManyRequests):
             stack.enter_context(one.place("a"))
         for newcomer in "cdef":
             stack.enter_context(one.place(newcomer))
-        assert one.uploads.leaving == 4
+        assert limit.uploads.leaving == 4
         with pytest.raises(TooManyRequests):
             stack.enter_context(one.place("c"))

@@ -95,6 +95,7 @@ def context(transcriber, settings, tmp_path, decoders):
     context.transcriptions.decoders = decoders
     slot = context.state.default
     slot.model = served(transcriber, Checkpoint(Source("mine", tmp_path, ""), tmp_path))
+    assert slot.model.facts  # read before there is a loop
     slot.admission.resize(8)
     slot.lifecycle.enter(Stage.READY)
     return context

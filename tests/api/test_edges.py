@@ -77,7 +77,7 @@ def test_no_path_leads_to_where_a_client_says_the_service_is(url, path):
 def test_what_watches_may_ask_by_head(url, context, path):
     answer = httpx.head(f"{url}{path}")
     assert (answer.status_code, answer.content) == (200, b"")
-    context.startup.enter(Stage.LOADING)
+    context.state.default.lifecycle.enter(Stage.LOADING)
     answer = httpx.head(f"{url}/health/ready")
     assert (answer.status_code, answer.content) == (503, b"")
     assert answer.headers["retry-after"]

@@ -67,7 +67,9 @@ class FakeQuantizing:
         whole = order.as_json()
         whole["model"] = whole["model"] or MODEL
         whole["proof"] = whole["proof"] or PROOF
-        return self.jobs.submit(whole, json.dumps(whole))
+        job, new = self.jobs.submit(whole, json.dumps(whole))
+        await self.jobs.kept(job)
+        return job, new
 
     async def report(self, job):
         if "proof" not in job.facts:
@@ -88,7 +90,7 @@ class FakeQuantizing:
         return self.jobs.start_beside(job.id, work)
 
     async def delete(self, job_id):
-        self.jobs.delete(job_id)
+        await self.jobs.delete(job_id)
 
     async def roll_back(self, model):
         if self.refusal:

@@ -16,7 +16,7 @@ from app.checkpoints.cache import (
     leftovers,
     mark_used,
 )
-from app.checkpoints.in_use import Served, in_use, unused
+from app.checkpoints.in_use import CheckpointInUse, in_use, unused
 from app.checkpoints.recipe import Recipe
 from app.checkpoints.source import Source
 from app.checkpoints.store import Store
@@ -116,7 +116,7 @@ def test_what_is_being_made_is_not_deleted(cache, make):
 
 
 def test_a_process_holds_the_one_that_it_serves_and_no_other(make):
-    first, second, served = make("a"), make("b"), Served()
+    first, second, served = make("a"), make("b"), CheckpointInUse()
 
     def held():
         found = []

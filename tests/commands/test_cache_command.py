@@ -119,7 +119,7 @@ def test_what_cannot_be_deleted_is_told_and_the_rest_goes(made, capsys, monkeypa
 
 def test_jobs_are_left_to_the_server_that_has_them(cache, made, capsys):
     server = Records(cache / "jobs")
-    server.save(Job("qjob_1", {}, "", JobStatus.FAILED))
+    server.save(Job("qjob_1", {}, "", JobStatus.FAILED)).result()
     server.take()
     status, _, told = run(capsys, "prune", "--all-but-serving", "--yes")
     assert status == 0

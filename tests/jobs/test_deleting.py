@@ -1,12 +1,14 @@
 """A job that is over may be forgotten; what it told in memory is bounded."""
 
+from concurrent.futures import Future
+
 import pytest
 
 import app.jobs.log
 import app.jobs.runner
 from app.errors import JobConflict, RecordNotKept, UnknownJob
 from app.jobs import JobStatus, Outcome
-from tests.jobs.fakes import OVER, ended_as, heard, no_space, over, submit, working
+from tests.jobs.fakes import OVER, ended_as, heard, over, submit, working
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -15,18 +17,20 @@ pytestmark = pytest.mark.anyio
 @pytest.mark.parametrize("status", OVER)
 async def test_a_job_that_is_over_is_deleted_for_good(jobs, work, open_again, tmp_path, status):
     job = await ended_as(jobs, work, status)
-    jobs.delete(job.id)
+    await jobs.delete(job.id)
     assert jobs.all() == []
     assert list((tmp_path / "jobs").glob("*.json")) == []
-    for ask in (jobs.get, jobs.delete, jobs.resume):
+    for ask in (jobs.get, jobs.resume):
         with pytest.raises(UnknownJob):
             ask(job.id)
+    with pytest.raises(UnknownJob):
+        await jobs.delete(job.id)
     assert open_again().all() == []
 
 
 async def test_the_same_may_be_asked_for_again_once_its_job_is_deleted(jobs, work):
     job = await ended_as(jobs, work, JobStatus.PROVEN)
-    jobs.delete(job.id)
+    await jobs.delete(job.id)
     again, new = jobs.submit({"name": "a"}, "a")
     assert new
     assert again.id != job.id
@@ -38,15 +42,17 @@ async def test_a_job_that_is_not_over_is_not_deleted(jobs, work):
         await until(lambda: work.began)
         for job in (running, waiting):
             with pytest.raises(JobConflict, match=job.status):
-                jobs.delete(job.id)
+                await jobs.delete(job.id)
             assert jobs.get(job.id) is job
 
 
 async def test_a_job_whose_record_cannot_be_deleted_stays(jobs, work, monkeypatch):
     job = await ended_as(jobs, work, JobStatus.FAILED)
-    monkeypatch.setattr(jobs._records, "delete", lambda name: no_space(name, None))
+    failed = Future()
+    failed.set_exception(OSError(28, "No space left on device"))
+    monkeypatch.setattr(jobs._records, "delete", lambda name: failed)
     with pytest.raises(RecordNotKept):
-        jobs.delete(job.id)
+        await jobs.delete(job.id)
     assert jobs.get(job.id) is job
 
 

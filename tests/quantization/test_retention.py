@@ -45,7 +45,7 @@ class House:
         then = int(time.time() - days * DAY)
         job = Job(f"qjob_{name}", {"model": name}, name, status, facts=facts,
                   created_at=then, finished_at=then)  # fmt: skip
-        Records(self.cache / "jobs").save(job)
+        Records(self.cache / "jobs").save(job).result()
         for folder, leaf in (("reports", f"{job.id}.json"), ("canaries", f"{job.id}/0.audio")):
             path = self.cache / folder / leaf
             path.parent.mkdir(parents=True, exist_ok=True)
