@@ -68,8 +68,8 @@ async def _at_once(*_: Any) -> AsyncGenerator[None]:
 
 
 if __name__ == "__main__":
-    main.Metrics = _NoMetrics  # type: ignore[misc]
-    main.TelemetryMiddleware = _NoAccounts  # type: ignore[assignment,misc]
+    main.Metrics = _NoMetrics  # type: ignore[attr-defined]
+    main.TelemetryMiddleware = _NoAccounts  # type: ignore[attr-defined,assignment]
     Admission.place = _any_place  # type: ignore[method-assign]
     Admission.queued = _any_time  # type: ignore[method-assign]
     FairQueue.turn = _at_once  # type: ignore[assignment]

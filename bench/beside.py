@@ -13,7 +13,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from bench.server import DEMO, Server
+from harness.server import DEMO, Server
 
 MAYDAY = DEMO / "recordings" / "mayday.mp3"
 REQUESTS = 60  # before the job, and after it

@@ -7,13 +7,14 @@ as they stand, punctuation and case included; CER ignores spaces' number but not
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import jiwer
 from rich.console import Console
 from rich.table import Table
 
-from bench.server import DEMO, Server
+from harness.server import DEMO, Server
 
 RECORDINGS = DEMO / "recordings" / "test"
 AT_ONCE = 8
@@ -32,10 +33,10 @@ def main() -> None:
     Console().print(table)
 
 
-def measure(server: Server, rows: list[dict], seconds: float) -> list[str]:
+def measure(server: Server, rows: list[dict[str, Any]], seconds: float) -> list[str]:
     """One server's row."""
 
-    def transcribe(row: dict) -> dict:
+    def transcribe(row: dict[str, Any]) -> dict[str, Any]:
         answer = server.transcribe(RECORDINGS / row["audio"], response_format="verbose_json")
         return answer.raise_for_status().json()
 

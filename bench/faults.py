@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 from rich.console import Console
@@ -35,8 +36,8 @@ from bench.sabotage import (
     may_unplug,
     no_network,
 )
-from bench.server import DEMO, Server
 from bench.unplugged import SETTINGS
+from harness.server import DEMO, Server
 
 KEYS = [f"client-{n}" for n in range(8)]
 STALL = 6  # seconds
@@ -212,7 +213,7 @@ def unplugged(folder: Path) -> Tally:
     return Tally(sent=sent, ok=ok, lost=lost)
 
 
-def settings(cache: Path) -> dict[str, object]:
+def settings(cache: Path) -> dict[str, Any]:
     return {
         "cache_dir": cache,
         "api_keys": ",".join(KEYS),

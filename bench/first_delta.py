@@ -11,7 +11,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from rich.console import Console
@@ -19,7 +21,7 @@ from rich.table import Table
 
 from app.main import create_app
 from app.settings import Settings
-from bench.server import DEMO, free_port
+from harness.server import DEMO, free_port
 
 REQUESTS = 50
 MAYDAY = DEMO / "recordings" / "mayday.mp3"
@@ -48,10 +50,10 @@ class Clock:
         self.closings: list[float] = []  # each request's first closing timestamp
         self.steps: list[float] = []
 
-    def watch(self, engine) -> None:
+    def watch(self, engine: Any) -> None:
         outputs, tokens = engine._outputs, engine._tokens
 
-        async def watched(*asked):
+        async def watched(*asked: Any) -> AsyncGenerator[Any]:
             stamps, last = 0, None
             async for output in outputs(*asked):
                 now = time.perf_counter()

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.interval import median_interval
-from bench.server import DEMO, Server
+from harness.server import DEMO, Server
 
 CLIPS = 16
 ROUNDS = 12
@@ -44,6 +44,8 @@ def main() -> None:
             text=True,
         ) as raw:
             say, hear = raw.stdin, raw.stdout
+            assert say is not None
+            assert hear is not None
             assert hear.readline() == "ready\n"
             rows = {c: compare(server, say, hear, clips, c) for c in CONCURRENCIES}
             say.close()
@@ -65,7 +67,7 @@ def compare(
 async def load_service(server: Server, clips: list[Path], concurrency: int) -> tuple[float, Times]:
     bodies = itertools.cycle(request(clip.read_bytes()) for clip in clips)
 
-    async def client(ask: Callable[[Awaitable[Any]], Awaitable[None]]) -> None:
+    async def client(ask: Callable[[Callable[[], Awaitable[Any]]], Awaitable[None]]) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         try:
             await ask(lambda: exchange(reader, writer, next(bodies)))

@@ -24,7 +24,7 @@ from typing import Any
 
 import psutil
 
-from bench.server import DEMO, free_port
+from harness.server import DEMO, free_port
 
 BASE = "localhost/debian-python:bookworm"
 PACKAGES = "ca-certificates,python3,python3-venv"

@@ -19,6 +19,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 from rich.console import Console
@@ -32,7 +33,7 @@ from app.serving.lifecycle import Stage
 from app.settings import Settings
 from bench.memory import Peak, peak_memory
 from bench.random_checkpoint import make
-from bench.server import DEMO, Server
+from harness.server import DEMO, Server
 
 CLIPS = 4  # calibration clips of the full run
 MORE_CLIPS = 20  # of the short run that a clip's cost is derived from
@@ -114,7 +115,7 @@ def _seconds_to(server: Server, stage: Stage) -> float:
         time.sleep(1)
 
 
-def _transcribed(server: Server) -> tuple[float, dict]:
+def _transcribed(server: Server) -> tuple[float, dict[str, Any]]:
     """Seconds to the whole answer, and the answer."""
     recording = DEMO / "recordings" / "mayday.mp3"
     started = time.monotonic()
@@ -141,7 +142,7 @@ class Gptq:
     seconds: float
     preparing: float
     layers: list[float]
-    figures: dict
+    figures: dict[str, Any]
     peak: Peak
     bytes: int
 

@@ -12,7 +12,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from bench.server import DEMO, Server
+from harness.server import DEMO, Server
 
 REQUESTS = 30
 MAYDAY = DEMO / "recordings" / "mayday.mp3"

@@ -31,7 +31,7 @@ from rich.table import Table
 
 from app.metrics import Metrics
 from bench.sabotage import engine
-from bench.server import DEMO, Server, free_port
+from harness.server import DEMO, Server, free_port
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
 ROUTE = "/v1/audio/transcriptions"

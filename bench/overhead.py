@@ -19,7 +19,7 @@ from rich.table import Table
 
 from bench.http import CLIPS, load_service
 from bench.interval import median_interval
-from bench.server import DEMO, Server
+from harness.server import DEMO, Server
 
 ROUNDS = 30
 AT_ONCE = 8

@@ -18,9 +18,9 @@ import jiwer
 from rich.console import Console
 from rich.table import Table
 
-from bench.server import DEMO, Server
 from demo.recipe.prompts import SPELLINGS, respelt
 from demo.recipe.radio import Radio
+from harness.server import DEMO, Server
 
 AT_ONCE = 8
 LOST = 0.2
@@ -110,7 +110,8 @@ def measured(server: Server, condition: Condition) -> list[str]:
             (e, h) for row, e, h in zip(rows, expected, heard, strict=True)
             if row["language"] == language
         ]  # fmt: skip
-        cers.append(f"{100 * jiwer.cer(*map(list, zip(*pairs, strict=True))):.1f}%")
+        cer = jiwer.cer([e for e, _ in pairs], [h for _, h in pairs])
+        cers.append(f"{100 * cer:.1f}%")
     cut = sum(len(h) < (1 - LOST) * len(e) for e, h in zip(expected, heard, strict=True))
     return [condition.name, str(len(rows)), *cers, spelt(condition, rows, heard), str(cut)]
 

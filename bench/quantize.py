@@ -29,7 +29,7 @@ from app.settings import DEMO, Settings
 LEARNED = str(DEMO / "recordings" / "calibration")
 # All of the Chinese, and as much English.
 JUDGED = Recordings(
-    sources=(str(DEMO / "recordings" / "test"),),  # type: ignore[arg-type]
+    sources=(str(DEMO / "recordings" / "test"),),
     samples=128,
     mix={"en": 1, "zh": 1},
 )
@@ -55,7 +55,7 @@ def recipes() -> Iterator[tuple[str, Recipe]]:
     def recipe(mix: str = "en + zh", **fields: Any) -> tuple[str, Recipe]:
         if fields.get("method") == "rtn":
             return "", Recipe(**fields)
-        heard = Recordings(sources=(LEARNED,), samples=SAMPLES, mix=MIXES[mix])  # type: ignore[arg-type]
+        heard = Recordings(sources=(LEARNED,), samples=SAMPLES, mix=MIXES[mix])
         return mix, Recipe(calibration=heard, **fields)
 
     for method in ("rtn", "gptq", "awq", "autoround"):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.server import DEMO, Server
+from harness.server import DEMO, Server
 
 # What follows it runs in a network namespace that has a loopback and nothing else.
 WITHOUT_NETWORK = ("unshare", "-rn", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")

@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench.server import DEMO, Server
+from harness.server import DEMO, Server
 
 ROUNDS = 3
 PLAIN = """
@@ -58,7 +58,7 @@ def ours(cache: str) -> tuple[float, float]:
         return ready, time.monotonic() - server.started
 
 
-def plain(folder: Path, arguments: dict) -> tuple[float, float]:
+def plain(folder: Path, arguments: dict[str, bool]) -> tuple[float, float]:
     command = [
         sys.executable,
         "-c",

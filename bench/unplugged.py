@@ -7,12 +7,13 @@ is the hub's cache, CACHE the service's. Prints how many requests were sent and 
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from bench.clients import Clients, Tally, recordings
 from bench.sabotage import MODEL
-from bench.server import DEMO, Server
+from harness.server import DEMO, Server
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "model": MODEL,
     "calibration": DEMO / "recordings" / "calibration",
     "calibration_samples": 32,

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from app.api.uploads import read_upload
 from app.transcription import session
 from tests.sound import encode, tone
 
@@ -61,11 +62,10 @@ def test_an_sdk_that_counts_from_the_first_byte_has_less_left_after_a_long_uploa
     client, callers, monkeypatch
 ):
     """OpenAI's for JavaScript."""
-    reading = session.read_upload
 
     @asynccontextmanager
     async def slowly(*arguments):
-        async with reading(*arguments) as upload:
+        async with read_upload(*arguments) as upload:
             await asyncio.sleep(0.5)
             yield upload
 

@@ -190,7 +190,7 @@ async def test_a_failed_start_is_still_shown_as_one(house):
 
 async def test_told_twice_it_ends_at_once(house, transcriber, monkeypatch):
     ended = []
-    monkeypatch.setattr(app.commands.serve.os, "_exit", ended.append)
+    monkeypatch.setattr("app.commands.serve.os._exit", ended.append)
     transcriber.delay = 1
     first = await house.under_way()
     house.server.signal()

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from bench.server import DEMO, Server
+from harness.server import DEMO, Server
 
 RECORDINGS = DEMO / "recordings"
 MAYDAY = RECORDINGS / "mayday.mp3"

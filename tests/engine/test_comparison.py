@@ -18,7 +18,7 @@ from app.quantization.quantizer_process import Quantizer
 from app.recordings.read import read
 from app.recordings.spec import Recordings
 from app.settings import Settings
-from bench.server import DEMO
+from harness.server import DEMO
 from tests.engine.conftest import RECORDINGS
 
 SOURCE = DEMO / "marine-radio"

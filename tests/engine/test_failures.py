@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from app.audio.decode import decode
-from bench.server import Server
+from harness.server import Server
 from tests.engine.conftest import MAYDAY, MAYDAY_WORDS
 from tests.engine.test_lifecycle import assert_no_orphans, command, descendants, engine_of
 from tests.sound import encode

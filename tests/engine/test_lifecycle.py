@@ -8,15 +8,16 @@ import signal
 import subprocess
 import time
 from contextlib import suppress
+from typing import Any
 
 import httpx
 import psutil
 import pytest
 
-from bench.server import DEMO, Server
+from harness.server import DEMO, Server
 from tests.engine.conftest import MAYDAY, MAYDAY_WORDS
 
-QUICK = {"calibration_samples": 4, "failure_linger_seconds": 3}
+QUICK: dict[str, Any] = {"calibration_samples": 4, "failure_linger_seconds": 3}
 
 
 def checkpoints(cache):

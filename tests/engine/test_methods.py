@@ -16,7 +16,7 @@ from app.checkpoints.recipe import Recipe
 from app.errors import BadRecipe
 from app.quantization.quantizer_process import Quantizer
 from app.settings import Settings
-from bench.server import DEMO, Server
+from harness.server import DEMO, Server
 from tests.engine.conftest import MAYDAY, MAYDAY_WORDS, RECORDINGS
 
 SOURCE = DEMO / "marine-radio"
@@ -266,27 +266,30 @@ def make_all(folder):
     from functools import partial
 
     from app.errors import StartupError
-    from app.quantizer import methods
+    from app.quantizer import make, methods
+    from app.quantizer.awq import whisper_awq
     from app.quantizer.child_protocol import Reporter
+
+    def recipes_awq(given):
+        methods.whisper_awq = given  # type: ignore[attr-defined]
 
     gc.freeze()  # auto_round collects garbage again and again, mostly among loaded modules
     methods.AUTOROUND_STEPS = 2
-    whisper_awq = methods.whisper_awq
-    methods.whisper_awq = partial(_quickly, whisper_awq)
+    recipes_awq(partial(_quickly, whisper_awq))
     with open("/dev/null", "w") as nowhere:
         report = Reporter(nowhere)
         for name, recipe in RECIPES.items():
             out = folder / name
             out.mkdir()
-            job = quantizer.Job(folder=SOURCE, out=out, recipe=recipe)
+            job = make.Job(folder=SOURCE, out=out, recipe=recipe)
             try:
-                figures = quantizer.quantize(job, report)
+                figures = make.quantize(job, report)
             except StartupError as error:
                 figures = {"error": type(error).__name__, "message": str(error)}
             (out / "said.json").write_text(json.dumps(figures))
         for name, more in (("smoothing", []), ("across-gelu", ["fc1", "fc2"])):
             (folder / name).mkdir()
-            methods.whisper_awq = partial(_quickly, whisper_awq, more)
+            recipes_awq(partial(_quickly, whisper_awq, more))
             (folder / name / "said.json").write_text(json.dumps(_smoothed(report)))
     (folder / "filled").mkdir()
     (folder / "filled" / "said.json").write_text(json.dumps(_filled()))

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.server import DEMO, Server
+from harness.server import DEMO, Server
 from tests.engine.conftest import MAYDAY, MAYDAY_WORDS
 from tests.engine.test_admission import archive
 from tests.engine.test_transcription import metric, post
@@ -26,11 +26,15 @@ RTN = {
 
 
 @pytest.fixture(scope="module")
-def server(jobs_cache, tmp_path_factory):
-    work = tmp_path_factory.mktemp("work")
+def work(tmp_path_factory):
+    """The one folder that a request may name."""
+    return tmp_path_factory.mktemp("work")
+
+
+@pytest.fixture(scope="module")
+def server(jobs_cache, work):
     settings = {"cache_dir": jobs_cache, "admin_key": KEY, "data_roots": work}
     with Server(**settings, drain_seconds=5) as server:
-        server.work = work
         yield server
 
 
@@ -49,9 +53,9 @@ def over(server, job, seconds=300):
     raise AssertionError(f"never over: {body}")
 
 
-def test_the_whole_story(server):
+def test_the_whole_story(server, work):
     told = subprocess.run(
-        [STORY, server.url, KEY, DEMO, server.work], capture_output=True, text=True, timeout=540
+        [STORY, server.url, KEY, DEMO, work], capture_output=True, text=True, timeout=540
     )
     assert told.returncode == 0, told.stdout + told.stderr + server.read_log()[-3000:]
     assert "told to the end" in told.stdout

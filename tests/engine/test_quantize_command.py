@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.server import DEMO, Server
+from harness.server import DEMO, Server
 from tests.engine.conftest import MAYDAY
 
 
@@ -36,8 +36,8 @@ def test_a_checkpoint_made_beforehand_is_the_one_that_is_served(tmp_path):
 
 def test_a_checkpoint_is_proven_without_a_server_and_the_status_is_the_verdict(cache, tmp_path):
     recordings = DEMO / "recordings" / "test"
-    rows = (recordings / "manifest.jsonl").read_text("utf-8").splitlines()[:3]
-    rows = [json.loads(row) for row in rows]
+    lines = (recordings / "manifest.jsonl").read_text("utf-8").splitlines()[:3]
+    rows = [json.loads(line) for line in lines]
     rows = [row | {"audio": str(recordings / row["audio"])} for row in rows]
     (tmp_path / "judged.jsonl").write_text("\n".join(map(json.dumps, rows)))
     asked = ("--method", "rtn", "--prove", str(tmp_path / "judged.jsonl"))

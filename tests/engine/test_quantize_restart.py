@@ -2,7 +2,7 @@
 
 import httpx
 
-from bench.server import Server
+from harness.server import Server
 from tests.engine.conftest import MAYDAY, MAYDAY_WORDS
 from tests.engine.test_quantize import ADMIN, KEY, RTN, over
 

@@ -6,6 +6,7 @@ import shutil
 import threading
 from collections import namedtuple
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 
@@ -54,7 +55,7 @@ class House:
         self.settings = {"model": str(self.model), "quantization": "none", "cache_dir": self.cache,
                          "data_roots": str(folder), "device": "cpu",
                          "while_quantizing": "serve"} | settings  # fmt: skip
-        self.says = Says(en="mayday", zh="求救")
+        self.says: Any = Says(en="mayday", zh="求救")
         self.reasons, self.fault, self.gate, self.asked = (), None, None, []
         self.jobs = None
         monkeypatch.setattr(app.quantization.service, "run_job", self._make_and_prove)
@@ -880,7 +881,7 @@ async def test_a_shutdown_in_maintenance_does_not_load_the_engine_again(maintain
         loaders.append(FakeLoader(settings, device))
         return loaders[-1]
 
-    monkeypatch.setattr(app.main.forkserver, "start", lambda *_: None)
+    monkeypatch.setattr("app.main.forkserver.start", lambda *_: None)
     monkeypatch.setattr(app.main, "Loader", loader_for)
     house.gate = asyncio.Event()
     house.jobs.leave()
