@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -11,7 +12,7 @@ from transformers import WhisperConfig, WhisperForConditionalGeneration
 from app.models.whisper_vllm.plan import weight_bytes
 from harness.server import DEMO
 
-LARGE_V2 = {
+LARGE_V2: dict[str, Any] = {
     "d_model": 1280,
     "encoder_layers": 32,
     "decoder_layers": 32,
