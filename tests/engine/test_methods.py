@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -187,9 +188,13 @@ def test_components_have_schemes_of_their_own_by_names_that_vllm_matches_too(mad
     assert said(made, "mixed")["losses"].keys() == set(LAYERS)
 
 
-def test_vllm_serves_mixed_schemes(made, tmp_path):
+def test_a_compressed_checkpoint_of_mixed_schemes_is_served_as_it_is(made, tmp_path):
     with Server(cache_dir=tmp_path, model=made / "mixed") as server:
         assert server.transcribe(MAYDAY).json()["text"] == MAYDAY_WORDS
+        (model,) = httpx.get(f"{server.url}/v1/models").json()["data"]
+    assert model["id"] == "mixed"
+    assert "CPUWNA16LinearKernel" in model["marlinscribe"]["kernels"]
+    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_autoround_tunes_both_stacks(made):
@@ -253,6 +258,7 @@ def test_a_refusal_reaches_whoever_asked(tmp_path):
         quantizer.make(SOURCE, tmp_path, RECIPES["half-emulated"], print)
 
 
+@pytest.mark.slow
 def test_layers_are_told_with_their_losses(tmp_path):
     told = []
     figures = quantizer.make(SOURCE, tmp_path, GPTQ, told.append)

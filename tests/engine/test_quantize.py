@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from harness.server import DEMO, Server
-from tests.engine.conftest import MAYDAY, MAYDAY_WORDS
+from tests.engine.conftest import FEW_CLIPS, MAYDAY, MAYDAY_WORDS
 from tests.engine.test_admission import archive
 from tests.engine.test_transcription import metric, post
 
@@ -34,7 +34,7 @@ def work(tmp_path_factory):
 @pytest.fixture(scope="module")
 def server(jobs_cache, work):
     settings = {"cache_dir": jobs_cache, "admin_key": KEY, "data_roots": work}
-    with Server(**settings, drain_seconds=5) as server:
+    with Server(**settings, **FEW_CLIPS, drain_seconds=5) as server:
         yield server
 
 
@@ -98,6 +98,7 @@ def test_no_request_is_lost_while_checkpoints_are_exchanged(server):
     assert sum(after) == sum(counts) + 1
 
 
+@pytest.mark.slow
 def test_what_takes_longer_than_the_drain_is_told_to_come_again(server):
     job = admin(server, "POST", "/quantize", json=RTN).json()["id"]
     assert over(server, job)["status"] == "proven"
