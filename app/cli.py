@@ -9,6 +9,7 @@ from app.commands import plan, quantize, remote, serve
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run one command, the process's own arguments where none are given; the status to end with."""
     parser = argparse.ArgumentParser(prog="marlinscribe", description=__doc__)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True)
