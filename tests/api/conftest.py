@@ -22,13 +22,15 @@ from app.transcription.results import Transcript, join
 class FakeTranscriber:
     """Says `texts`, a second each, and remembers what it was asked.
 
-    Each text comes after `delay` seconds; `error`, if set, comes before text number `fails_at`.
+    Each text comes after `delay` seconds, and not before `gate` is open, where there is one;
+    `error`, if set, comes before text number `fails_at`. `told` counts the texts that were said.
     """
 
     def __init__(self):
         self.texts, self.delay = [" Mayday."], 0.0
         self.error, self.fails_at = None, 0
-        self.asked, self.closed = [], 0
+        self.asked, self.told, self.closed = [], 0, 0
+        self.gate = None
 
     def languages(self):
         return frozenset({"en", "zh"})
@@ -40,12 +42,15 @@ class FakeTranscriber:
             for number, text in enumerate(self.texts):
                 async with turn(wave.seconds / len(self.texts)):
                     await asyncio.sleep(self.delay)
+                    if self.gate:
+                        await self.gate.wait()
                 if self.error and number == self.fails_at:
                     raise self.error
                 on_token()
                 logprobs = (TokenLogprob(text.encode(), -0.5),) if options.logprobs else ()
                 start = 1000 * number
                 spoken.append(SegmentEvent(start, start + 900, text, (5,), logprobs))
+                self.told += 1
                 yield spoken[-1]
             figures = WindowFigures(0, options.temperature, -0.1, 1.0, 0.01)
             yield Transcript(
@@ -105,7 +110,7 @@ def answer_before_the_body(url, *headers, content=b""):
     """What comes back where the headers promise a body of which only `content` is sent."""
     head = ["POST /v1/audio/transcriptions HTTP/1.1", "host: x", *headers]
     head.append("content-type: multipart/form-data; boundary=x")
-    with socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), 5) as connection:
+    with socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), 60) as connection:
         connection.sendall("\r\n".join(head).encode() + b"\r\n\r\n" + content)
         return connection.recv(10_000)
 

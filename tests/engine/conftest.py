@@ -17,7 +17,7 @@ MAYDAY = RECORDINGS / "mayday.mp3"
 MAYDAY_WORDS = (RECORDINGS / "mayday.txt").read_text("utf-8").strip()
 
 # Whoever finds in a cache what `server` has made must ask for the same.
-FEW_CLIPS: dict[str, Any] = {"calibration_samples": 16}
+FEW_CLIPS: dict[str, Any] = {"calibration_samples": 8}
 ROUNDED: dict[str, Any] = {"quantization": "rtn"}
 
 
