@@ -75,7 +75,7 @@ class Server:
     def wait_ready(self) -> float:
         """Seconds from the process's start to ready."""
         body = self.wait_for("ready", "failed")
-        assert body["status"] == "ready", body
+        assert body["status"] == "ready", f"{body}\n{self.read_log()[-4000:]}"
         return time.monotonic() - self.started
 
     def stop(self, number: int = signal.SIGTERM) -> int:

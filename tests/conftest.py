@@ -1,4 +1,11 @@
+"""What holds for all tests."""
+
 import pytest
+from hypothesis import settings
+
+# An example that takes long on a loaded machine is no failure.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
+from http.client import HTTPResponse
 
 import pytest
 import uvicorn
@@ -112,7 +113,15 @@ def answer_before_the_body(url, *headers, content=b""):
     head.append("content-type: multipart/form-data; boundary=x")
     with socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), 60) as connection:
         connection.sendall("\r\n".join(head).encode() + b"\r\n\r\n" + content)
-        return connection.recv(10_000)
+        return whole_answer(connection)
+
+
+def whole_answer(connection):
+    """Head and body, however many packets they come in."""
+    answer = HTTPResponse(connection)
+    answer.begin()
+    head = f"HTTP/1.1 {answer.status}\r\n{answer.headers}".encode()
+    return head + answer.read()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from app.main import build_app
-from tests.api.conftest import answer_before_the_body, serving
+from tests.api.conftest import answer_before_the_body, serving, whole_answer
 from tests.sound import encode, tone
 from tests.waiting import until
 
@@ -67,7 +67,7 @@ def test_a_sender_that_only_trickles_is_given_up_too(url):
             for _ in range(30):
                 connection.sendall(b"x")
                 time.sleep(0.05)
-        assert connection.recv(10_000).startswith(b"HTTP/1.1 408")
+        assert whole_answer(connection).startswith(b"HTTP/1.1 408")
     assert post(url).status_code == 200
 
 
