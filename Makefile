@@ -1,15 +1,19 @@
 # make serve   the service on port 8000, with the demo checkpoint unless MODEL= says otherwise
-# make test    lint, unit tests, and tests against a real server
+# make test    lint, unit tests, and tests against a real server: a quarter of an hour
+# make test-slow   what is long and seldom the first to fail, every benchmark in small among it
 VENV ?= .venv
 VARIANT ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 RUN = $(VENV)/bin/python
 SERVE_ENV = $(if $(PORT),MARLINSCRIBE_PORT=$(PORT)) $(if $(MODEL),MARLINSCRIBE_MODEL="$(MODEL)") $(if $(CALIBRATION),MARLINSCRIBE_CALIBRATION="$(CALIBRATION)")
 
-.PHONY: serve test lint unit engine compatibility schemathesis fuzz demo-check bench-start bench-mayday bench-http bench-overhead bench-decode bench-prompts bench-beside bench-large bench-quantize alerts dashboard reference observe faults image env
+.PHONY: serve test test-slow lint unit engine compatibility schemathesis fuzz demo-check bench-start bench-mayday bench-http bench-overhead bench-decode bench-prompts bench-beside bench-large bench-quantize alerts dashboard reference observe faults image env
 serve: $(VENV)/.serve-$(VARIANT)
 	@exec env $(SERVE_ENV) $(VENV)/bin/marlinscribe serve
 
 test: lint unit engine
+
+test-slow: $(VENV)/.dev-$(VARIANT)
+	$(RUN) -m pytest -m slow --durations=10
 
 lint: $(VENV)/.dev-$(VARIANT)
 	$(VENV)/bin/ruff check .
@@ -17,10 +21,11 @@ lint: $(VENV)/.dev-$(VARIANT)
 	$(VENV)/bin/mypy
 
 unit: $(VENV)/.dev-$(VARIANT)
-	$(RUN) -m pytest -m "not engine"
+	$(RUN) -m coverage run -m pytest -m "not engine and not slow" --durations=10
+	$(RUN) -m coverage report
 
 engine: $(VENV)/.dev-$(VARIANT)
-	$(RUN) -m pytest -m engine --durations=10
+	$(RUN) -m pytest -m "engine and not slow" --durations=10
 
 demo-check: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.demo_check

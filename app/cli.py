@@ -11,6 +11,8 @@ from app.commands import cache, plan, quantize, remote, serve
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run one command, of the process's own arguments where none are given; the status to end
+    with."""
     chosen = parser().parse_args(arguments)
     return int(chosen.run(chosen))
 

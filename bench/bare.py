@@ -71,11 +71,15 @@ async def _at_once(*_: Any) -> AsyncGenerator[None]:
     yield
 
 
-if __name__ == "__main__":
-    main.Metrics = _NoMetrics  # type: ignore[misc]
-    main.TelemetryMiddleware = _NoTelemetryMiddleware  # type: ignore[assignment,misc]
+def serve(argv: list[str]) -> int:
+    main.Metrics = _NoMetrics  # type: ignore[attr-defined]
+    main.TelemetryMiddleware = _NoTelemetryMiddleware  # type: ignore[attr-defined,assignment]
     Admission.place = _any_place  # type: ignore[method-assign]
     Admission.queued = _any_time  # type: ignore[method-assign]
     RequestLimit.place = _any_place  # type: ignore[method-assign]
     FairQueue.slot = _at_once  # type: ignore[assignment]
-    sys.exit(cli(sys.argv[1:]))
+    return cli(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(serve(sys.argv[1:]))

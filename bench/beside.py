@@ -8,15 +8,16 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 
 import httpx
 from rich.console import Console
 from rich.table import Table
 
-from bench.server import DEMO, Server
+from bench.options import parser
+from harness.server import DEMO, Server
 
 MAYDAY = DEMO / "recordings" / "mayday.mp3"
-REQUESTS = 60  # before the job, and after it
 KEY = "the-admins"
 ORDER = {
     "recipe": {"method": "gptq", "group_size": 64},
@@ -28,14 +29,15 @@ BEFORE, AFTER = "no job", "after it"
 FEW = 5  # requests, of which no percentile is shown
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
+    asked = parser("bench.beside", __doc__, rounds=60).parse_args(argv)
     took: defaultdict[str, list[float]] = defaultdict(list)
     with (
         tempfile.TemporaryDirectory() as cache,
         Server(cache_dir=cache, admin_key=KEY, while_quantizing="serve") as server,
     ):
         ask(server)
-        for _ in range(REQUESTS):
+        for _ in range(asked.rounds):
             took[BEFORE].append(ask(server))
         job = httpx.post(f"{server.url}/quantize", json=ORDER, headers=headers(), timeout=60)
         job.raise_for_status()
@@ -43,7 +45,7 @@ def main() -> None:
         while watch.status in ("queued", "running"):
             took[watch.stage].append(ask(server))
         assert watch.status in ("proven", "rejected"), watch.status
-        for _ in range(REQUESTS):
+        for _ in range(asked.rounds):
             took[AFTER].append(ask(server))
     report(took)
 

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from app.admission.gate import DECODES_AT_ONCE
+from app.admission.requests import DECODES_AT_ONCE
 from rich.console import Console
 from rich.table import Table
 

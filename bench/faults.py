@@ -18,36 +18,38 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 from rich.console import Console
 from rich.table import Table
 
 from bench.clients import Clients, Recording, Tally, beside, recordings
-from bench.sabotage import (
+from bench.options import parser
+from bench.sabotage import full, hub_cache, no_network
+from bench.unplugged import SETTINGS
+from harness.processes import (
     WITHOUT_NETWORK,
-    engine,
-    full,
-    hub_cache,
+    descendants,
+    engine_of,
     may_mount,
     may_unplug,
-    no_network,
 )
-from bench.server import DEMO, Server
-from bench.unplugged import SETTINGS
+from harness.server import DEMO, Server
 
 KEYS = [f"client-{n}" for n in range(8)]
 STALL = 6  # seconds
-WARM_SECONDS, CAPACITY_SECONDS, OVERLOAD_SECONDS, TIMES = 15, 60, 120, 10
+OVERLOAD_SECONDS, TIMES = 120, 10  # half as long for a capacity, an eighth to warm
 KEEPS = 0.95  # of the capacity, as goodput under overload
 TMPFS_MB = 256
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
+    asked = parser("bench.faults", __doc__, seconds=OVERLOAD_SECONDS).parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
-        story = Story(Path(folder))
+        story = Story(Path(folder), asked.seconds)
         try:
             story.run()
         finally:
@@ -60,11 +62,12 @@ def main() -> None:
 class Story:
     """rows: a fault, its tally, and the seconds until ready again (a dash where it always was)."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, seconds: int) -> None:
         self.rows: list[tuple[str, Tally, str]] = []
         self.capacities: list[float] = []
         self.goodput = 0.0
         self._folder = folder
+        self._seconds, self._warm = seconds, seconds / 8
         speech = DEMO / "recordings" / "test"
         self._windows = recordings(speech, 30, 8)
         self._mixed = [*recordings(speech, 10, 8), *recordings(speech, 90, 4)]
@@ -82,8 +85,8 @@ class Story:
         ready = self._server.wait_ready()
         asyncio.run(self._clients.learn([*self._mixed, *self._large, *self._windows]))
         self._row("network cut at the start", self._load(5), ready)
-        self._under_load("engine killed", lambda: engine(self._server).kill())
-        self._under_load("engine stopped (SIGSTOP)", lambda: engine(self._server).suspend())
+        self._under_load("engine killed", lambda: engine_of(self._server).kill())
+        self._under_load("engine stopped (SIGSTOP)", lambda: engine_of(self._server).suspend())
         self._fill_the_disk()
         self._overload()
         self._terminate()
@@ -163,8 +166,8 @@ class Story:
         self._measure_capacity()
         rate = TIMES * self.capacities[0] / self._windows[0].seconds
         tally, begun = Tally(), time.monotonic()
-        asyncio.run(self._clients.rain(rate, OVERLOAD_SECONDS, self._windows, tally))
-        self.goodput = tally.audio_a_second(begun + WARM_SECONDS, begun + OVERLOAD_SECONDS)
+        asyncio.run(self._clients.rain(rate, self._seconds, self._windows, tally))
+        self.goodput = tally.audio_a_second(begun + self._warm, begun + self._seconds)
         self._row(f"{TIMES} times the capacity ({rate:.1f} requests/s)", tally, None)
         self._measure_capacity()
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
@@ -172,15 +175,15 @@ class Story:
     def _measure_capacity(self) -> None:
         """Seconds of audio a second. Each request is one window, so that what is done is counted
         as it is done."""
-        tally, begun = Tally(), time.monotonic() + WARM_SECONDS
-        end = begun + CAPACITY_SECONDS
+        tally, begun = Tally(), time.monotonic() + self._warm
+        end = begun + self._seconds / 2
         over = lambda: time.monotonic() > end  # noqa: E731
         asyncio.run(self._clients.keep(24, self._windows, over, tally))
         self._row("none: capacity is measured", tally, None)
         self.capacities.append(tally.audio_a_second(begun, end))
 
     def _terminate(self) -> None:
-        tally, processes = Tally(), psutil.Process(self._server.process.pid).children(True)
+        tally, processes = Tally(), descendants(self._server)
         asyncio.run(self._last_load(tally))
         begun = time.monotonic()
         status = self._server.wait()
@@ -212,7 +215,7 @@ def unplugged(folder: Path) -> Tally:
     return Tally(sent=sent, ok=ok, lost=lost)
 
 
-def settings(cache: Path) -> dict[str, object]:
+def settings(cache: Path) -> dict[str, Any]:
     return {
         "cache_dir": cache,
         "api_keys": ",".join(KEYS),

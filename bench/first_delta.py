@@ -11,7 +11,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from rich.console import Console
@@ -19,9 +21,9 @@ from rich.table import Table
 
 from app.main import create_app
 from app.settings import Settings
-from bench.server import DEMO, free_port
+from bench.options import parser
+from harness.server import DEMO, free_port
 
-REQUESTS = 50
 MAYDAY = DEMO / "recordings" / "mayday.mp3"
 CLIENT = """
 import sys, time, httpx
@@ -48,10 +50,10 @@ class Clock:
         self.closings: list[float] = []  # each request's first closing timestamp
         self.steps: list[float] = []
 
-    def watch(self, engine) -> None:
+    def watch(self, engine: Any) -> None:
         outputs, tokens = engine._outputs, engine._tokens
 
-        async def watched(*asked):
+        async def watched(*asked: Any) -> AsyncGenerator[Any]:
             stamps, last = 0, None
             async for output in outputs(*asked):
                 now = time.perf_counter()
@@ -67,7 +69,11 @@ class Clock:
         engine._outputs = watched
 
 
-async def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
+    asyncio.run(measure(parser("bench.first_delta", __doc__, rounds=50).parse_args(argv).rounds))
+
+
+async def measure(requests: int) -> None:
     port, clock = free_port(), Clock()
     with tempfile.TemporaryDirectory() as cache:
         app = create_app(Settings(port=port, cache_dir=Path(cache)))
@@ -79,7 +85,7 @@ async def main() -> None:
         clock.watch(context.state.default.model.loaded.engine)
         command = [sys.executable, "-c", CLIENT, f"http://127.0.0.1:{port}", str(MAYDAY)]
         client = await asyncio.create_subprocess_exec(
-            *command, str(REQUESTS), stdout=subprocess.PIPE
+            *command, str(requests), stdout=subprocess.PIPE
         )
         out, _ = await client.communicate()
         server.should_exit = True
@@ -90,7 +96,7 @@ async def main() -> None:
 
 def report(clock: Clock, delays: list[float]) -> None:
     step = statistics.median(clock.steps)
-    table = Table(title=f"{MAYDAY.name}, {REQUESTS} streamed requests, one after another")
+    table = Table(title=f"{MAYDAY.name}, {len(delays)} streamed requests, one after another")
     for column in ("", "ms", "decode steps"):
         table.add_column(column, justify="right" if column else "left")
     ordered = sorted(delays)
@@ -105,4 +111,4 @@ def report(clock: Clock, delays: list[float]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,10 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.interval import median_interval
-from bench.server import DEMO, Server
+from bench.options import parser
+from harness.server import DEMO, Server
 
-CLIPS = 16
-ROUNDS = 12
 REQUESTS = 48  # a round
 CONCURRENCIES = (1, 4, 16)
 BOUNDARY = "frontier"
@@ -33,8 +32,9 @@ BOUNDARY = "frontier"
 Times = list[float]  # seconds a request
 
 
-def main() -> None:
-    clips = sorted((DEMO / "recordings" / "test").glob("*.ogg"))[:CLIPS]
+def main(argv: Sequence[str] | None = None) -> None:
+    asked = parser("bench.http", __doc__, clips=16, rounds=12).parse_args(argv)
+    clips = short_clips(asked.clips)
     with tempfile.TemporaryDirectory() as cache, Server(cache_dir=cache) as server:
         (folder,) = (Path(cache) / "checkpoints").glob("[!.]*")
         with subprocess.Popen(
@@ -44,18 +44,25 @@ def main() -> None:
             text=True,
         ) as raw:
             say, hear = raw.stdin, raw.stdout
+            assert say is not None
+            assert hear is not None
             assert hear.readline() == "ready\n"
-            rows = {c: compare(server, say, hear, clips, c) for c in CONCURRENCIES}
+            rows = {c: compare(server, (say, hear), clips, c, asked.rounds) for c in CONCURRENCIES}
             say.close()
-    report(rows)
+    report(rows, len(clips))
+
+
+def short_clips(many: int) -> list[Path]:
+    return sorted((DEMO / "recordings" / "test").glob("*.ogg"))[:many]
 
 
 def compare(
-    server: Server, say: IO[str], hear: IO[str], clips: list[Path], concurrency: int
+    server: Server, raw: tuple[IO[str], IO[str]], clips: list[Path], concurrency: int, many: int
 ) -> dict[str, list[tuple[float, Times]]]:
     """Per round: requests a second and each request's seconds; the first round warms."""
     rounds: dict[str, list[tuple[float, Times]]] = {"service": [], "engine": []}
-    for _ in range(ROUNDS + 1):
+    say, hear = raw
+    for _ in range(many + 1):
         rounds["service"].append(asyncio.run(load_service(server, clips, concurrency)))
         print(concurrency, REQUESTS, file=say, flush=True)
         rounds["engine"].append(tuple(json.loads(hear.readline())))
@@ -65,7 +72,7 @@ def compare(
 async def load_service(server: Server, clips: list[Path], concurrency: int) -> tuple[float, Times]:
     bodies = itertools.cycle(request(clip.read_bytes()) for clip in clips)
 
-    async def client(ask: Callable[[Awaitable[Any]], Awaitable[None]]) -> None:
+    async def client(ask: Callable[[Callable[[], Awaitable[Any]]], Awaitable[None]]) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         try:
             await ask(lambda: exchange(reader, writer, next(bodies)))
@@ -119,21 +126,22 @@ async def exchange(
     return await reader.readexactly(length)
 
 
-def report(rows: dict[int, dict[str, list[tuple[float, Times]]]]) -> None:
+def report(rows: dict[int, dict[str, list[tuple[float, Times]]]], clips: int) -> None:
+    rounds = len(next(iter(rows.values()))["service"])
     table = Table(
-        title=f"{CLIPS} short clips, {ROUNDS} rounds of {REQUESTS} requests each, in turn"
+        title=f"{clips} short clips, {rounds} rounds of {REQUESTS} requests each, in turn"
     )
     for column in ("at once", "", "requests/s", "p50 ms", "p99 ms", "of the engine's throughput"):
         table.add_column(column, justify="left" if not column else "right")
     for concurrency, measured in rows.items():
         pairs = zip(measured["service"], measured["engine"], strict=True)
         median, low, high = median_interval([ours[0] / its[0] for ours, its in pairs])
-        for name, rounds in measured.items():
-            times = sorted(one for _, times in rounds for one in times)
+        for name, results in measured.items():
+            times = sorted(one for _, times in results for one in times)
             table.add_row(
                 str(concurrency),
                 name,
-                f"{statistics.median(rate for rate, _ in rounds):.2f}",
+                f"{statistics.median(rate for rate, _ in results):.2f}",
                 f"{1000 * statistics.median(times):.0f}",
                 f"{1000 * times[int(0.99 * len(times))]:.0f}",
                 f"{median:.3f} ({low:.3f} to {high:.3f})" if name == "service" else "",

@@ -18,13 +18,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from bench.server import DEMO, free_port
+from bench.options import parser
+from harness.server import DEMO, free_port
 
 BASE = "localhost/debian-python:bookworm"
 PACKAGES = "ca-certificates,python3,python3-venv"
@@ -37,7 +38,11 @@ HEALTHY_WITHIN = 900  # seconds; a first start quantizes
 READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
 
 
-def main(variant: str, *arguments: str) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
+    wanted = parser("bench.image", __doc__)
+    wanted.add_argument("variant", choices=("cpu", "gpu"))
+    asked, arguments = wanted.parse_known_args(argv)
+    variant = asked.variant
     missing = [name for name in ("buildah", "debootstrap", "curl") if not shutil.which(name)]
     if missing or os.geteuid():
         sys.exit(" ".join(["bench.image wants root", *missing]))
@@ -191,4 +196,4 @@ def told(*command: str) -> str:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

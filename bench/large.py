@@ -6,7 +6,6 @@ Random weights cost what real ones cost in bytes, multiplications and layers; wh
 noise. The tokenizer is the demo's: ids beyond it exist in the weights' shape alone.
 """
 
-import argparse
 import itertools
 import os
 import shutil
@@ -16,9 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 from rich.console import Console
@@ -31,8 +32,9 @@ from app.quantization.quantizer_process import Progress, Quantizer
 from app.serving.lifecycle import Stage
 from app.settings import Settings
 from bench.memory import Peak, peak_memory
-from bench.random_checkpoint import make
-from bench.server import DEMO, Server
+from bench.options import parser
+from bench.random_checkpoint import LARGE_V2, make
+from harness.server import DEMO, Server
 
 CLIPS = 4  # calibration clips of the full run
 MORE_CLIPS = 20  # of the short run that a clip's cost is derived from
@@ -45,18 +47,20 @@ console = Console(highlight=False)
 Rows = list[tuple[str, str]]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rtn", action="store_true", help="round, serve and transcribe")
-    parser.add_argument("--gptq", action="store_true", help=f"GPTQ on {CLIPS} clips")
-    wanted = parser.parse_args()
+def main(argv: Sequence[str] | None = None) -> None:
+    parsing = parser("bench.large", __doc__, layers=LARGE_V2["encoder_layers"])
+    parsing.add_argument("--rtn", action="store_true", help="round, serve and transcribe")
+    parsing.add_argument("--gptq", action="store_true", help=f"GPTQ on {CLIPS} clips")
+    wanted = parsing.parse_args(argv)
     both = not (wanted.rtn or wanted.gptq)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that gigabytes are not left behind
     table = Table("figure", "value", title="whisper-large-v2's shape, random weights, CPU")
     with tempfile.TemporaryDirectory(prefix="marlinscribe-large-") as temporary:
         work = Path(temporary)
         console.log("making the checkpoint")
-        source, parameters = make(work / "large")
+        source, parameters = make(
+            work / "large", encoder_layers=wanted.layers, decoder_layers=wanted.layers
+        )
         size = f"{parameters / 1e6:.1f} M, {weight_bytes(source) / GB:.3f} GB"
         _section(table, [("parameters, fp16 source", size)])
         if wanted.rtn or both:
@@ -114,7 +118,7 @@ def _seconds_to(server: Server, stage: Stage) -> float:
         time.sleep(1)
 
 
-def _transcribed(server: Server) -> tuple[float, dict]:
+def _transcribed(server: Server) -> tuple[float, dict[str, Any]]:
     """Seconds to the whole answer, and the answer."""
     recording = DEMO / "recordings" / "mayday.mp3"
     started = time.monotonic()
@@ -141,7 +145,7 @@ class Gptq:
     seconds: float
     preparing: float
     layers: list[float]
-    figures: dict
+    figures: dict[str, Any]
     peak: Peak
     bytes: int
 

@@ -7,18 +7,20 @@ Latencies are means over the requests, from the servers' own histograms.
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 
 import httpx
 from rich.console import Console
 from rich.table import Table
 
-from bench.server import DEMO, Server
+from bench.options import parser
+from harness.server import DEMO, Server
 
-REQUESTS = 30
 MAYDAY = DEMO / "recordings" / "mayday.mp3"
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
+    asked = parser("bench.mayday", __doc__, rounds=30).parse_args(argv)
     with (
         tempfile.TemporaryDirectory() as cache,
         Server(cache_dir=cache) as quantized,
@@ -29,13 +31,13 @@ def main() -> None:
             server.transcribe(MAYDAY).raise_for_status()
         before = {name: sums(server) for name, server in servers.items()}
         whole: dict[str, list[float]] = {name: [] for name in servers}
-        for _ in range(REQUESTS):
+        for _ in range(asked.rounds):
             for name, server in servers.items():
                 started = time.monotonic()
                 server.transcribe(MAYDAY).raise_for_status()
                 whole[name].append(time.monotonic() - started)
         rows = {name: figures(s, before[name], whole[name]) for name, s in servers.items()}
-    report(rows)
+    report(rows, asked.rounds)
 
 
 def sums(server: Server) -> dict[str, float]:
@@ -62,8 +64,8 @@ def figures(server: Server, before: dict[str, float], whole: list[float]) -> dic
     }
 
 
-def report(rows: dict[str, dict[str, float]]) -> None:
-    table = Table(title=f"{MAYDAY.name}, {REQUESTS} requests each, in turn")
+def report(rows: dict[str, dict[str, float]], requests: int) -> None:
+    table = Table(title=f"{MAYDAY.name}, {requests} requests each, in turn")
     table.add_column("")
     names = list(rows)
     for name in names:

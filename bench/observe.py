@@ -17,7 +17,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import cycle
@@ -30,14 +30,15 @@ from rich.console import Console
 from rich.table import Table
 
 from app.metrics import Metrics
-from bench.sabotage import engine
-from bench.server import DEMO, Server, free_port
+from bench.options import parser
+from harness.processes import engine_of
+from harness.server import DEMO, Server, free_port
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
 ROUTE = "/v1/audio/transcriptions"
 # One client (an address) has three quarters of the places, and the engine takes fewer than that at
 # once: so some are refused, and some wait in line.
-SECONDS, CLIENTS, MOST = 10, 28, 32
+CLIENTS, MOST = 28, 32
 ADMIN = "an-admin"
 _PROOF = {"sources": str(DEMO / "recordings" / "test"), "samples": 16, "mix": {"en": 1, "zh": 1}}
 ORDER = {"recipe": {"method": "rtn"}, "proof": _PROOF}
@@ -230,7 +231,9 @@ def ask_all(source: Prometheus, during_job: float) -> tuple[list[str], Counter[s
     return wrong, outcomes
 
 
-def observed(folder: Path) -> tuple[list[dict[str, Any]], Verdict, list[str], Counter[str]]:
+def observed(
+    folder: Path, seconds: int
+) -> tuple[list[dict[str, Any]], Verdict, list[str], Counter[str]]:
     server = Server(
         cache_dir=folder / "cache", max_requests=MOST, log_format="json", admin_key=ADMIN
     )
@@ -239,10 +242,10 @@ def observed(folder: Path) -> tuple[list[dict[str, Any]], Verdict, list[str], Co
             refused_until_ready(server)
             with load(server):
                 during_job = run_job(server, source)
-                engine(server).kill()
+                engine_of(server).kill()
                 server.wait_for("restarting", seconds=30)
                 server.wait_for("ready", seconds=120)
-                time.sleep(SECONDS)
+                time.sleep(seconds)
             until(lambda: source.one("marlinscribe_requests_in_flight") == 0, 60)
             time.sleep(3)  # a scrape and an evaluation after the last answer
             lines = requests_in(server.read_log())
@@ -284,13 +287,14 @@ def until(condition: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.5)
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
+    asked = parser("bench.observe", __doc__, seconds=10).parse_args(argv)
     console = Console()
     if shutil.which("prometheus") is None:
         console.print("This needs Prometheus on the PATH; in Debian: apt-get install prometheus.")
         return 1
     with tempfile.TemporaryDirectory() as folder:
-        lines, verdict, wrong, outcomes = observed(Path(folder))
+        lines, verdict, wrong, outcomes = observed(Path(folder), asked.seconds)
     table = Table(title=f"{len(lines)} requests of {CLIENTS} clients")
     for column in ("", "Prometheus", "log", ""):
         table.add_column(column, justify="left" if not column else "right")

@@ -10,6 +10,7 @@ import asyncio
 import statistics
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,27 +18,28 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from bench.http import CLIPS, load_service
+from bench.http import load_service, short_clips
 from bench.interval import median_interval
-from bench.server import DEMO, Server
+from bench.options import parser
+from harness.server import Server
 
-ROUNDS = 30
 AT_ONCE = 8
 MOST = 0.01  # of the processors' time, or the status is 1
 
 
-def main() -> None:
-    clips = sorted((DEMO / "recordings" / "test").glob("*.ogg"))[:CLIPS]
+def main(argv: Sequence[str] | None = None) -> None:
+    asked = parser("bench.overhead", __doc__, clips=16, rounds=30).parse_args(argv)
+    clips = short_clips(asked.clips)
     with (
         tempfile.TemporaryDirectory() as cache,
         Server(cache_dir=cache) as whole,
         Server(cache_dir=cache, module="bench.bare") as bare,
     ):
         rounds = []
-        for number in range(ROUNDS + 2):  # the first two warm
+        for number in range(asked.rounds + 2):  # the first two warm
             turn = [whole, bare] if number % 2 else [bare, whole]
-            asked = {server: ask(server, clips) for server in turn}
-            rounds.append((asked[whole], asked[bare]))
+            told = {server: ask(server, clips) for server in turn}
+            rounds.append((told[whole], told[bare]))
     report(rounds[2:])
 
 
@@ -74,7 +76,7 @@ def report(rounds: list[tuple[Asked, Asked]]) -> None:
             1 + (whole.http - bare.http) / bare.all for whole, bare in rounds
         ],
     }
-    title = f"with metrics and admission / without; {ROUNDS} rounds, {AT_ONCE} at once"
+    title = f"with metrics and admission / without; {len(rounds)} rounds, {AT_ONCE} at once"
     table = Table("", "median ratio", "95 % interval", title=title)
     for name, values in ratios.items():
         median, low, high = median_interval(values)

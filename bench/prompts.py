@@ -6,10 +6,9 @@ do with it or are far too long. A clip counts as cut short where it has lost mor
 its letters by the reference.
 """
 
-import json
 import random
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -18,18 +17,14 @@ import jiwer
 from rich.console import Console
 from rich.table import Table
 
-from bench.server import DEMO, Server
+from bench.options import parser
+from bench.rows import RECORDINGS, Row, rows
 from demo.recipe.prompts import SPELLINGS, respelt
 from demo.recipe.radio import Radio
+from harness.server import Server
 
 AT_ONCE = 8
 LOST = 0.2
-ROWS = [
-    json.loads(line)
-    for line in (DEMO / "recordings/test/manifest.jsonl").read_text("utf-8").splitlines()
-]
-
-Row = dict[str, Any]
 
 
 def other(row: Row) -> dict[str, str]:
@@ -82,46 +77,49 @@ CONDITIONS = [
 ]  # fmt: skip
 
 
-def main() -> None:
-    table = Table(title=f"{len(ROWS)} test recordings through the real server")
+def main(argv: Sequence[str] | None = None) -> None:
+    asked = parser("bench.prompts", __doc__, clips=len(rows())).parse_args(argv)
+    taken = rows(asked.clips)
+    table = Table(title=f"{len(taken)} test recordings through the real server")
     for column in ("prompt", "clips", "CER en", "CER zh", "spelt as prompted", "cut short"):
         table.add_column(column, justify="right" if column != "prompt" else "left")
     with tempfile.TemporaryDirectory() as cache, Server(cache_dir=cache) as server:
         for condition in CONDITIONS:
-            table.add_row(*measured(server, condition))
+            table.add_row(*measured(server, condition, taken))
     Console().print(table)
 
 
-def measured(server: Server, condition: Condition) -> list[str]:
-    rows = [row for row in ROWS if condition.rows(row)]
+def measured(server: Server, condition: Condition, taken: list[Row]) -> list[str]:
+    asked = [row for row in taken if condition.rows(row)]
 
     def transcribe(row: Row) -> str:
-        path = DEMO / "recordings/test" / row["audio"]
+        path = RECORDINGS / row["audio"]
         answer = server.transcribe(path, **condition.fields(row))
         answer.raise_for_status()
         return answer.json()["text"]
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        heard = list(pool.map(transcribe, rows))
-    expected = [condition.expected(row) for row in rows]
+        heard = list(pool.map(transcribe, asked))
+    expected = [condition.expected(row) for row in asked]
     cers = []
     for language in ("en", "zh"):
         pairs = [
-            (e, h) for row, e, h in zip(rows, expected, heard, strict=True)
+            (e, h) for row, e, h in zip(asked, expected, heard, strict=True)
             if row["language"] == language
         ]  # fmt: skip
-        cers.append(f"{100 * jiwer.cer(*map(list, zip(*pairs, strict=True))):.1f}%")
+        cer = jiwer.cer([e for e, _ in pairs], [h for _, h in pairs]) if pairs else None
+        cers.append("" if cer is None else f"{100 * cer:.1f}%")
     cut = sum(len(h) < (1 - LOST) * len(e) for e, h in zip(expected, heard, strict=True))
-    return [condition.name, str(len(rows)), *cers, spelt(condition, rows, heard), str(cut)]
+    return [condition.name, str(len(asked)), *cers, spelt(condition, asked, heard), str(cut)]
 
 
-def spelt(condition: Condition, rows: list[Row], heard: list[str]) -> str:
+def spelt(condition: Condition, asked: list[Row], heard: list[str]) -> str:
     """How many of the words that the prompt spells otherwise came out as it does."""
     if "otherwise" not in condition.name:
         return ""
     words = [
         (text, old, new)
-        for row, text in zip(rows, heard, strict=True)
+        for row, text in zip(asked, heard, strict=True)
         for old, new in other(row).items()
     ]
     new_ones = sum(new in text for text, _, new in words)

@@ -7,11 +7,11 @@ heard once. What nothing here serves is emulated. Prints the table, and `--write
 docs/quantization.md.
 """
 
-import argparse
 import asyncio
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,9 @@ from app.quantization.run import run_job
 from app.recordings.spec import Recordings
 from app.serving.loading import Loader
 from app.settings import DEMO, Settings
+from bench.options import parser
 
 LEARNED = str(DEMO / "recordings" / "calibration")
-# All of the Chinese, and as much English.
-JUDGED = Recordings(
-    sources=(str(DEMO / "recordings" / "test"),),  # type: ignore[arg-type]
-    samples=128,
-    mix={"en": 1, "zh": 1},
-)
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "quantization.md"
 BEGIN, END = "<!-- bench-quantize -->", "<!-- /bench-quantize -->"
 
@@ -49,13 +44,19 @@ HEAD = (
 )
 
 
+def judged(clips: int) -> Recordings:
+    """128 are all of the Chinese, and as much English."""
+    sources = (str(DEMO / "recordings" / "test"),)
+    return Recordings(sources=sources, samples=clips, mix={"en": 1, "zh": 1})
+
+
 def recipes() -> Iterator[tuple[str, Recipe]]:
     """Each with the name of its calibration."""
 
     def recipe(mix: str = "en + zh", **fields: Any) -> tuple[str, Recipe]:
         if fields.get("method") == "rtn":
             return "", Recipe(**fields)
-        heard = Recordings(sources=(LEARNED,), samples=SAMPLES, mix=MIXES[mix])  # type: ignore[arg-type]
+        heard = Recordings(sources=(LEARNED,), samples=SAMPLES, mix=MIXES[mix])
         return mix, Recipe(calibration=heard, **fields)
 
     for method in ("rtn", "gptq", "awq", "autoround"):
@@ -118,11 +119,11 @@ def label(recipe: Recipe) -> str:
     return recipe.label.replace(" emulated", "*") + more
 
 
-async def measure(settings: Settings) -> list[str]:
+async def measure(settings: Settings, clips: int, many: int) -> list[str]:
     loader = Loader(settings, pick_device(settings.device))
     rows: list[str] = []
-    for calibration, recipe in recipes():
-        order = QuantizationRequest(model=settings.model, recipe=recipe, proof=JUDGED)
+    for calibration, recipe in islice(recipes(), many):
+        order = QuantizationRequest(model=settings.model, recipe=recipe, proof=judged(clips))
         _, proof = await run_job(order, loader, JobReporter(Job("", {}, ""), lambda *_: None))
         assert proof is not None
         rows = rows or [source_row(proof)]
@@ -131,17 +132,20 @@ async def measure(settings: Settings) -> list[str]:
     return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help=f"into {PAGE.name}")
-    parser.add_argument("--cache", type=Path, help="keep what is made and heard here")
-    arguments = parser.parse_args()
+def main(argv: Sequence[str] | None = None) -> None:
+    every = len(list(recipes()))
+    wanted = parser("bench.quantize", __doc__, clips=128, recipes=every)
+    wanted.add_argument("--write", action="store_true", help=f"into {PAGE.name}")
+    wanted.add_argument("--cache", type=Path, help="keep what is made and heard here")
+    arguments = wanted.parse_args(argv)
     logging.basicConfig(level=logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(cache_dir=arguments.cache or Path(folder))
         device = pick_device(settings.device)
         forkserver.start(device, forkserver.environment(device, "warning"))
-        table = "\n".join([HEAD, *asyncio.run(measure(settings))])
+        table = "\n".join(
+            [HEAD, *asyncio.run(measure(settings, arguments.clips, arguments.recipes))]
+        )
     print(table)
     if arguments.write:
         page = PAGE.read_text("utf-8")

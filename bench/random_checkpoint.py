@@ -3,15 +3,16 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
 from app.checkpoints.weights import weight_bytes
-from bench.server import DEMO
+from harness.server import DEMO
 
-LARGE_V2 = {
+LARGE_V2: dict[str, Any] = {
     "d_model": 1280,
     "encoder_layers": 32,
     "decoder_layers": 32,
@@ -50,7 +51,7 @@ def make(folder: Path, **changes: int) -> tuple[Path, int]:
     dtype = getattr(torch, config["dtype"])
     shards = _shards(tensors, dtype.itemsize)
     torch.manual_seed(0)
-    files = {}
+    files: dict[str, str] = {}
     for number, shard in enumerate(shards, 1):
         name = f"model-{number:05}-of-{len(shards):05}.safetensors"
         weights = {key: _random(key, tensors[key].shape, dtype) for key in shard}

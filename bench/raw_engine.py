@@ -9,7 +9,7 @@ import itertools
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from app.models.whisper_vllm.shape import ModelShape
 from app.models.whisper_vllm.tokens import SpecialTokens
 from app.speech.windows import Window
 from bench.http import load
+from bench.options import parser
 
 
 async def answer(answers: Any, engine: Any, tokens: SpecialTokens, waves: list[Samples]) -> None:
@@ -53,8 +54,7 @@ async def answer(answers: Any, engine: Any, tokens: SpecialTokens, waves: list[S
         print(json.dumps(await load(client, concurrency, requests)), file=answers, flush=True)
 
 
-async def start(answers: Any) -> None:
-    folder, clips = Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]]
+async def start(answers: Any, folder: Path, clips: list[Path]) -> None:
     device = pick_device("auto")
     forkserver.start(device, forkserver.environment(device, "info"))
     from app.models.whisper_vllm.engine import VllmEngine
@@ -73,9 +73,17 @@ async def start(answers: Any) -> None:
         engine.stop()
 
 
-if __name__ == "__main__":
+def main(argv: Sequence[str] | None = None) -> None:
+    wanted = parser("bench.raw_engine", __doc__)
+    wanted.add_argument("checkpoint", type=Path)
+    wanted.add_argument("clips", type=Path, nargs="+")
+    asked = wanted.parse_args(argv)
     # vLLM prints where it likes; the answers have standard output to themselves.
     own = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    asyncio.run(start(own))
+    asyncio.run(start(own, asked.checkpoint, asked.clips))
+
+
+if __name__ == "__main__":
+    main()
     os._exit(0)  # AsyncLLM's finalizer fails in an interpreter that is being taken down

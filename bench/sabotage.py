@@ -3,16 +3,11 @@
 import os
 import resource
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
+from harness.server import DEMO, Server
 
-from bench.server import DEMO, Server
-
-# What follows it runs in a network namespace that has a loopback and nothing else.
-WITHOUT_NETWORK = ("unshare", "-rn", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
 MODEL, REVISION = "acme/marine-radio", "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -27,27 +22,6 @@ def hub_cache(folder: Path) -> None:
 def no_network(folder: Path) -> tuple[str, ...]:
     """A hub where nothing listens."""
     return ("env", f"HF_HUB_CACHE={folder / 'hub'}", "HF_ENDPOINT=http://127.0.0.1:9")
-
-
-def may_mount() -> bool:
-    return _may("unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt")
-
-
-def may_unplug() -> bool:
-    return _may(*WITHOUT_NETWORK, "true")
-
-
-def _may(*command: str) -> bool:
-    try:
-        subprocess.run(command, check=True, capture_output=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return False
-    return True
-
-
-def engine(server: Server) -> psutil.Process:
-    processes = psutil.Process(server.process.pid).children(recursive=True)
-    return next(p for p in processes if "EngineCore" in " ".join(p.cmdline()))
 
 
 def full(server: Server, disk: Path, mounted: bool) -> Callable[[], object]:

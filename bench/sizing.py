@@ -5,8 +5,8 @@
 Prints both tables; `--write` puts them into the page, and the presets into their files.
 """
 
-import argparse
 import io
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from app.errors import EngineFailed
 from app.models.base import Device
 from app.models.whisper_vllm.budget import MIB, Budget, Memory, budget_of
 from app.models.whisper_vllm.shape import SHAPES, Architecture
+from bench.options import parser
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "sizing.md"
@@ -101,10 +102,10 @@ def _row(*cells: str) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help=f"{PAGE.name} and deploy/*.env")
-    arguments = parser.parse_args()
+def main(argv: Sequence[str] | None = None) -> None:
+    wanted = parser("bench.sizing", __doc__)
+    wanted.add_argument("--write", action="store_true", help=f"{PAGE.name} and deploy/*.env")
+    arguments = wanted.parse_args(argv)
     print(tables())
     if arguments.write:
         page = PAGE.read_text("utf-8")

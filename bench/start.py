@@ -11,14 +11,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from bench.server import DEMO, Server
+from bench.options import parser
+from harness.server import DEMO, Server
 
-ROUNDS = 3
 PLAIN = """
 import json, sys, time
 started = time.monotonic()
@@ -35,19 +36,20 @@ print("RESULT", json.dumps([ready, time.monotonic() - started, text]))
 """
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
+    asked = parser("bench.start", __doc__, rounds=3).parse_args(argv)
     with tempfile.TemporaryDirectory() as cache:
         with Server(cache_dir=cache):
             pass  # makes the checkpoint
         (folder,) = (Path(cache) / "checkpoints").glob("[!.]*")
         times: dict[str, list[tuple[float, float]]] = {}
-        for _ in range(ROUNDS):
+        for _ in range(asked.rounds):
             times.setdefault("marlinscribe serve", []).append(ours(cache))
             times.setdefault("LLM(…, enforce_eager=True)", []).append(
                 plain(folder, {"enforce_eager": True})
             )
             times.setdefault("LLM(…)", []).append(plain(folder, {}))
-    report(times)
+    report(times, asked.rounds)
 
 
 def ours(cache: str) -> tuple[float, float]:
@@ -58,7 +60,7 @@ def ours(cache: str) -> tuple[float, float]:
         return ready, time.monotonic() - server.started
 
 
-def plain(folder: Path, arguments: dict) -> tuple[float, float]:
+def plain(folder: Path, arguments: dict[str, bool]) -> tuple[float, float]:
     command = [
         sys.executable,
         "-c",
@@ -75,8 +77,8 @@ def plain(folder: Path, arguments: dict) -> tuple[float, float]:
     return ready, answered
 
 
-def report(times: dict[str, list[tuple[float, float]]]) -> None:
-    table = Table(title=f"Start with a cached checkpoint, median of {ROUNDS}")
+def report(times: dict[str, list[tuple[float, float]]], rounds: int) -> None:
+    table = Table(title=f"Start with a cached checkpoint, median of {rounds}")
     for column in ("", "ready s", "first answer s", "ours / it, ready"):
         table.add_column(column, justify="right" if column else "left")
     base = statistics.median(ready for ready, _ in times["marlinscribe serve"])

@@ -1,18 +1,20 @@
 """A server where there is no network, asked once; and again with HF_HUB_OFFLINE=1.
 
-python -m bench.unplugged HUB CACHE, in a network namespace that has nothing but its loopback. HUB
+In a network namespace that has nothing but its loopback. HUB
 is the hub's cache, CACHE the service's. Prints how many requests were sent and why each was lost.
 """
 
 import json
-import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.clients import Clients, Tally, recordings
+from bench.options import parser
 from bench.sabotage import MODEL
-from bench.server import DEMO, Server
+from harness.server import DEMO, Server
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "model": MODEL,
     "calibration": DEMO / "recordings" / "calibration",
     "calibration_samples": 32,
@@ -20,12 +22,16 @@ SETTINGS = {
 }
 
 
-def main(hub: str, cache: str) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
+    wanted = parser("bench.unplugged", __doc__)
+    wanted.add_argument("hub")
+    wanted.add_argument("cache")
+    asked = wanted.parse_args(argv)
     (recording,) = recordings(DEMO / "recordings" / "test", 10, 1)
     total = Tally()
     for offline in ("0", "1"):
-        prefix = ("env", f"HF_HUB_CACHE={hub}", f"HF_HUB_OFFLINE={offline}")
-        with Server(prefix=prefix, cache_dir=Path(cache), **SETTINGS) as server:
+        prefix = ("env", f"HF_HUB_CACHE={asked.hub}", f"HF_HUB_OFFLINE={offline}")
+        with Server(prefix=prefix, cache_dir=Path(asked.cache), **SETTINGS) as server:
             tally = Clients(server.port, ["any"]).once(recording)
             total.sent, total.ok = total.sent + 1, total.ok + tally.ok
             total.lost += tally.lost + list(tally.codes)
@@ -33,4 +39,4 @@ def main(hub: str, cache: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

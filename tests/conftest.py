@@ -1,8 +1,15 @@
+"""What holds for all tests."""
+
 import os
 
 import pytest
+from hypothesis import settings
 
 from tests.loop_guard import GUARD
+
+# An example that takes long on a loaded machine is no failure.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.http_server import serving
 
 
 class Handler(BaseHTTPRequestHandler):
-    seen = None  # the last request's key
+    seen: str | None = None  # the last request's key
 
     def do_POST(self):
         Handler.seen = self.headers["authorization"]

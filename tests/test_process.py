@@ -144,8 +144,9 @@ def test_a_process_that_gives_way_does_so_with_all_its_threads_and_those_to_come
         "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
         "print(flush=True); input()"
     )
-    pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", body], text=True, **pipe) as process:
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", body]
+    with subprocess.Popen(command, text=True, stdin=pipe, stdout=pipe) as process:
         process.stdout.readline()
         set_idle_priority(process.pid)
         process.stdin.write("\n")

@@ -22,7 +22,7 @@ def test_a_preset_holds_settings_that_the_service_takes(name):
     found = dict(row.split("=", 1) for row in rows if row and not row.startswith("#"))
     assert unknown_variables(found) == []
     fields = {key.removeprefix("MARLINSCRIBE_").lower(): value for key, value in found.items()}
-    settings = Settings(**fields)
+    settings = Settings.model_validate(fields)
     assert settings.device == PRESETS[name][0]
     assert settings.max_windows
 

@@ -6,6 +6,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from http.client import HTTPResponse
 
 import pytest
 import uvicorn
@@ -35,7 +36,8 @@ from tests.serving.fakes import served
 class FakeDecoder:
     """Says `texts`, a second each, and remembers what it was asked.
 
-    Each text comes after `delay` seconds; `error`, if set, comes before text number `fails_at`.
+    Each text comes after `delay` seconds, and not before `gate` is open, where there is one;
+    `error`, if set, comes before text number `fails_at`. `told` counts the texts that were said.
     """
 
     capabilities = Capabilities(frozenset({"en", "zh"}), prompt=True, translate=True)
@@ -43,7 +45,8 @@ class FakeDecoder:
     def __init__(self):
         self.texts, self.delay = [" Mayday."], 0.0
         self.error, self.fails_at = None, 0
-        self.asked, self.closed = [], 0
+        self.asked, self.told, self.closed = [], 0, 0
+        self.gate = None
 
     async def decode_window(self, request, on_token=lambda: None):
         self.asked.append(request)
@@ -53,6 +56,8 @@ class FakeDecoder:
         try:
             for number, text in enumerate(self.texts):
                 await asyncio.sleep(self.delay)
+                if self.gate:
+                    await self.gate.wait()
                 if self.error and number == self.fails_at:
                     raise self.error
                 on_token()
@@ -60,6 +65,7 @@ class FakeDecoder:
                 start = 1000 * number
                 segment = Segment(start, start + 900, text, (5,), logprobs)
                 result = replace(result, closed=(*result.closed, segment))
+                self.told += 1
                 yield result
             yield replace(result, ended="text")
         finally:
@@ -130,9 +136,17 @@ def answer_before_the_body(url, *headers, content=b""):
     """What comes back where the headers promise a body of which only `content` is sent."""
     head = ["POST /v1/audio/transcriptions HTTP/1.1", "host: x", *headers]
     head.append("content-type: multipart/form-data; boundary=x")
-    with socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), 5) as connection:
+    with socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), 60) as connection:
         connection.sendall("\r\n".join(head).encode() + b"\r\n\r\n" + content)
-        return connection.recv(10_000)
+        return whole_answer(connection)
+
+
+def whole_answer(connection):
+    """Head and body, however many packets they come in."""
+    answer = HTTPResponse(connection)
+    answer.begin()
+    head = f"HTTP/1.1 {answer.status}\r\n{answer.headers}".encode()
+    return head + answer.read()
 
 
 @pytest.fixture

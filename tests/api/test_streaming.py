@@ -2,6 +2,7 @@
 
 import json
 import time
+from typing import Any
 
 import httpx
 import openai
@@ -107,7 +108,7 @@ def test_a_defect_on_the_way_is_a_frame_without_a_traceback(url, transcriber):
 
 def test_the_sdk_reads_the_stream_and_raises_its_error(url, transcriber):
     client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
-    ask = {"model": "whisper-1", "file": ("a.wav", WAV), "stream": True}
+    ask: dict[str, Any] = {"model": "whisper-1", "file": ("a.wav", WAV), "stream": True}
     events = list(client.audio.transcriptions.create(**ask))
     assert events[-1].text == "Mayday."
     transcriber.error = EngineDied("The engine stopped.")

@@ -5,6 +5,7 @@ import logging
 
 import httpx
 import pytest
+from rich.console import Console
 
 from app.commands import console
 from app.errors import EngineDied
@@ -119,7 +120,7 @@ def test_a_path_cannot_write_lines_of_its_own(url, lines):
 def test_in_json_a_line_carries_its_figures_as_fields(monkeypatch, capsys):
     monkeypatch.setattr(logging.root, "handlers", [])  # as a process has it at its start
     monkeypatch.setattr(logging.root, "level", logging.WARNING)
-    console._log_to(console.Console(), Settings(log_format="json"))
+    console._log_to(Console(), Settings(log_format="json"))
     logging.getLogger(LOGGER).warning("船上失火", extra={"status": 200, "seconds": 1.5})
     line = json.loads(capsys.readouterr().err)
     assert line.pop("time").endswith("+00:00")

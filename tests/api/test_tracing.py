@@ -24,6 +24,8 @@ class Collector(HTTPServer):
 
 
 class _Receiver(BaseHTTPRequestHandler):
+    server: Collector
+
     def do_POST(self):
         body = self.rfile.read(int(self.headers["content-length"]))
         for resource in ExportTraceServiceRequest.FromString(body).resource_spans:

@@ -199,7 +199,7 @@ def test_an_upload_opens_neither_sockets_nor_files(content):
     started = time.monotonic()
     with pytest.raises((NotAudio, UndecodableAudio)):
         decode(io.BytesIO(content.encode()), max_seconds=60)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 @pytest.mark.parametrize("place", [3000, 4089])

@@ -9,7 +9,8 @@ from app.checkpoints.weights import bytes_per_token
 
 def safetensors(path, dtype="U8", **sizes):
     """A file whose tensors are of these sizes in bytes."""
-    header, offset = {"__metadata__": {"format": "pt"}}, 0
+    header: dict[str, dict[str, object]] = {"__metadata__": {"format": "pt"}}
+    offset = 0
     for name, size in sizes.items():
         header[name] = {"dtype": dtype, "shape": [size], "data_offsets": [offset, offset + size]}
         offset += size

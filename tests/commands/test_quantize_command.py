@@ -39,7 +39,7 @@ def made(monkeypatch, tmp_path):
     monkeypatch.setenv("MARLINSCRIBE_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("MARLINSCRIBE_DEVICE", "cpu")
     monkeypatch.setattr(app.commands.quantize, "run_job", make)
-    monkeypatch.setattr(app.commands.quantize.forkserver, "start", lambda *_: None)
+    monkeypatch.setattr("app.commands.quantize.forkserver.start", lambda *_: None)
     return orders
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.server import DEMO
+from harness.server import DEMO
 
 MAYDAY = DEMO / "recordings" / "mayday.mp3"
 WORDS = (DEMO / "recordings" / "mayday.txt").read_text("utf-8").strip()

@@ -27,7 +27,7 @@ from rich.table import Table
 
 from app.audio.decode import decode
 from app.audio.waveform import SAMPLE_RATE
-from bench.server import DEMO, Server
+from harness.server import DEMO, Server
 from tests.audio.test_decode import PLAYLIST, SESSION
 from tests.sound import encode
 

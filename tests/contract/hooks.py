@@ -3,7 +3,7 @@
 import schemathesis
 from hypothesis import strategies as st
 
-from bench.server import DEMO
+from harness.server import DEMO
 
 _MOST_ITEMS = 200  # that a field may have; more are as generated
 

@@ -15,7 +15,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from bench.server import Server
+from harness.server import Server
 from tests.contract.cases import CASES, WHILE_STARTING, Case
 
 HERE = Path(__file__).resolve().parent

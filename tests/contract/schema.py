@@ -11,12 +11,14 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from bench.server import Server
+from harness.server import Server
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-KEYS = {"api_keys": "a-client", "admin_key": "an-admin"}  # the admin's opens every route
+# The admin's opens every route.
+KEYS: dict[str, Any] = {"api_keys": "a-client", "admin_key": "an-admin"}
 
 
 def main() -> int:

@@ -23,11 +23,10 @@ watch() {
   admin "$url/quantize/$1" | field status
 }
 proof='"proof": {"sources": "'$demo/recordings/test'", "samples": 8, "mix": {"en": 1, "zh": 1}}'
-calibration='"calibration": {"sources": "'$demo/recordings/calibration'", "samples": 4}'
 
 echo "== make and prove"
 first=$(served)
-order='{"recipe": {"group_size": 64}, '$calibration', '$proof', "thresholds": {"min_recovery": 0.2}}'
+order='{"recipe": {"method": "rtn", "group_size": 64}, '$proof', "thresholds": {"min_recovery": 0.2}}'
 id=$(admin "$url/quantize" -d "$order" | field id)
 same "a sound candidate" "$(watch "$id")" proven
 made=$(admin "$url/quantize/$id" | field checkpoint.fingerprint)

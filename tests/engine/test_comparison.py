@@ -18,7 +18,7 @@ from app.quantization.quantizer_process import Quantizer
 from app.recordings.read import read
 from app.recordings.spec import Recordings
 from app.settings import Settings
-from bench.server import DEMO
+from harness.server import DEMO
 from tests.engine.conftest import RECORDINGS
 
 SOURCE = DEMO / "marine-radio"
@@ -217,6 +217,7 @@ def relative(layers, key="relative_error"):
     return [layer[key] for layer in layers]
 
 
+@pytest.mark.slow
 def test_two_bits_lose_more_than_four(quantizer, rounded, tmp_path):
     _, four = rounded
     two = compare(quantizer, in_two_bits(tmp_path / "two"))
@@ -228,6 +229,7 @@ def test_two_bits_lose_more_than_four(quantizer, rounded, tmp_path):
         assert all(of_two > 2 * of_four for of_two, of_four in zip(worse, better, strict=True))
 
 
+@pytest.mark.slow
 def test_activations_are_quantized_where_the_scheme_says_so(quantizer, source, tmp_path):
     figures = compare(quantizer, in_eight_bits(tmp_path / "w8a8", tmp_path / "dense"))
     both = forward(tmp_path / "dense", before_linears=activations_in_eight_bits)
@@ -254,6 +256,7 @@ def test_a_candidate_that_lacks_weights_is_refused(quantizer, rounded, tmp_path)
         compare(quantizer, written(tmp_path / "lacking", tensors, folder), clips(1))
 
 
+@pytest.mark.slow
 def test_a_candidate_that_computes_no_numbers_is_refused(quantizer, tmp_path):
     tensors = load_file(SOURCE / "model.safetensors")
     tensors["model.decoder.layers.0.fc1.bias"].fill_(float("nan"))

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from app.audio.decode import decode
-from bench.server import Server
-from tests.engine.conftest import MAYDAY, MAYDAY_WORDS
-from tests.engine.test_lifecycle import assert_no_orphans, command, descendants, engine_of
+from harness.processes import assert_no_orphans, command, descendants, engine_of
+from harness.server import Server
+from tests.engine.conftest import FEW_CLIPS, MAYDAY, MAYDAY_WORDS
 from tests.sound import encode
 
 STALL, IDLE, DRAIN = 6, 8, 5  # seconds
@@ -22,12 +22,13 @@ STALL, IDLE, DRAIN = 6, 8, 5  # seconds
 @pytest.fixture(scope="module")
 def victim(cache, server):
     """`server` has made its checkpoint."""
-    victim = Server(
-        cache_dir=cache, engine_stall_seconds=STALL, idle_unload_seconds=IDLE, drain_seconds=DRAIN
-    )
-    victim.wait_ready()
-    yield victim
-    victim.kill()
+    limits = {"engine_stall_seconds": STALL, "idle_unload_seconds": IDLE, "drain_seconds": DRAIN}
+    victim = Server(cache_dir=cache, **FEW_CLIPS, **limits)
+    try:
+        victim.wait_ready()
+        yield victim
+    finally:
+        victim.kill()
 
 
 @pytest.fixture(scope="module")

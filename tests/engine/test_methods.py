@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -16,8 +17,8 @@ from app.checkpoints.recipe import Recipe
 from app.errors import BadRecipe
 from app.quantization.quantizer_process import Quantizer
 from app.settings import Settings
-from bench.server import DEMO, Server
-from tests.engine.conftest import MAYDAY, MAYDAY_WORDS, RECORDINGS
+from harness.server import DEMO, Server
+from tests.engine.conftest import KERNELS, MAYDAY, MAYDAY_WORDS, RECORDINGS
 
 SOURCE = DEMO / "marine-radio"
 HEARD = {"sources": str(RECORDINGS / "calibration"), "samples": 4}
@@ -187,9 +188,13 @@ def test_components_have_schemes_of_their_own_by_names_that_vllm_matches_too(mad
     assert said(made, "mixed")["losses"].keys() == set(LAYERS)
 
 
-def test_vllm_serves_mixed_schemes(made, tmp_path):
+def test_a_compressed_checkpoint_of_mixed_schemes_is_served_as_it_is(made, tmp_path):
     with Server(cache_dir=tmp_path, model=made / "mixed") as server:
         assert server.transcribe(MAYDAY).json()["text"] == MAYDAY_WORDS
+        (model,) = httpx.get(f"{server.url}/v1/models").json()["data"]
+    assert model["id"] == "mixed"
+    assert KERNELS & model["marlinscribe"]["kernels"].keys()
+    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_autoround_tunes_both_stacks(made):
@@ -253,6 +258,7 @@ def test_a_refusal_reaches_whoever_asked(tmp_path):
         quantizer.make(SOURCE, tmp_path, RECIPES["half-emulated"], print)
 
 
+@pytest.mark.slow
 def test_layers_are_told_with_their_losses(tmp_path):
     told = []
     figures = quantizer.make(SOURCE, tmp_path, GPTQ, told.append)
@@ -266,27 +272,30 @@ def make_all(folder):
     from functools import partial
 
     from app.errors import StartupError
-    from app.quantizer import methods
+    from app.quantizer import make, methods
+    from app.quantizer.awq import whisper_awq
     from app.quantizer.child_protocol import Reporter
+
+    def recipes_awq(given):
+        methods.whisper_awq = given
 
     gc.freeze()  # auto_round collects garbage again and again, mostly among loaded modules
     methods.AUTOROUND_STEPS = 2
-    whisper_awq = methods.whisper_awq
-    methods.whisper_awq = partial(_quickly, whisper_awq)
+    recipes_awq(partial(_quickly, whisper_awq))
     with open("/dev/null", "w") as nowhere:
         report = Reporter(nowhere)
         for name, recipe in RECIPES.items():
             out = folder / name
             out.mkdir()
-            job = quantizer.Job(folder=SOURCE, out=out, recipe=recipe)
+            job = make.Job(folder=SOURCE, out=out, recipe=recipe)
             try:
-                figures = quantizer.quantize(job, report)
+                figures = make.quantize(job, report)
             except StartupError as error:
                 figures = {"error": type(error).__name__, "message": str(error)}
             (out / "said.json").write_text(json.dumps(figures))
         for name, more in (("smoothing", []), ("across-gelu", ["fc1", "fc2"])):
             (folder / name).mkdir()
-            methods.whisper_awq = partial(_quickly, whisper_awq, more)
+            recipes_awq(partial(_quickly, whisper_awq, more))
             (folder / name / "said.json").write_text(json.dumps(_smoothed(report)))
     (folder / "filled").mkdir()
     (folder / "filled" / "said.json").write_text(json.dumps(_filled()))

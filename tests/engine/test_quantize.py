@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.server import DEMO, Server
-from tests.engine.conftest import MAYDAY, MAYDAY_WORDS
+from harness.server import DEMO, Server
+from tests.engine.conftest import FEW_CLIPS, MAYDAY, MAYDAY_WORDS
 from tests.engine.test_admission import archive
 from tests.engine.test_transcription import metric, post
 
@@ -26,11 +26,15 @@ RTN = {
 
 
 @pytest.fixture(scope="module")
-def server(jobs_cache, tmp_path_factory):
-    work = tmp_path_factory.mktemp("work")
+def work(tmp_path_factory):
+    """The one folder that a request may name."""
+    return tmp_path_factory.mktemp("work")
+
+
+@pytest.fixture(scope="module")
+def server(jobs_cache, work):
     settings = {"cache_dir": jobs_cache, "admin_key": KEY, "data_roots": work}
-    with Server(**settings, drain_seconds=5) as server:
-        server.work = work
+    with Server(**settings, **FEW_CLIPS, drain_seconds=5) as server:
         yield server
 
 
@@ -49,9 +53,9 @@ def over(server, job, seconds=300):
     raise AssertionError(f"never over: {body}")
 
 
-def test_the_whole_story(server):
+def test_the_whole_story(server, work):
     told = subprocess.run(
-        [STORY, server.url, KEY, DEMO, server.work], capture_output=True, text=True, timeout=540
+        [STORY, server.url, KEY, DEMO, work], capture_output=True, text=True, timeout=540
     )
     assert told.returncode == 0, told.stdout + told.stderr + server.read_log()[-3000:]
     assert "told to the end" in told.stdout
@@ -94,6 +98,7 @@ def test_no_request_is_lost_while_checkpoints_are_exchanged(server):
     assert sum(after) == sum(counts) + 1
 
 
+@pytest.mark.slow
 def test_what_takes_longer_than_the_drain_is_told_to_come_again(server):
     job = admin(server, "POST", "/quantize", json=RTN).json()["id"]
     assert over(server, job)["status"] == "proven"

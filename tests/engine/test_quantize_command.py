@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.server import DEMO, Server
+import pytest
+
+from harness.server import DEMO, Server
 from tests.engine.conftest import MAYDAY
 
 
@@ -34,20 +36,21 @@ def test_a_checkpoint_made_beforehand_is_the_one_that_is_served(tmp_path):
         assert server.transcribe(MAYDAY).is_success
 
 
-def test_a_checkpoint_is_proven_without_a_server_and_the_status_is_the_verdict(cache, tmp_path):
+@pytest.mark.slow
+def test_a_checkpoint_is_proven_without_a_server_and_the_status_is_the_verdict(tmp_path):
     recordings = DEMO / "recordings" / "test"
-    rows = (recordings / "manifest.jsonl").read_text("utf-8").splitlines()[:3]
-    rows = [json.loads(row) for row in rows]
+    lines = (recordings / "manifest.jsonl").read_text("utf-8").splitlines()[:3]
+    rows = [json.loads(line) for line in lines]
     rows = [row | {"audio": str(recordings / row["audio"])} for row in rows]
     (tmp_path / "judged.jsonl").write_text("\n".join(map(json.dumps, rows)))
     asked = ("--method", "rtn", "--prove", str(tmp_path / "judged.jsonl"))
     proof = tmp_path / "proof.json"
-    proven = quantize(cache, *asked, "--min-recovery", "0", "--json", str(proof))
+    proven = quantize(tmp_path, *asked, "--min-recovery", "0", "--json", str(proof))
     assert proven.returncode == 0, proven.stderr
     assert "proven" in proven.stderr
     assert "Traceback" not in proven.stderr  # an engine that was told to end has not failed
     assert len(json.loads(proof.read_text("utf-8"))["sentences"]) == 3
-    assert quantize(cache, *asked, "--min-recovery", "2").returncode == 2
+    assert quantize(tmp_path, *asked, "--min-recovery", "2").returncode == 2
 
 
 def test_what_cannot_be_made_is_told_with_what_to_do(tmp_path):

@@ -1,9 +1,10 @@
 """A job outlives its server, in maintenance and out of it; so does a promotion."""
 
 import httpx
+import pytest
 
-from bench.server import Server
-from tests.engine.conftest import MAYDAY, MAYDAY_WORDS
+from harness.server import Server
+from tests.engine.conftest import FEW_CLIPS, MAYDAY, MAYDAY_WORDS
 from tests.engine.test_quantize import ADMIN, KEY, RTN, over
 
 
@@ -25,8 +26,10 @@ def served(server):
     return model["marlinscribe"]
 
 
+@pytest.mark.slow
 def test_a_killed_servers_job_is_resumed_and_its_promotion_outlives_a_restart(jobs_cache):
     settings = {"cache_dir": jobs_cache, "admin_key": KEY, "while_quantizing": "maintenance"}
+    settings |= FEW_CLIPS
     order = RTN | {"recipe": {"method": "rtn", "group_size": "channel"}, "promote": "auto"}
     with Server(**settings) as server:
         job = httpx.post(f"{server.url}/quantize", headers=ADMIN, json=order).json()["id"]

@@ -9,9 +9,9 @@ import threading
 import httpx
 import pytest
 
-from bench.server import DEMO, Server
+from harness.processes import command, descendants
+from harness.server import DEMO, Server
 from tests.engine.conftest import MAYDAY, MAYDAY_WORDS
-from tests.engine.test_lifecycle import command, descendants
 from tests.engine.test_quantize import ADMIN, KEY, RTN, admin, over
 
 MARINE = DEMO / "marine-radio"

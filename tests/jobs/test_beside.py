@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-import app.jobs.runner
 from app.errors import EngineDied, JobConflict, OutOfMemory
 from app.jobs import JobStatus, Outcome
 from tests.jobs.fakes import OVER, ended_as, over, record, submit, working
@@ -117,7 +116,7 @@ async def test_a_jobs_times_are_those_of_its_run_through_the_queue(
     times = (job.started_at, job.finished_at)
     assert None not in times
     later = job.finished_at + 3600
-    monkeypatch.setattr(app.jobs.runner.time, "time", lambda: later)
+    monkeypatch.setattr("app.jobs.runner.time.time", lambda: later)
 
     async def promote(job, tell):
         if ends == "failed":

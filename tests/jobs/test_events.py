@@ -5,8 +5,8 @@ from contextlib import aclosing
 
 import pytest
 
-import app.jobs.records
 from app.errors import UnknownJob
+from app.files import write_json
 from app.jobs import JobStatus, Outcome
 from tests.jobs.fakes import OVER, chatty, ended_as, heard, over, submit, working
 from tests.waiting import until
@@ -143,10 +143,12 @@ async def last_of(events):
 
 async def test_progress_is_not_written_to_the_disk_each_time(jobs, work, monkeypatch):
     written = []
-    write = app.jobs.records.write_json
-    monkeypatch.setattr(
-        app.jobs.records, "write_json", lambda *given: (written.append(given), write(*given))
-    )
+
+    def noting(path, value):
+        written.append(path)
+        write_json(path, value)
+
+    monkeypatch.setattr("app.jobs.records.write_json", noting)
 
     async def busy(job, tell):
         tell.stage("making")

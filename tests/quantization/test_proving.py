@@ -2,12 +2,20 @@
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
 from app.checkpoints.content_hashes import content_hashes
 from app.checkpoints.recipe import Recipe
-from app.errors import EngineDied, EngineFailed, NoCalibration, QuantizerFailed, SourceChanged
+from app.errors import (
+    DiskFull,
+    EngineDied,
+    EngineFailed,
+    NoCalibration,
+    QuantizerFailed,
+    SourceChanged,
+)
 from app.jobs import Job, JobReporter
 from app.quantization.builder import CheckpointBuilder
 from app.quantization.proving import Prover, from_thread, transcribe_set
@@ -38,7 +46,7 @@ class Setting:
         self.settings = Settings(cache_dir=folder / "cache")
         self.loader = FakeLoader(self.settings)
         self.loader.make = lambda one: self.says[one.source.name]
-        self.says = {
+        self.says: dict[str, Any] = {
             "source": Says(en="mayday", zh="求救"),
             "candidate": Says(en="mayday", zh="求救"),
         }
@@ -219,7 +227,7 @@ async def test_a_disk_without_room_fails_the_proof_with_advice(setting, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("app.checkpoints.result_cache.write_json", no_space)
-    with pytest.raises(Exception, match="No space left") as caught:
+    with pytest.raises(DiskFull, match="No space left") as caught:
         await setting.prove()
     assert caught.value.code == "disk_full"
     assert setting.loader.running == []

@@ -6,6 +6,7 @@ import shutil
 import threading
 from collections import namedtuple
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 
@@ -65,7 +66,7 @@ class House:
         self.settings = {"model": str(self.model), "quantization": "none", "cache_dir": self.cache,
                          "data_roots": str(folder), "device": "cpu",
                          "while_quantizing": "serve"} | settings  # fmt: skip
-        self.says = Says(en="mayday", zh="求救")
+        self.says: Any = Says(en="mayday", zh="求救")
         self.reasons, self.fault, self.gate, self.asked = (), None, None, []
         self.jobs = None
         monkeypatch.setattr(app.quantization.service, "run_job", self._make_and_prove)

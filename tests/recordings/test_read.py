@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -53,7 +54,7 @@ def test_a_csv_manifest_is_read_and_rows_without_language_take_the_settings(fold
 def test_a_folder_without_manifest_takes_texts_beside_recordings(folder):
     (folder / "b.txt").write_text("只有這個有字。\n", "utf-8")
     (clip,) = read(sets(folder, language="zh"))
-    assert (clip.text, clip.audio.name, clip.language) == ("只有這個有字。", "b.wav", "zh")
+    assert (clip.text, Path(clip.audio).name, clip.language) == ("只有這個有字。", "b.wav", "zh")
 
 
 @pytest.mark.parametrize(

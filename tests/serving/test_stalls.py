@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-import app.serving.stalls
 from app.serving.stalls import end_if_stuck
 from tests.serving.fakes import FakeEngine
 
@@ -29,7 +28,7 @@ def looks(monkeypatch, engine):
         for name, value in script.pop(0).items():
             setattr(engine, name, value)
 
-    monkeypatch.setattr(app.serving.stalls.asyncio, "sleep", sleep)
+    monkeypatch.setattr("app.serving.stalls.asyncio.sleep", sleep)
     return script
 
 

@@ -33,7 +33,7 @@ def test_json_carries_text_and_usage():
 def test_json_carries_each_tokens_logprob_and_exact_bytes_where_asked():
     body = json_body(TRANSCRIPT, logprobs=True)
     assert body["logprobs"] == LOGPROBS
-    assert b"".join(bytes(one["bytes"]) for one in LOGPROBS).decode() == " 鷺."
+    assert b"".join(bytes(one["bytes"]) for one in body["logprobs"]).decode() == " 鷺."
 
 
 def test_text_is_a_line():

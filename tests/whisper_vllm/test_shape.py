@@ -26,7 +26,8 @@ def checkpoint(tmp_path):
     """A file of weights with one tensor of each dtype."""
 
     def write(**tensors):
-        header, end = {"__metadata__": {"format": "pt"}}, 0
+        header: dict[str, dict[str, object]] = {"__metadata__": {"format": "pt"}}
+        end = 0
         for dtype, (shape, size) in tensors.items():
             header[dtype] = {"dtype": dtype, "shape": shape, "data_offsets": [end, end + size]}
             end += size

@@ -1,5 +1,6 @@
 """A real server in a process of its own, on a free port."""
 
+import atexit
 import os
 import signal
 import socket
@@ -38,6 +39,7 @@ class Server:
                 stdout=sink,
                 stderr=subprocess.STDOUT,
             )
+        atexit.register(self.kill)  # no server outlives whoever started it
 
     def __enter__(self) -> "Server":
         try:
@@ -73,7 +75,7 @@ class Server:
     def wait_ready(self) -> float:
         """Seconds from the process's start to ready."""
         body = self.wait_for("ready", "failed")
-        assert body["status"] == "ready", body
+        assert body["status"] == "ready", f"{body}\n{self.read_log()[-4000:]}"
         return time.monotonic() - self.started
 
     def stop(self, number: int = signal.SIGTERM) -> int:
@@ -88,6 +90,7 @@ class Server:
     def wait(self) -> int:
         """The status it ends with."""
         status = self.process.wait(timeout=60)
+        atexit.unregister(self.kill)
         if not self._log.closed:
             self._output = self.read_log()
             self._log.close()

@@ -1,0 +1,33 @@
+"""What benchmarks can be told on their command lines: how much to do, in words that all share."""
+
+import argparse
+
+_MEANINGS = {
+    "clips": "recordings that are taken",
+    "layers": "layers of each stack",
+    "recipes": "recipes that are measured, of all",
+    "rounds": "times that each thing is measured",
+    "seconds": "seconds under the longest load",
+}
+
+
+def parser(module: str, description: str | None, **sizes: int) -> argparse.ArgumentParser:
+    """One for `python -m MODULE`; each of `sizes` is an option, and its value the default."""
+    made = argparse.ArgumentParser(
+        prog=f"python -m {module}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for name, default in sizes.items():
+        meaning = f"{_MEANINGS[name]} (default: {default})"
+        made.add_argument(
+            f"--{name}", type=_at_least_one, default=default, help=meaning, metavar="N"
+        )
+    return made
+
+
+def _at_least_one(text: str) -> int:
+    """Raises ValueError where it is no such number, as argparse wants it."""
+    if (number := int(text)) < 1:
+        raise ValueError(text)
+    return number

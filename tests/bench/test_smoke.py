@@ -1,0 +1,55 @@
+"""Every benchmark comes to its end and shows figures, on a clip or two and in one round."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+SMALL = {
+    "beside": ["--rounds", "2"],
+    "demo_check": ["--clips", "2"],
+    "exposition": [],
+    "faults": ["--seconds", "24"],
+    "first_delta": ["--rounds", "1"],
+    "http": ["--clips", "2", "--rounds", "1"],
+    "large": ["--layers", "2", "--rtn"],
+    "mayday": ["--rounds", "1"],
+    "observe": ["--seconds", "3"],
+    "overhead": ["--clips", "2", "--rounds", "1"],
+    "prompts": ["--clips", "2"],
+    "quantize": ["--clips", "4", "--recipes", "1"],
+    "sizing": [],
+    "start": ["--rounds", "1"],
+}
+STARTED_BY_OTHERS = {"bare", "raw_engine", "unplugged"}
+# Which end with status 1 where a figure is not as wanted, as it may be in so short a run.
+JUDGE = {"faults", "observe", "overhead"}
+# `make image` takes root, a mirror of Debian and a quarter of an hour: it is run by itself.
+APART = {"image"}
+NEEDS = {"observe": "prometheus"}
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """Few clips to calibrate with, and a cache that is not the user's."""
+    return os.environ | {
+        "MARLINSCRIBE_CACHE_DIR": str(tmp_path),
+        "MARLINSCRIBE_CALIBRATION_SAMPLES": "4",
+    }
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_benchmark_comes_to_its_end(name, environment):
+    if name in NEEDS and not shutil.which(NEEDS[name]):
+        pytest.skip(f"bench.{name} needs {NEEDS[name]}")
+    run = subprocess.run(
+        [sys.executable, "-m", f"bench.{name}", *SMALL[name]],
+        env=environment, capture_output=True, text=True, timeout=1100,
+    )  # fmt: skip
+    assert run.returncode in ({0, 1} if name in JUDGE else {0}), run.stdout + run.stderr[-4000:]
+    assert "Traceback" not in run.stderr, run.stderr[-4000:]
+    assert any(letter.isdigit() for letter in run.stdout)
