@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from app.admission.requests import DECODES_AT_ONCE
 from rich.console import Console
 from rich.table import Table
 
+from app.admission.requests import DECODES_AT_ONCE
 from app.audio.decode import decode
 from app.audio.pool import DecoderPool
 from app.settings import DEMO, Settings

@@ -9,6 +9,7 @@ from pathlib import Path
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
 _APP, _TESTS = (str(_REPOSITORY / name) + os.sep for name in ("app", "tests"))
+_POOL = str(_REPOSITORY / "app" / "audio" / "pool.py")
 _COROUTINE = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
@@ -22,15 +23,15 @@ class LoopGuard:
     def check(self, what):
         if self.caught is None or asyncio._get_running_loop() is None:
             return
-        if where := _blocker(sys._getframe(1)):
+        # A decoder is started on the loop's thread on purpose: it ends with the thread that starts
+        # it, and that one lasts.
+        if (where := _blocker(sys._getframe(1))) and not where.startswith(_POOL):
             self.caught.append(f"{what} in {where}")
 
     def _on_event(self, event, arguments):
         if event == "open" and str(arguments[0]).startswith(self.folder or "//"):
             self.check(f"{arguments[0]} is opened")
-        # A decoder is started on the loop's thread on purpose: it ends with the thread that starts
-        # it, and that one lasts.
-        elif event == "subprocess.Popen" and "app.audio.worker" not in arguments[1]:
+        elif event == "subprocess.Popen":
             self.check(f"{arguments[0]} is started")
 
 

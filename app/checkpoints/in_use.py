@@ -20,9 +20,14 @@ class CheckpointInUse:
         """Hold this one, and then no other."""
         held = ExitStack()
         held.enter_context(in_use(folder))
-        before, self._held = self._held, held
-        if before:
-            before.close()
+        self.release()
+        self._held = held
+
+    def release(self) -> None:
+        """Hold none any more."""
+        if self._held:
+            self._held.close()
+            self._held = None
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from app.checkpoints.checkpoint import Checkpoint
-from app.checkpoints.in_use import in_use
+from app.checkpoints.in_use import CheckpointInUse
 from app.checkpoints.schemes import refusal
 from app.errors import CacheUnusable, JobConflict
 from app.process import in_daemon_thread, run_shielded
@@ -16,7 +16,7 @@ from app.quantization.builder import CheckpointBuilder, cache_faults, checkpoint
 from app.quantization.canaries import Canary
 from app.quantization.promotion_log import Promotion, PromotionLog
 from app.serving.loading import Loader
-from app.serving.manager import EngineManager
+from app.serving.manager import Check, EngineManager
 from app.serving.state import ServedModel
 
 log = logging.getLogger(__name__)
@@ -33,12 +33,15 @@ class Promoter:
         self._settings = loader.settings.of_model(manager.slot.name)
         is_default = manager.slot.name == next(iter(loader.settings.served_models))
         self._promotions = PromotionLog(self._settings, "" if is_default else manager.slot.name)
+        self._in_use = CheckpointInUse()
         self._turn = asyncio.Lock()
 
     def checkpoint(self, enter: Callable[..., None]) -> Checkpoint:
         """Return what serves from the start: the last promoted checkpoint, or what the settings ask
         for. `enter` is called with the stages. Blocking. Raises StartupError."""
-        return self._standing(lambda: self._promotions.current, enter)
+        checkpoint = self._standing(lambda: self._promotions.current, enter)
+        self._in_use.take(checkpoint.folder)
+        return checkpoint
 
     @property
     def current(self) -> Promotion | None:
@@ -73,8 +76,7 @@ class Promoter:
                 raise CheckpointGone(
                     f"The checkpoint {promotion.fingerprint} is gone.", "Make it again."
                 )
-            with in_use(checkpoint.folder):
-                await self._manager.exchange(checkpoint, check, released_device=released_device)
+            await self._exchange(checkpoint, check, released_device=released_device)
 
     async def roll_back(self) -> Checkpoint:
         """Serve what was served before the last promotion; return that checkpoint. Raises
@@ -97,9 +99,22 @@ class Promoter:
                 except OSError as error:  # no reason to go on serving what is to go
                     log.error("a restart will serve %s again: %s", demoted.fingerprint, error)
 
-            with in_use(checkpoint.folder):
-                await self._manager.exchange(checkpoint, record)
+            await self._exchange(checkpoint, record)
             return checkpoint
+
+    async def _exchange(
+        self, checkpoint: Checkpoint, check: Check, *, released_device: bool = False
+    ) -> None:
+        """Exchange the served checkpoint for another, which nobody deletes from now on."""
+        taken = CheckpointInUse()
+        await in_daemon_thread(taken.take, checkpoint.folder)
+        try:
+            await self._manager.exchange(checkpoint, check, released_device=released_device)
+        except BaseException:
+            taken.release()
+            raise
+        self._in_use.release()
+        self._in_use = taken
 
     def _standing(
         self, next_one: Callable[[], Promotion | None], enter: Callable[..., None]

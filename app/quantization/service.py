@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from app.checkpoints.cache import drop_half_made
 from app.checkpoints.checkpoint import Checkpoint
-from app.checkpoints.in_use import CheckpointInUse
 from app.errors import JobConflict, UnknownModel
 from app.files import write_json
 from app.jobs import Job, JobReporter, Jobs, JobStatus, Outcome
@@ -52,7 +51,6 @@ class Quantization:
         self._promoters = {
             manager.slot.name: Promoter(loader, manager, self._builder) for manager in managers
         }
-        self._in_use = {manager.slot.name: CheckpointInUse() for manager in managers}
         self._closing = False
         self.jobs = Jobs(
             settings.cache_dir / "jobs",
@@ -129,9 +127,7 @@ class Quantization:
         """Return what serves as `model` from the start. `enter` is called with the stages.
         Blocking. Raises StartupError."""
         self._tidy()
-        checkpoint = self._promoters[model].checkpoint(enter)
-        self._in_use[model].take(checkpoint.folder)
-        return checkpoint
+        return self._promoters[model].checkpoint(enter)
 
     def _tidy(self) -> None:
         """Delete what a process that was killed left half-made: it may be gigabytes."""
@@ -248,12 +244,11 @@ class Quantization:
         ready = any(manager.stage is Stage.READY for manager in self._managers)
         if not ready or None in served:
             return
-        promoted = {}
-        for manager, checkpoint in zip(self._managers, served, strict=True):
-            assert checkpoint is not None
-            self._in_use[manager.slot.name].take(checkpoint.folder)
-            if "job" in checkpoint.provenance:
-                promoted[checkpoint.provenance["job"]] = checkpoint.provenance["promoted_at"]
+        promoted = {
+            checkpoint.provenance["job"]: checkpoint.provenance["promoted_at"]
+            for checkpoint in served
+            if checkpoint and "job" in checkpoint.provenance
+        }
         for job in self.jobs.all():
             if job.status.active or (job.id in promoted) == (job.status is JobStatus.PROMOTED):
                 continue

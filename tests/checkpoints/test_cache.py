@@ -60,7 +60,9 @@ def hold_elsewhere(folder):
 
 
 def test_an_empty_cache_holds_nothing_and_is_not_made(cache):
-    assert not (checkpoints(cache) or leftovers(cache) or drop_half_made(cache))
+    assert not checkpoints(cache)
+    assert not leftovers(cache)
+    assert not drop_half_made(cache)
     assert not cache.exists()
 
 

@@ -70,6 +70,7 @@ class FakeLoader:
         engine = FakeEngine()
         engine.used = self.clock()
         model = served(self.make(checkpoint), checkpoint, engine, {"marlin": 4})
+        await asyncio.to_thread(lambda: model.facts)  # as the real one does
         self.loaded.append(model)
         return model
 
