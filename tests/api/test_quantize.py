@@ -66,7 +66,9 @@ class FakeQuantizing:
         whole = order.as_json()
         whole["model"] = whole["model"] or MODEL
         whole["proof"] = whole["proof"] or PROOF
-        return self.jobs.submit(whole, json.dumps(whole))
+        job, new = self.jobs.submit(whole, json.dumps(whole))
+        await self.jobs.kept(job)
+        return job, new
 
     async def report(self, job):
         if "proof" not in job.facts:
