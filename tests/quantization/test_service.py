@@ -484,11 +484,13 @@ async def test_a_checkpoint_that_was_thrown_away_is_made_again_when_it_is_asked_
         order = house.order("a")
         assert await house.quantization.submit(order) == (job, False)
         shutil.rmtree(house.entry("a").folder)
+        house.gate = asyncio.Event()
         again, new = await house.quantization.submit(order)
         assert new
         assert again.id != job.id
         assert job.status == "failed"
         house.make("a")
+        house.gate.set()
         await over(again)
         assert (again.status, house.serving) == ("proven", "asked")
 
