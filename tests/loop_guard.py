@@ -9,7 +9,7 @@ from pathlib import Path
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
 _APP, _TESTS = (str(_REPOSITORY / name) + os.sep for name in ("app", "tests"))
-_POOL = str(_REPOSITORY / "app" / "audio" / "pool.py")
+_CHILD = str(_REPOSITORY / "app" / "audio" / "child.py")
 _COROUTINE = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
@@ -23,16 +23,22 @@ class LoopGuard:
     def check(self, what):
         if self.caught is None or asyncio._get_running_loop() is None:
             return
-        # A decoder is started on the loop's thread on purpose: it ends with the thread that starts
-        # it, and that one lasts.
-        if (where := _blocker(sys._getframe(1))) and not where.startswith(_POOL):
+        if where := _blocker(sys._getframe(1)):
             self.caught.append(f"{what} in {where}")
 
     def _on_event(self, event, arguments):
         if event == "open" and str(arguments[0]).startswith(self.folder or "//"):
             self.check(f"{arguments[0]} is opened")
-        elif event == "subprocess.Popen":
+        # A decoder is started on the loop's thread on purpose: it ends with the thread that starts
+        # it, and that one lasts.
+        elif event == "subprocess.Popen" and not _starts_a_decoder(sys._getframe()):
             self.check(f"{arguments[0]} is started")
+
+
+def _starts_a_decoder(frame):
+    while frame is not None and frame.f_code.co_filename != _CHILD:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _blocker(frame):

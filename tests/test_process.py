@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 
 import pytest
 
@@ -171,17 +172,13 @@ async def test_what_keeps_an_event_loop_waiting_is_caught(
 ):
     """The guard of all other tests, which look for nothing of this in vain."""
 
-    def write():
-        write_json(tmp_path / "a.json", {})
-
-    def start():
-        memory_of("cuda")
-
     (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 1, 2\n")
     (tmp_path / "nvidia-smi").chmod(0o700)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
 
-    caught, work = loops_are_not_blocked, start if how == "start" else write
+    caught = loops_are_not_blocked
+    write, ask = partial(write_json, tmp_path / "a.json", {}), partial(memory_of, "cuda")
+    work = ask if how == "start" else write
     await in_daemon_thread(work)
     assert caught == []
     asyncio.get_running_loop().call_soon(work)

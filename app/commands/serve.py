@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from rich.console import Console
@@ -24,6 +25,9 @@ from app.commands.console import (
 )
 from app.main import create_app, drain
 from app.process import keep_freed_memory
+from app.settings import Settings
+
+ASGIApp = Callable[..., Any]
 
 # Seconds. Longer than clients and proxies keep an idle connection (httpx, and with it OpenAI's SDK,
 # for 5 s, which is uvicorn's own default; load balancers for 60): where the server is the first to
@@ -50,11 +54,7 @@ def serve(_: argparse.Namespace) -> int:
     app = create_app(settings, on_failure)
     for slot in app.state.context.state.slots.values():
         slot.lifecycle.listen(progress.on_status)
-    config = uvicorn.Config(
-        app, settings.host, settings.port, http=BoundedHttpProtocol, log_config=None,
-        access_log=False, timeout_graceful_shutdown=_LAST_BYTES, timeout_keep_alive=_KEEP_ALIVE,
-    )  # fmt: skip
-    server = _Server(config, partial(drain, app))
+    server = _Server(server_config(app, settings), partial(drain, app))
     try:
         server.run()
     finally:
@@ -64,6 +64,14 @@ def serve(_: argparse.Namespace) -> int:
     # out.
     logging.shutdown()
     os._exit(FAILURE if failed or not server.started else SUCCESS)
+
+
+def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+    """How uvicorn serves the app: with bounded connections, and without a log of its own."""
+    return uvicorn.Config(
+        app, settings.host, settings.port, http=BoundedHttpProtocol, log_config=None,
+        access_log=False, timeout_graceful_shutdown=_LAST_BYTES, timeout_keep_alive=_KEEP_ALIVE,
+    )  # fmt: skip
 
 
 class _Server(uvicorn.Server):

@@ -140,7 +140,7 @@ def test_a_disk_without_room_for_the_upload_is_503(url, monkeypatch):
     "settings", [{"max_upload_bytes": 50_000, "max_stored_upload_bytes": 60_000}]
 )
 def test_uploads_that_together_are_too_much_for_the_disk_are_503_until_some_are_over(url, context):
-    with context.admission.uploads.receiving("another") as other:
+    with context.state.limit.uploads.receiving("another") as other:
         other.add(30_000)
         answer = post(url)
         assert code(answer) == (503, "upload_not_stored")

@@ -10,6 +10,8 @@ import httpx
 import pytest
 
 from app.commands.connections import BoundedHttpProtocol
+from app.commands.serve import server_config
+from app.settings import Settings
 from tests.api.conftest import serving
 
 START = b"GET /health/live HTTP/1.1\r\nhost: x\r\n"
@@ -29,6 +31,10 @@ async def app(scope, receive, send):
     headers = [(b"content-length", str(len(told)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": told})
+
+
+def test_the_service_has_these_connections():
+    assert server_config(app, Settings()).http is BoundedHttpProtocol
 
 
 @pytest.fixture

@@ -516,11 +516,13 @@ async def test_a_checkpoint_that_was_thrown_away_is_made_again_when_it_is_asked_
         order = house.order("a")
         assert await house.quantization.submit(order) == (job, False)
         shutil.rmtree(house.entry("a").folder)
+        house.gate = asyncio.Event()
         again, new = await house.quantization.submit(order)
         assert new
         assert again.id != job.id
         assert job.status == "failed"
         house.make("a")
+        house.gate.set()
         await over(again)
         assert (again.status, house.serving) == ("proven", "asked")
 
@@ -577,10 +579,10 @@ async def test_a_crash_during_a_rollback_brings_nothing_back_that_was_rolled_bac
 
         def on_status(status):
             if status.stage is Stage.READY:
-                current = PromotionLog(house.context.settings).current
+                current = PromotionLog(house.loader.settings).current
                 found.append(current.fingerprint if current else None)
 
-        house.context.startup.listen(on_status)
+        house.slot.lifecycle.listen(on_status)
         found.clear()  # it hears at once where the service stands
         first = await house.quantization.roll_back()
         second = await house.quantization.roll_back()

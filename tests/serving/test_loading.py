@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,6 +15,7 @@ from app.models.base import LoadedModel
 from app.serving.loading import Loader
 from app.settings import DEMO, Settings
 from tests.serving.fakes import FakeEngine, SilentDecoder
+from tests.waiting import Clock
 
 pytestmark = pytest.mark.anyio
 
@@ -122,6 +124,28 @@ async def test_an_engine_that_gives_way_does_so_once_it_is_loaded_and_may_be_sil
         await asyncio.sleep(0)
         assert engine.at_idle_priority == idle_priority
     assert watched == [120, 1200]
+
+
+async def test_a_start_counts_as_long_as_another_one_will_take(
+    loader, start, engine, decoder, monkeypatch
+):
+    """What this process does once, before its first engine, is no part of it: clients would be told
+    to stay away for that long whenever an engine dies."""
+    clock = Clock()
+
+    def first_start(*_):
+        clock.now += 42  # imports, and a fork server that gets ready
+        engine.start_seconds = 5.0  # as VllmEngine.start measures itself
+        return LoadedModel(decoder, engine, 8, 0)
+
+    async def warm():
+        clock.now += 2
+
+    monkeypatch.setattr(app.serving.loading, "time", SimpleNamespace(monotonic=clock, time=clock))
+    monkeypatch.setattr(start, "start", first_start)
+    monkeypatch.setattr(decoder, "warm_up", warm)
+    await loader.load(CHECKPOINT, None)
+    assert engine.start_seconds == 7
 
 
 async def test_an_engine_that_does_not_start_says_why(loader, start):

@@ -4,21 +4,17 @@ import asyncio
 import itertools
 import logging
 import math
-import multiprocessing
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from vllm import SamplingParams
 from vllm.engine.arg_utils import AsyncEngineArgs
-from vllm.platforms.interface import in_wsl
 from vllm.renderers.inputs.preprocess import parse_model_prompt
 from vllm.sampling_params import RequestOutputKind
-from vllm.v1.engine import utils as engine_utils
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
@@ -35,12 +31,11 @@ from app.models.whisper_vllm.shutdown import shut_down, tell_the_waiting
 from app.models.whisper_vllm.stat_logger import stat_logger
 from app.models.whisper_vllm.tokens import SpecialTokens
 from app.models.whisper_vllm.worker_extension import WorkerExtension
-from app.process import children_in_time, counting, set_idle_priority
+from app.process import children_in_time, set_idle_priority
 from app.tracing import trace_headers
 
 log = logging.getLogger(__name__)
 
-_vllms_context = engine_utils.get_mp_context
 _LAST_WAIT = 5  # seconds, for the engine's processes to end
 _PAUSE = 2  # seconds, from an engine's death to the next one's start
 _LONGEST_START = 900  # seconds: a large checkpoint from a slow disk; longer, it is stuck
@@ -111,7 +106,7 @@ class VllmEngine:
             worker_extension_cls=f"{WorkerExtension.__module__}.{WorkerExtension.__name__}",
         )
         try:
-            _fork_from_forkserver()
+            forkserver.have_vllm_use_it()
             with children_in_time(_LONGEST_START):
                 # Of the first start, not of those that follow: so it does not count.
                 forkserver.wait_until_ready()
@@ -296,15 +291,3 @@ def _language_probabilities(tokens: SpecialTokens, first: dict[int, float]) -> d
     raw = {code: math.exp(first[i]) for code, i in tokens.languages.items() if i in first}
     total = sum(raw.values())
     return {code: p / total for code, p in raw.items()} if total else {}
-
-
-def _fork_from_forkserver() -> None:
-    """Have vLLM fork its engine processes from the forkserver (see forkserver.py), from here on:
-    two may start at once, and each knows its own.
-
-    vLLM's own choices are fork, of a process with threads, and spawn, which imports everything
-    anew. Under WSL, where NVIDIA's management library does not survive a fork, vLLM keeps its
-    choice.
-    """
-    choose = _vllms_context if in_wsl() else partial(multiprocessing.get_context, "forkserver")
-    engine_utils.get_mp_context = lambda: counting(choose())

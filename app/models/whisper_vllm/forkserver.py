@@ -8,7 +8,8 @@ threads, which the server process, already answering HTTP, has: forking that one
 import multiprocessing
 import os
 from collections.abc import Mapping
-from multiprocessing import forkserver
+from functools import cache, partial
+from multiprocessing import forkserver, get_context
 
 from app.models.base import Device
 from app.process import counting
@@ -58,11 +59,26 @@ def revive() -> None:
         start(*_started_with)
 
 
+@cache
+def have_vllm_use_it() -> None:
+    """Have vLLM start its engine processes from the fork server, from here on: two may start at
+    once, and each start knows its own (app.process.children_in_time).
+
+    Its own choices are fork, of a process with threads, and spawn, which imports everything anew.
+    Under WSL, where NVIDIA's management library does not survive a fork, it keeps its choice.
+    """
+    from vllm.platforms.interface import in_wsl
+    from vllm.v1.engine import utils
+
+    choose = utils.get_mp_context if in_wsl() else partial(get_context, "forkserver")
+    utils.get_mp_context = lambda: counting(choose())
+
+
 def wait_until_ready() -> None:
     """Wait until it has imported what an engine needs and forks at once: for seconds the first time
     after a start of its own. Blocking."""
     if _started_with:
-        child = counting(multiprocessing.get_context("forkserver")).Process(target=_nothing)
+        child = counting(get_context("forkserver")).Process(target=_nothing)
         child.start()
         child.join()
 
