@@ -2,40 +2,30 @@
 
 import sys
 from collections.abc import Mapping
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
-    EnvSettingsSource,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
+from app.environment import (
+    EnvironmentSource,
+    Folders,
+    GroupSize,
+    Names,
+    Secrets,
+    check_together,
+    named_sources,
+    split,
+)
+
 _STORED_UPLOADS = 4  # of the largest size, where no bound is set
 DEMO = Path(__file__).resolve().parent.parent / "demo"
-
-# NoDecode: "a,b" from the environment, not JSON
-Names = Annotated[tuple[str, ...], NoDecode]
-# The environment holds text, and Literal takes no text for a number.
-GroupSize = Annotated[
-    Literal[32, 64, 128, "channel"], BeforeValidator(lambda v: int(v) if str(v).isdecimal() else v)
-]
-Folders = Annotated[tuple[Path, ...], NoDecode]
-Secrets = Annotated[tuple[SecretStr, ...], NoDecode]  # SecretStr: not shown where settings are
-
-
-class _Environment(EnvSettingsSource):
-    """The environment without its blank variables: `MARLINSCRIBE_MODEL=` in a file that compose or
-    systemd reads leaves the setting as it is, and asks for no folder of that name."""
-
-    def __call__(self) -> dict[str, Any]:
-        found = super().__call__()
-        return {n: v for n, v in found.items() if not isinstance(v, str) or v.strip()}
 
 
 class Settings(BaseSettings):
@@ -223,13 +213,13 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """What is given in code, then the environment; there are no other sources."""
-        return init_settings, _Environment(settings_cls)
+        return init_settings, EnvironmentSource(settings_cls)
 
     @model_validator(mode="before")
     @classmethod
     def _first_model(cls, given: Any) -> Any:
         """MARLINSCRIBE_MODEL is the first of several's source."""
-        sources = [one.partition("=")[2].strip() for one in _split(given.get("models", ()))]
+        sources = [one.partition("=")[2].strip() for one in split(given.get("models", ()))]
         if not sources:
             return given
         if given.get("model", sources[0]) != sources[0]:
@@ -242,32 +232,8 @@ class Settings(BaseSettings):
     @field_validator("models")
     @classmethod
     def _named_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        names = [one.partition("=")[0].strip() for one in value]
-        for one, name in zip(value, names, strict=True):
-            if not name or not one.partition("=")[2].strip():
-                raise PydanticCustomError(
-                    "no_name", "{one} is not name=source, such as tiny=openai/whisper-tiny.",
-                    {"one": repr(one)},
-                )  # fmt: skip
-            if names.count(name) > 1:
-                raise PydanticCustomError(
-                    "claimed_twice", "Two models are named {name}.", {"name": repr(name)}
-                )
+        named_sources(value)
         return value
-
-    @model_validator(mode="after")
-    def _aliases_apart(self) -> Self:
-        """Aliases that were asked for, and that another model is named by."""
-        if "model_aliases" in self.model_fields_set:
-            for name in (*self.served_models,)[1:]:
-                if name in self.model_aliases:
-                    raise PydanticCustomError(
-                        "claimed_twice",
-                        "{name} is the name of a model and, in MARLINSCRIBE_MODEL_ALIASES, of the "
-                        "first one.",
-                        {"name": repr(name)},
-                    )
-        return self
 
     @property
     def served_models(self) -> dict[str, str]:
@@ -275,8 +241,7 @@ class Settings(BaseSettings):
         if not self.models:
             folder = Path(self.model).expanduser()
             return {folder.resolve().name if folder.is_dir() else self.model: self.model}
-        pairs = (one.partition("=") for one in self.models)
-        return {name.strip(): source.strip() for name, _, source in pairs}
+        return named_sources(self.models)
 
     def of_model(self, name: str) -> Self:
         """The settings with one of the served models as the only one."""
@@ -287,7 +252,7 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _list(cls, value: object) -> object:
-        return _split(value)
+        return split(value)
 
     @field_validator("data_roots")
     @classmethod
@@ -310,57 +275,15 @@ class Settings(BaseSettings):
         """HTTP takes blanks around a key off what a client sends."""
         return (value.strip() if isinstance(value, str) else value) or None
 
-    @model_validator(mode="after")
-    def _admin_key_is_no_clients(self) -> Self:
-        admin = self.admin_key and self.admin_key.get_secret_value()
-        if admin and admin in {key.get_secret_value() for key in self.api_keys}:
-            raise PydanticCustomError(
-                "keys_equal",
-                "MARLINSCRIBE_ADMIN_KEY is one of MARLINSCRIBE_API_KEYS, so that every client with "
-                "that key could do what an admin does. Give the admin a key of its own.",
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _store_holds_the_largest_upload(self) -> Self:
-        if self.stored_upload_bytes < self.max_upload_bytes:
-            raise PydanticCustomError(
-                "store_too_small",
-                "MARLINSCRIBE_MAX_STORED_UPLOAD_BYTES={stored} is less than one upload may have "
-                "(MARLINSCRIBE_MAX_UPLOAD_BYTES={most}).",
-                {"stored": self.stored_upload_bytes, "most": self.max_upload_bytes},
-            )
-        return self
-
     @property
     def stored_upload_bytes(self) -> int:
         """Bytes of uploads that are held at once, at most."""
         return self.max_stored_upload_bytes or _STORED_UPLOADS * self.max_upload_bytes
 
     @model_validator(mode="after")
-    def _keys_beyond_this_machine(self) -> Self:
-        if self.api_keys or self.allow_anonymous or _is_loopback(self.host):
-            return self
-        raise PydanticCustomError(
-            "keys_missing",
-            "MARLINSCRIBE_HOST={host} can be reached from other machines, and no keys are set. "
-            "Set MARLINSCRIBE_API_KEYS, or MARLINSCRIBE_ALLOW_ANONYMOUS=true to serve anyone.",
-            {"host": self.host},
-        )
-
-
-def _split(value: Any) -> Any:
-    """The parts of a list with commas; what is no text is left as it is."""
-    if not isinstance(value, str):
-        return value
-    return tuple(part.strip() for part in value.split(",") if part.strip())
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    def _consistent(self) -> Self:
+        check_together(self)
+        return self
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:

@@ -3,7 +3,7 @@
     python -m tools.reference
 
 A test fails where the committed page is not what this writes. Each description stands in the code:
-the settings' in app/settings.py, an error's in its docstring in app/errors.py, a field's in
+the settings' in app/settings.py, an error's in its docstring in app/errors, a field's in
 app/api/forms.py, a metric's in app/metrics.py, an option's in app/cli.py.
 """
 
@@ -32,7 +32,7 @@ _HEAD = """\
 # Reference
 
 Written by `make reference` from the code; a test fails where it is stale. Change the descriptions \
-in app/settings.py, app/errors.py, app/api/forms.py, app/metrics.py and app/cli.py, not here."""
+in app/settings.py, app/errors, app/api/forms.py, app/metrics.py and app/cli.py, not here."""
 _SETTINGS = "Variables of the environment."
 _FIELDS = """\
 Fields of the multipart form of `POST /v1/audio/transcriptions`; `POST /v1/audio/translations` \
@@ -163,7 +163,7 @@ def _sent(default: Any) -> str:
 
 
 def _tree(root: type[MarlinscribeError]) -> Iterator[type[MarlinscribeError]]:
-    """Yield app/errors.py's classes under `root`, itself first."""
+    """Yield app/errors' classes under `root`, itself first."""
     yield root
     for kind in root.__subclasses__():
         if kind.__module__ == errors.__name__:
@@ -201,7 +201,7 @@ def _meaning(described: Any) -> str:
 
 
 def _drawn(name: str) -> str:
-    """Return what the tree in app/errors.py says of an error, or "" where it says nothing."""
+    """Return what the tree in app/errors says of an error, or "" where it says nothing."""
     line = re.search(rf"─ {name} +(?:\d{{3}} +)?(\S.*)$", str(errors.__doc__), re.MULTILINE)
     return line[1][:1].upper() + line[1][1:] if line else ""
 

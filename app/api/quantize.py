@@ -16,12 +16,12 @@ from typing_extensions import TypedDict
 
 from app.api.context import Ctx, Quantizing
 from app.api.events import DONE, Event, EventStream
+from app.api.job_body import DeletedJob, JobBody, JobList, job_body, listed_job_body
 from app.api.openapi import errors, event_stream, json_request
 from app.api.report import page
 from app.api.security import require_admin_key, require_admin_key_or_password
 from app.api.telemetry import Telemetry
 from app.errors import BadBody, BadField, NotReady
-from app.jobs import Job, JobStatus
 from app.quantization.request import QuantizationRequest
 from app.recordings.spec import Recordings
 
@@ -53,52 +53,6 @@ class Rollback(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: str | None = None
-
-
-class Progress(TypedDict):
-    """How many layers or recordings of the stage are done."""
-
-    done: int
-    total: int
-    eta_seconds: float | None
-
-
-class JobBody(TypedDict):
-    """A job as clients see it. Times are Unix seconds.
-
-    checkpoint, proof: null until they are there; `proof` is a summary of the report. The words that
-    a checkpoint was calibrated on are left out where jobs are listed.
-    """
-
-    id: str
-    object: Literal["quantization.job"]
-    status: JobStatus
-    stage: str
-    progress: Progress | None
-    source: str
-    recipe: dict[str, Any]
-    proof_set: dict[str, Any]
-    thresholds: dict[str, Any]
-    promote: Literal["auto", "manual", "never"]
-    checkpoint: dict[str, Any] | None
-    proof: dict[str, Any] | None
-    error: dict[str, str] | None
-    created_at: int
-    started_at: int | None
-    finished_at: int | None
-    promoted_at: int | None
-    demoted_at: int | None
-
-
-class JobList(TypedDict):
-    object: Literal["list"]
-    data: list[JobBody]
-
-
-class DeletedJob(TypedDict):
-    id: str
-    object: Literal["quantization.job"]
-    deleted: Literal[True]
 
 
 class RolledBack(TypedDict):
@@ -138,25 +92,25 @@ async def submit(request: Request, quantizing: Jobs, response: Response) -> JobB
     job, new = await quantizing.submit(order)
     response.status_code = 202 if new else 200
     response.headers["location"] = f"/quantize/{job.id}"
-    return _told(job)
+    return job_body(job)
 
 
 @router.get("/quantize", dependencies=[_admin])
 async def jobs(quantizing: Jobs) -> JobList:
     """List the jobs, the newest first."""
-    return JobList(object="list", data=[_listed(job) for job in quantizing.jobs.all()])
+    return JobList(object="list", data=[listed_job_body(job) for job in quantizing.jobs.all()])
 
 
 @router.get("/quantize/{id}", dependencies=[_admin], responses=errors(404))
 async def job(quantizing: Jobs, id: str) -> JobBody:
     """Return one job."""
-    return _told(quantizing.jobs.get(id))
+    return job_body(quantizing.jobs.get(id))
 
 
 @router.delete("/quantize/{id}", dependencies=[_admin], responses=errors(404, 409))
 async def cancel(quantizing: Jobs, id: str) -> JobBody:
     """Cancel a job that is not over. What it has made whole stays in the cache."""
-    return _told(quantizing.jobs.cancel(id))
+    return job_body(quantizing.jobs.cancel(id))
 
 
 @router.delete("/quantize/{id}/record", dependencies=[_admin], responses=errors(404, 409))
@@ -173,7 +127,7 @@ async def delete(quantizing: Jobs, id: str) -> DeletedJob:
 async def resume(quantizing: Jobs, id: str) -> JobBody:
     """Queue a job again that was interrupted, cancelled or has failed. Its finished steps are not
     done twice."""
-    return _told(quantizing.jobs.resume(id))
+    return job_body(quantizing.jobs.resume(id))
 
 
 @router.get(
@@ -207,7 +161,7 @@ async def promote(request: Request, quantizing: Jobs, id: str) -> JobBody:
     checkpoint that served before comes back where they differ from the proof. The job shows what
     becomes of it."""
     wanted = await _body(request, Promotion, empty=Promotion())
-    return _told(await quantizing.promote(id, wanted.canaries, wanted.model))
+    return job_body(await quantizing.promote(id, wanted.canaries, wanted.model))
 
 
 @router.get(
@@ -223,7 +177,7 @@ async def report(request: Request, quantizing: Jobs, id: str) -> Response:
     proof = await quantizing.report(one)
     if "application/json" in request.headers.get("accept", ""):
         return JSONResponse(proof.model_dump(mode="json"))
-    return HTMLResponse(await asyncio.to_thread(page, _told(one), proof, _address(request)))
+    return HTMLResponse(await asyncio.to_thread(page, job_body(one), proof, _address(request)))
 
 
 @router.post(
@@ -240,49 +194,6 @@ async def roll_back(request: Request, quantizing: Jobs) -> RolledBack:
     return RolledBack(
         object="model.rollback", fingerprint=served["fingerprint"], scheme=served["scheme"]
     )
-
-
-def _told(job: Job) -> JobBody:
-    asked, facts = job.request, job.facts
-    return JobBody(
-        id=job.id,
-        object="quantization.job",
-        status=job.status,
-        stage=job.stage,
-        progress=job.progress,  # type: ignore[typeddict-item]  # the record's plain dict
-        # A record of another version may lack some.
-        source=asked.get("model", ""),
-        recipe=asked.get("recipe", {}),
-        proof_set=asked.get("proof", {}),
-        thresholds=asked.get("thresholds", {}),
-        promote=asked.get("promote", "never"),
-        checkpoint=facts.get("checkpoint"),
-        proof=facts.get("proof"),
-        error=job.error,
-        created_at=job.created_at,
-        started_at=job.started_at,
-        finished_at=job.finished_at,
-        promoted_at=facts.get("promoted_at"),
-        demoted_at=facts.get("demoted_at"),
-    )
-
-
-def _listed(job: Job) -> JobBody:
-    """Return a job without the words that its checkpoint was calibrated on: hundreds of texts a
-    job."""
-    told = _told(job)
-    made = told["checkpoint"]
-    if made and made.get("calibration"):
-        counts = {name: part for name, part in made["calibration"].items() if name != "texts"}
-        told["checkpoint"] = made | {"calibration": counts}
-    return told
-
-
-def _address(request: Request) -> str:
-    """Where whoever asks has reached the service, behind a published port or a proxy, for a shell
-    to ask it again: nothing but an address may stand there."""
-    base = str(request.base_url).rstrip("/").removeprefix("http://")  # curl's own default
-    return base if _ADDRESS.fullmatch(base) else "localhost:8000"
 
 
 async def _events(happening: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[Event]:
@@ -315,3 +226,10 @@ async def _body(request: Request, kind: type[T], empty: T | None = None) -> T:
         where = ".".join(str(part) for part in fault["loc"])
         what = fault["msg"].removeprefix("Value error, ")
         raise BadField(f"{where}: {what}" if where else what, param=where or None) from error
+
+
+def _address(request: Request) -> str:
+    """Where whoever asks has reached the service, behind a published port or a proxy, for a shell
+    to ask it again: nothing but an address may stand there."""
+    base = str(request.base_url).rstrip("/").removeprefix("http://")  # curl's own default
+    return base if _ADDRESS.fullmatch(base) else "localhost:8000"

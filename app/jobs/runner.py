@@ -10,13 +10,7 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
-from app.errors import (
-    JobConflict,
-    JobsFull,
-    RecordNotKept,
-    Unavailable,
-    UnknownJob,
-)
+from app.errors import JobConflict, JobsFull, RecordNotKept, Unavailable, UnknownJob
 from app.jobs.job import Job, JobReporter, JobStatus, Outcome, Work
 from app.jobs.log import Log, end_of, told
 from app.jobs.records import Records
@@ -35,13 +29,9 @@ class Jobs:
     """Queues jobs and runs them, one at a time. For the event loop's thread."""
 
     def __init__(
-        self,
-        folder: Path,
-        work: Work,
-        *,
-        most_waiting: int,
+        self, folder: Path, work: Work, *, most_waiting: int,
         on_taken: Callable[[], None] = lambda: None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """`folder` holds the records; it is created when the first job comes. While another process
         has the records there are no jobs here; `on_taken` is called where `run` gets them later."""
         self._records = Records(folder)

