@@ -20,10 +20,10 @@ from app.admission.requests import DECODES_AT_ONCE
 from app.audio.decode import decode
 from app.audio.pool import DecoderPool
 from app.settings import DEMO, Settings
+from bench import options
 from bench.interval import median_interval
 
-CLIPS = 16
-ROUNDS = 60
+CLIPS, ROUNDS = 16, 60
 RECORDINGS = 32  # a round
 AT_ONCE = (1, 16)
 
@@ -31,17 +31,18 @@ Decode = Callable[[bytes], Awaitable[Any]]
 
 
 def main() -> None:
-    clips = [path.read_bytes() for path in sorted((DEMO / "recordings/test").glob("*.ogg"))[:CLIPS]]
-    ratios = asyncio.run(compare(clips))
+    asked = options.parser("bench.decode", __doc__, clips=CLIPS, rounds=ROUNDS).parse_args()
+    paths = sorted((DEMO / "recordings/test").glob("*.ogg"))[: asked.clips]
+    ratios = asyncio.run(compare([path.read_bytes() for path in paths], asked.rounds))
     table = Table("at once", "median ratio", "95 % interval", title="processes / threads")
     for at_once, values in ratios.items():
         median, low, high = median_interval(values)
         table.add_row(str(at_once), f"{median:.2f}", f"{low:.2f} to {high:.2f}")
     Console().print(table)
-    print(f"{ROUNDS} rounds of {RECORDINGS} recordings, {DECODES_AT_ONCE} decoders")
+    print(f"{asked.rounds} rounds of {RECORDINGS} recordings, {DECODES_AT_ONCE} decoders")
 
 
-async def compare(clips: list[bytes]) -> dict[int, list[float]]:
+async def compare(clips: list[bytes], count: int) -> dict[int, list[float]]:
     """Per number of recordings at once, each round's ratio; the first rounds warm."""
     seconds = Settings().max_audio_seconds
     pool, threads = DecoderPool(DECODES_AT_ONCE), ThreadPoolExecutor(DECODES_AT_ONCE)
@@ -55,15 +56,20 @@ async def compare(clips: list[bytes]) -> dict[int, list[float]]:
         await loop.run_in_executor(threads, lambda: decode(file, max_seconds=seconds))
 
     try:
-        return {at_once: await rounds(in_process, in_thread, clips, at_once) for at_once in AT_ONCE}
+        return {
+            at_once: await rounds(in_process, in_thread, clips, at_once, count)
+            for at_once in AT_ONCE
+        }
     finally:
         pool.close()
         threads.shutdown()
 
 
-async def rounds(one: Decode, other: Decode, clips: list[bytes], at_once: int) -> list[float]:
+async def rounds(
+    one: Decode, other: Decode, clips: list[bytes], at_once: int, count: int
+) -> list[float]:
     ratios = []
-    for number in range(ROUNDS + 2):
+    for number in range(count + 2):
         turn = [one, other] if number % 2 else [other, one]
         took = {way: await load(way, clips, at_once) for way in turn}
         ratios.append(took[other] / took[one])

@@ -166,7 +166,7 @@ def _tree(root: type[MarlinscribeError]) -> Iterator[type[MarlinscribeError]]:
     """Yield app/errors' classes under `root`, itself first."""
     yield root
     for kind in root.__subclasses__():
-        if kind.__module__ == errors.__name__:
+        if kind.__module__.startswith(f"{errors.__name__}."):
             yield from _tree(kind)
 
 

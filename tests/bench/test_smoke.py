@@ -11,6 +11,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 SMALL = {
     "beside": ["--rounds", "2"],
+    "decode": ["--clips", "2", "--rounds", "3"],
     "demo_check": ["--clips", "2"],
     "exposition": [],
     "faults": ["--seconds", "24"],
