@@ -6,7 +6,7 @@ VARIANT ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 RUN = $(VENV)/bin/python
 SERVE_ENV = $(if $(PORT),MARLINSCRIBE_PORT=$(PORT)) $(if $(MODEL),MARLINSCRIBE_MODEL="$(MODEL)") $(if $(CALIBRATION),MARLINSCRIBE_CALIBRATION="$(CALIBRATION)")
 
-.PHONY: serve test test-slow lint unit engine compatibility schemathesis fuzz demo-check bench-start bench-mayday bench-http bench-overhead bench-prompts bench-beside bench-large bench-quantize alerts dashboard observe faults image env
+.PHONY: serve test test-slow lint unit engine compatibility schemathesis fuzz demo-check bench-start bench-mayday bench-http bench-overhead bench-decode bench-prompts bench-beside bench-large bench-quantize alerts dashboard reference observe faults image env
 serve: $(VENV)/.serve-$(VARIANT)
 	@exec env $(SERVE_ENV) $(VENV)/bin/marlinscribe serve
 
@@ -43,6 +43,9 @@ bench-http: $(VENV)/.dev-$(VARIANT)
 bench-overhead: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.overhead
 
+bench-decode: $(VENV)/.dev-$(VARIANT)
+	$(RUN) -m bench.decode
+
 # Kills, stops, fills, cuts and floods one real server: is every request answered? (10 minutes)
 faults: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.faults
@@ -75,6 +78,10 @@ alerts: $(VENV)/.dev-$(VARIANT)
 
 dashboard: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m deploy.grafana.dashboard
+
+# docs/reference.md, from the code.
+reference: $(VENV)/.dev-$(VARIANT)
+	$(RUN) -m tools.reference
 
 observe: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.observe

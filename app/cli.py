@@ -1,15 +1,24 @@
-"""marlinscribe serve | quantize | plan | transcribe FILE… | evaluate RECORDINGS"""
+"""marlinscribe serve | quantize | cache | plan | transcribe FILE… | evaluate RECORDINGS"""
 
 import argparse
 import os
 from pathlib import Path
+from typing import get_args
 
 from app import __version__
-from app.commands import plan, quantize, remote, serve
+from app.checkpoints.recipe import Component, Scheme
+from app.commands import cache, plan, quantize, remote, serve
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command, the process's own arguments where none are given; the status to end with."""
+    """Run one command, of the process's own arguments where none are given; the status to end
+    with."""
+    chosen = parser().parse_args(arguments)
+    return int(chosen.run(chosen))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line; the default `run` of each command is its function."""
     parser = argparse.ArgumentParser(prog="marlinscribe", description=__doc__)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True)
@@ -25,78 +34,159 @@ def main(arguments: list[str] | None = None) -> int:
     quantize_parser.add_argument(
         "model", nargs="?", help="Hugging Face id or folder; else MARLINSCRIBE_MODEL's"
     )
-    quantize_parser.add_argument("--calibration", help="recordings to calibrate on")
+    quantize_parser.add_argument("--calibration", help="recordings to learn from; else as set")
     quantize_parser.add_argument(
-        "--method", choices=["gptq", "awq", "autoround", "rtn"], dest="quantization"
+        "--method",
+        choices=["gptq", "awq", "autoround", "rtn"],
+        dest="quantization",
+        help="how to find the weights; else MARLINSCRIBE_QUANTIZATION's",
     )
-    quantize_parser.add_argument("--scheme", choices=["W4A16", "W8A16", "W8A8", "W3A16", "W2A16"])
-    quantize_parser.add_argument("--group-size", choices=["32", "64", "128", "channel"])
+    quantize_parser.add_argument(
+        "--scheme",
+        choices=["W4A16", "W8A16", "W8A8", "W3A16", "W2A16"],
+        help="bits of weights and activations (default: W4A16)",
+    )
+    quantize_parser.add_argument(
+        "--group-size",
+        choices=["32", "64", "128", "channel"],
+        help="weights that share a scale; else MARLINSCRIBE_GROUP_SIZE's",
+    )
+    quantize_parser.add_argument(
+        "--component",
+        action="append",
+        type=_component,
+        dest="components",
+        metavar="NAME=SCHEME",
+        help="a scheme of its own for a part, or none: encoder.mlp=none; may be given several "
+        f"times (parts: {', '.join(get_args(Component))})",
+    )
     quantize_parser.add_argument(
         "--emulate",
         action="store_const",
         const=True,
-        help="dequantize the weights, to prove what nothing here serves",
+        help="write dequantized weights, to prove a scheme that no kernel here serves",
     )
     quantize_parser.add_argument(
-        "--prove", type=Path, metavar="RECORDINGS", help="recordings with known words to judge by"
+        "--prove", type=Path, metavar="RECORDINGS", help="recordings with known words to measure by"
     )
     quantize_parser.add_argument(
-        "--min-recovery", type=_share, help="share of the source's accuracy to keep (default: 0.9)"
+        "--min-recovery",
+        type=_share,
+        help="least recovery, the source's error rate by the candidate's (default: 0.9)",
     )
     quantize_parser.add_argument(
-        "--order", type=Path, metavar="FILE", help="an order in JSON, as POST /quantize takes it"
+        "--order",
+        type=Path,
+        metavar="FILE",
+        help="an order in JSON, as POST /quantize takes it; without a proof it is made, unproven",
     )
-    quantize_parser.add_argument("--json", type=Path, metavar="FILE", help="write the whole proof")
+    quantize_parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the whole proof to this file"
+    )
     quantize_parser.set_defaults(run=quantize.quantize)
 
-    _add_plan(commands.add_parser("plan", help="where a device's memory goes, and what follows"))
+    _add_cache(
+        commands.add_parser("cache", help="list what made checkpoints take, and delete what may go")
+    )
+    _add_plan(
+        commands.add_parser(
+            "plan", help="print where a device's memory goes, and the settings that follow"
+        )
+    )
 
     server = argparse.ArgumentParser(add_help=False)
-    server.add_argument("--url", default="http://127.0.0.1:8000", help="of the server")
+    server.add_argument(
+        "--url", default="http://127.0.0.1:8000", help="the server's address (default: %(default)s)"
+    )
     server.add_argument(
         "--key",
         default=os.environ.get("MARLINSCRIBE_API_KEYS", "").split(",")[0].strip(),
-        help="of the server; else the first of MARLINSCRIBE_API_KEYS",
+        help="the server's key; else the first of MARLINSCRIBE_API_KEYS",
     )
     transcribe_parser = commands.add_parser(
         "transcribe", parents=[server], help="send recordings to a server"
     )
-    transcribe_parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    transcribe_parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="recordings")
     transcribe_parser.add_argument("--language", help="ISO code; detected if absent")
-    transcribe_parser.add_argument("--prompt", help="text that came before: sways the spelling")
+    transcribe_parser.add_argument("--prompt", help="text that came before: it sways the spelling")
     transcribe_parser.add_argument(
         "--format",
         default="text",
         choices=["text", "json", "verbose_json", "srt", "vtt"],
         dest="response_format",
+        help="what to print (default: %(default)s)",
     )
     transcribe_parser.set_defaults(run=remote.transcribe)
 
     evaluate_parser = commands.add_parser(
-        "evaluate", parents=[server], help="a server's error rates on recordings with known words"
+        "evaluate",
+        parents=[server],
+        help="measure a server's error rates on recordings with known words",
     )
     evaluate_parser.add_argument(
         "recordings", type=Path, help="a manifest (jsonl, csv) or a folder, as for calibration"
     )
     evaluate_parser.add_argument(
-        "--language", default="en", help="of recordings that name none (default: en)"
+        "--language", default="en", help="language of recordings that name none (default: en)"
     )
     evaluate_parser.add_argument(
         "--detect", action="store_true", help="leave the language to the server"
     )
-    evaluate_parser.add_argument("--at-once", type=int, default=4, help="requests (default: 4)")
-    evaluate_parser.add_argument("--json", type=Path, metavar="FILE", help="write every answer too")
+    evaluate_parser.add_argument(
+        "--at-once", type=int, default=4, help="requests at once (default: 4)"
+    )
+    evaluate_parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write every answer to this file"
+    )
     evaluate_parser.set_defaults(run=remote.evaluate)
+    return parser
 
-    chosen = parser.parse_args(arguments)
-    return int(chosen.run(chosen))
+
+def _component(text: str) -> tuple[str, str]:
+    name, _, scheme = text.partition("=")
+    if name not in get_args(Component) or scheme not in (*get_args(Scheme), "none"):
+        raise ValueError(text)
+    return name, scheme
+
+
+_component.__name__ = "part and scheme, such as encoder.mlp=W8A8"
+
+
+def _add_cache(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(required=True)
+    list_parser = commands.add_parser("list", help="the checkpoints, and who needs them")
+    list_parser.add_argument("--json", action="store_true", help="for programs, on standard output")
+    list_parser.set_defaults(run=cache.show)
+    prune_parser = commands.add_parser(
+        "prune",
+        help="delete what nobody needs: neither served, nor asked for by the settings, nor to be "
+        "rolled back to, promoted or resumed",
+    )
+    prune_parser.add_argument("--dry-run", action="store_true", help="say what would go")
+    prune_parser.add_argument(
+        "--older-than",
+        type=_days,
+        metavar="DAYS",
+        help="only what was not used for so long; then also jobs that came to nothing, and what "
+        "proofs remember",
+    )
+    prune_parser.add_argument(
+        "--all-but-serving",
+        action="store_true",
+        help="also what could be rolled back to, promoted or resumed, and all other jobs",
+    )
+    prune_parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    prune_parser.set_defaults(run=cache.prune)
 
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:
     device = parser.add_mutually_exclusive_group()
-    for name, what in (("vram", "an NVIDIA card"), ("ram", "a machine without one")):
+    for name, what in (("vram", "an NVIDIA card"), ("ram", "a machine without a card")):
         device.add_argument(
-            f"--{name}", type=_gigabytes, metavar="GB", help=f"{what} of this size; else this one"
+            f"--{name}",
+            type=_gigabytes,
+            metavar="GB",
+            help=f"plan for {what} with so much memory; else for this machine",
         )
     parser.add_argument(
         "--model",
@@ -122,6 +212,16 @@ def _gigabytes(text: str) -> float:
 
 
 _gigabytes.__name__ = "number of GB"
+
+
+def _days(text: str) -> float:
+    days = float(text)
+    if not 0 <= days < 1_000_000:  # nor nan
+        raise ValueError(text)
+    return days
+
+
+_days.__name__ = "number of days"
 
 
 def _share(text: str) -> float:

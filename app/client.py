@@ -13,7 +13,7 @@ class Refused(Exception):
 
 
 def connect(url: str, key: str) -> httpx.Client:
-    """`key` is "" where none is wanted."""
+    """Return an HTTP client of the server at `url`. `key` is "" where none is wanted."""
     return httpx.Client(
         base_url=url,
         timeout=httpx.Timeout(30, read=_READ_TIMEOUT, write=_READ_TIMEOUT),
@@ -22,7 +22,7 @@ def connect(url: str, key: str) -> httpx.Client:
 
 
 def transcribe(client: httpx.Client, path: Path, fields: Mapping[str, str]) -> httpx.Response:
-    """The server's answer to one recording. Raises Refused, OSError, httpx.HTTPError."""
+    """Send one recording; return the server's answer. Raises Refused, OSError, httpx.HTTPError."""
     with path.open("rb") as file:
         answer = client.post(
             "/v1/audio/transcriptions", data=dict(fields), files={"file": (path.name, file)}

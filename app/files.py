@@ -1,4 +1,4 @@
-"""Small files that are whole or not there."""
+"""Writing of small files that are either whole or not there."""
 
 import json
 import os
@@ -7,7 +7,8 @@ from typing import Any
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Put a new file in the old one's place, on the disk. Folders are made. Raises OSError."""
+    """Replace a file by a new one as a whole, synced to the disk. Folders are created. Raises
+    OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -21,7 +22,8 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def check_writable(path: Path | None) -> None:
-    """Whether a result can go there once it is found; nothing is left behind. Raises ValueError."""
+    """Check that a result can be written to a path later; nothing is left behind. Raises
+    ValueError."""
     if path is None:
         return
     new = not path.exists()

@@ -41,7 +41,7 @@ _CODES = {name: code for code, name in NAMES.items()} | {
 
 
 def code_of(language: str) -> str | None:
-    """The code for a code, an English name or a tag with a region (`zh-TW`), or None."""
+    """Return the code for a code, an English name or a tag with a region (`zh-TW`), or None."""
     name = language.strip().lower().replace("_", "-")
     if name in NAMES:
         return name

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
@@ -12,20 +12,24 @@ from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__
 from app.api import envelope, health, models, openapi, quantize, transcriptions
+from app.api.context import Context
+from app.api.spool import check_spool_folder
 from app.api.stopping import StoppingMiddleware, Unfinished
 from app.api.telemetry import TelemetryMiddleware
+from app.checkpoints.checkpoint import Checkpoint
 from app.errors import EngineFailed, StartupError, Unavailable
 from app.metrics import Metrics
-from app.models.whisper_vllm import forkserver
-from app.models.whisper_vllm.plan import Device, check_device, pick_device
+from app.models.base import Device
+from app.models.whisper_vllm.family import WhisperFamily
+from app.models.whisper_vllm.plan import check_device, pick_device
 from app.process import in_daemon_thread
 from app.quantization.job_metrics import meter
 from app.quantization.service import Quantization
 from app.serving.lifecycle import Lifecycle, Stage
 from app.serving.loading import Loader
 from app.serving.manager import EngineManager
-from app.serving.state import Context
-from app.serving.supervisor import watch
+from app.serving.shares import memory_shares
+from app.serving.supervisor import supervise
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -39,6 +43,7 @@ def build_app(context: Context) -> FastAPI:
         title="Marlinscribe",
         version=__version__,
         description="Speech to text on your own hardware, behind OpenAI's API.",
+        redirect_slashes=False,  # see TrailingSlashMiddleware
     )
     app.state.context = context
     envelope.install(app)
@@ -48,6 +53,7 @@ def build_app(context: Context) -> FastAPI:
     app.state.unfinished = Unfinished()
     app.add_middleware(StoppingMiddleware, unfinished=app.state.unfinished)
     app.add_middleware(TelemetryMiddleware, metrics=context.metrics, tracing=context.tracing)
+    app.add_middleware(envelope.InternalErrorMiddleware)
     if context.settings.cors_origins:
         # Outside of what asks for keys: a preflight carries none, and a 401 must be readable.
         app.add_middleware(
@@ -57,6 +63,7 @@ def build_app(context: Context) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["x-request-id", "retry-after"],
         )
+    app.add_middleware(envelope.TrailingSlashMiddleware)
     app.add_middleware(envelope.RequestIdMiddleware)
     openapi.install(app, keys=bool(context.settings.api_keys))
     return app
@@ -64,33 +71,33 @@ def build_app(context: Context) -> FastAPI:
 
 def create_app(
     settings: Settings | None = None,
-    startup: Lifecycle | None = None,
     on_failure: Callable[[], None] = lambda: None,
 ) -> FastAPI:
     """The service. `on_failure` is called once a failed start has been shown long enough."""
-    context = Context(settings or Settings(), startup or Lifecycle(), Metrics())
-    context.startup.listen(
-        lambda status: context.metrics.enter(status.stage, Stage, answers=status.answers)
-    )
+    context = Context(settings or Settings(), Metrics())
     app = build_app(context)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        device = pick_device(context.settings.device)
-        forkserver.start(device, forkserver.environment(device, context.settings.log_level))
+        device = await in_daemon_thread(pick_device, context.settings.device)
+        WhisperFamily().prepare(device, context.settings.log_level)
         loader = Loader(context.settings, device)
-        host = EngineManager(context, loader)
-        quantization = Quantization(loader, host, context.startup)
+        managers = [EngineManager(slot, loader) for slot in context.state.slots.values()]
+        quantization = await in_daemon_thread(Quantization, loader, managers)
         meter(quantization.jobs, context.metrics)
         context.quantization = quantization
-        task = asyncio.create_task(_serve(context, device, host, quantization, on_failure))
+        task = asyncio.create_task(_serve(context, device, managers, quantization, on_failure))
+        decoders = context.transcriptions.decoders
+        decoders.start()
         yield
         quantization.stop()
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
         await quantization.close()
-        await asyncio.to_thread(host.stop)
+        for manager in managers:
+            await asyncio.to_thread(manager.stop)
+        await asyncio.to_thread(decoders.close)
         await asyncio.to_thread(context.tracing.close)
 
     app.router.lifespan_context = lifespan
@@ -102,9 +109,11 @@ async def drain(app: FastAPI) -> None:
     that the service is shutting down."""
     context: Context = app.state.context
     unfinished: Unfinished = app.state.unfinished
-    if context.startup.status.stage is not Stage.FAILED:
-        context.startup.enter(Stage.STOPPING)
-        if await context.admission.drained(context.settings.drain_seconds):
+    slots = context.state.slots.values()
+    if all(slot.lifecycle.status.stage is not Stage.FAILED for slot in slots):
+        for slot in slots:
+            slot.lifecycle.enter(Stage.STOPPING)
+        if await context.state.limit.drained(context.settings.drain_seconds):
             await unfinished.wait_non_streaming(_SHORT_REQUEST)
     await unfinished.refuse()
 
@@ -112,17 +121,17 @@ async def drain(app: FastAPI) -> None:
 async def _serve(
     context: Context,
     device: Device,
-    host: EngineManager,
+    managers: Sequence[EngineManager],
     quantization: Quantization,
     on_failure: Callable[[], None],
 ) -> None:
-    """Bring the engine up, do the jobs, and look after it until nothing serves any more or the task
-    is cancelled."""
+    """Bring the engines up, do the jobs, and supervise them until one serves no more and will not
+    again, or the task is cancelled."""
     try:
+        await in_daemon_thread(check_spool_folder)
         await in_daemon_thread(check_device, device)
-        checkpoint = await in_daemon_thread(quantization.checkpoint, _entering(context.startup))
-        await host.open(checkpoint)
-        await _first_of(quantization.jobs.run(), watch(host))
+        await _open(managers, quantization, device)
+        await _first_of(quantization.jobs.run(), *(supervise(one) for one in managers))
     except StartupError as error:
         failure = error
     except Unavailable as error:  # it died while it was warmed up
@@ -133,18 +142,37 @@ async def _serve(
             f"{type(error).__name__}: {error}",
             "This is a defect: the log above has its traceback.",
         )
-    context.startup.enter(Stage.FAILED, error=failure)
+    for manager in managers:
+        manager.slot.lifecycle.enter(Stage.FAILED, error=failure)
     log.error("%s (%s)", failure, failure.code)
     await asyncio.sleep(context.settings.failure_linger_seconds)
     on_failure()
 
 
-def _entering(startup: Lifecycle) -> Callable[..., None]:
-    """startup.enter, for another thread to call."""
+async def _open(
+    managers: Sequence[EngineManager], quantization: Quantization, device: Device
+) -> None:
+    """Make or find every checkpoint, then start the engines, one after the other. Several share the
+    device's memory, so none starts before all that they need is known. Raises StartupError."""
+    checkpoints: dict[str, Checkpoint] = {}
+    for manager in managers:
+        slot = manager.slot
+        enter = _entering(slot.lifecycle)
+        checkpoints[slot.name] = await in_daemon_thread(quantization.checkpoint, slot.name, enter)
+    if len(managers) > 1:
+        shares = await in_daemon_thread(memory_shares, checkpoints, device)
+        for manager in managers:
+            manager.memory_bytes = shares[manager.slot.name]
+    for manager in managers:
+        await manager.open(checkpoints[manager.slot.name])
+
+
+def _entering(lifecycle: Lifecycle) -> Callable[..., None]:
+    """lifecycle.enter, for another thread to call."""
     loop = asyncio.get_running_loop()
 
     def enter(stage: Stage, detail: str = "", **progress: Any) -> None:
-        loop.call_soon_threadsafe(partial(startup.enter, stage, detail, **progress))
+        loop.call_soon_threadsafe(partial(lifecycle.enter, stage, detail, **progress))
 
     return enter
 

@@ -1,15 +1,17 @@
-"""Lives of processes and threads (Linux)."""
+"""Helpers for the lives of processes and threads (Linux)."""
 
 import asyncio
+import copy
 import ctypes
 import logging
-import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 log = logging.getLogger(__name__)
@@ -25,7 +27,8 @@ def die_with(parent: int) -> None:
     """Have the kernel kill this process when the thread that started it ends, by whatever cause.
 
     The thread, not the process: start such children from a thread that lasts. `parent` is the
-    starter's pid: if it is no longer this process's parent, it has ended before the call.
+    starter's pid: if that is no longer this process's parent, the starter has ended before the
+    call.
     """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -34,8 +37,8 @@ def die_with(parent: int) -> None:
 
 def set_idle_priority(process: int) -> None:
     """Have a process run only while nobody else wants its processors (SCHED_IDLE): all its threads,
-    and what they start from here on. Where the kernel does not let it, or it has ended, nothing
-    changes.
+    and what they start from here on. Nothing changes where the kernel refuses or the process has
+    ended.
 
     A lower priority (`nice`) is not enough beside an engine whose threads wait for each other at
     every layer: each slice that one of them loses, all lose.
@@ -46,11 +49,19 @@ def set_idle_priority(process: int) -> None:
                 os.sched_setscheduler(int(thread), os.SCHED_IDLE, os.sched_param(0))
 
 
+def has_half_precision() -> bool:
+    """Whether the processor multiplies 16-bit numbers at a useful rate. Without AVX-512, oneDNN
+    multiplies bfloat16 several times slower than float32."""
+    with open("/proc/cpuinfo") as lines:
+        flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return not flags.startswith("flags") or " avx512f" in flags
+
+
 def keep_freed_memory() -> None:
     """Have glibc keep blocks up to 32 MiB, once freed, for the next request.
 
-    Arrays of a few MB are what a window is made of. By default each is mapped anew, which the
-    kernel clears page by page, and given back. Without glibc this does nothing.
+    A window is made of arrays of a few MB. By default each array is mapped anew, which the kernel
+    clears page by page, and given back. Without glibc this does nothing.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -59,8 +70,8 @@ def keep_freed_memory() -> None:
 
 
 async def in_daemon_thread(work: Callable[..., T], *arguments: Any) -> T:
-    """Like asyncio.to_thread, for work that may block for hours: nothing waits for its thread
-    when the process is told to end."""
+    """Run a function as asyncio.to_thread does, for work that may block for hours: nothing waits
+    for its thread when the process is told to end."""
     future: Future[T] = Future()
     future.set_running_or_notify_cancel()  # from here on no cancellation reaches the thread
 
@@ -74,29 +85,50 @@ async def in_daemon_thread(work: Callable[..., T], *arguments: Any) -> T:
     return await asyncio.wrap_future(future)
 
 
+_making = threading.local()  # .children: those of the start that this thread is in
+
+
 @contextmanager
 def children_in_time(seconds: float) -> Generator[None]:
-    """Kill the child processes (multiprocessing's) that are started inside, where it is not left
-    in time: whoever waits for one of them gets to know of its end."""
-    before = set(multiprocessing.active_children())
+    """Kill the child processes that this thread makes inside the context, by a context from
+    `counting`, where it is not left in time: whoever waits for one of them then sees its end. What
+    other threads make meanwhile is not touched."""
+    mine: list[BaseProcess] = []
 
     def kill() -> None:
-        for child in set(multiprocessing.active_children()) - before:
-            log.error("process %s did not get ready in %g s, and is killed", child.pid, seconds)
-            child.kill()
+        for child in mine:
+            if child.pid is not None:  # it was started
+                log.error("process %s did not get ready in %g s, and is killed", child.pid, seconds)
+                child.kill()
 
     timer = threading.Timer(seconds, kill)
     timer.daemon = True
     timer.start()
+    _making.children = mine
     try:
         yield
     finally:
+        del _making.children
         timer.cancel()
 
 
+def counting(context: BaseContext) -> Any:
+    """A context of multiprocessing's, whose processes `children_in_time` knows."""
+    own: Any = copy.copy(context)
+    process = own.Process
+
+    def make(*given: Any, **named: Any) -> BaseProcess:
+        child: BaseProcess = process(*given, **named)
+        getattr(_making, "children", []).append(child)
+        return child
+
+    own.Process = make
+    return own
+
+
 async def run_shielded(work: Callable[..., T], *arguments: Any) -> T:
-    """Like in_daemon_thread, for work of seconds that must be over before anything else begins: a
-    cancellation waits for it."""
+    """Run a function as in_daemon_thread does, for work of seconds that must be over before
+    anything else begins: a cancellation waits for the work."""
     working = asyncio.ensure_future(in_daemon_thread(work, *arguments))
     try:
         return await asyncio.shield(working)
@@ -108,8 +140,8 @@ async def run_shielded(work: Callable[..., T], *arguments: Any) -> T:
 
 
 async def run_interruptible(stop: Callable[[], None], work: Callable[..., T], *arguments: Any) -> T:
-    """Like in_daemon_thread, for work that `stop` brings to an end: a cancellation calls it, and
-    waits a while for the work to have cleaned up."""
+    """Run a function as in_daemon_thread does, for work that `stop` ends: a cancellation calls
+    `stop`, and waits a while for the work to clean up."""
     working = asyncio.ensure_future(in_daemon_thread(work, *arguments))
     try:
         return await asyncio.shield(working)

@@ -8,15 +8,22 @@ T = TypeVar("T")
 
 
 class Replay(Generic[T]):
-    """For the event loop's thread."""
+    """For the event loop's thread. `most` is how many items are kept, the newest; all where it is
+    None."""
 
-    def __init__(self, *, over: bool = False) -> None:
+    def __init__(self, *, over: bool = False, most: int | None = None) -> None:
         self._items: list[T] = []
+        self._forgotten = 0  # items that came before the first of these
+        self._most = most
         self._over = over
         self._news = asyncio.Event()
 
     def add(self, item: T) -> None:
         self._items.append(item)
+        if self._most is not None and len(self._items) >= 2 * self._most:
+            # Many at once: a list's front is dear to drop from.
+            del self._items[: -self._most]
+            self._forgotten += self._most
         self._wake()
 
     def close(self) -> None:
@@ -28,14 +35,19 @@ class Replay(Generic[T]):
         self._over = False
 
     async def follow(self) -> AsyncGenerator[T]:
-        """From the first on, until it is over."""
+        """From the first that is kept on, until it is over."""
         told = 0
-        while told < len(self._items) or not self._over:
-            if told == len(self._items):
+        while told < self._came or not self._over:
+            if told == self._came:
                 await self._news.wait()
             else:
-                yield self._items[told]
+                told = max(told, self._forgotten)
+                yield self._items[told - self._forgotten]
                 told += 1
+
+    @property
+    def _came(self) -> int:
+        return self._forgotten + len(self._items)
 
     def _wake(self) -> None:
         self._news.set()

@@ -1,64 +1,85 @@
-"""What an operator can set: MARLINSCRIBE_* variables, read once, frozen."""
+"""The service's settings: MARLINSCRIBE_* variables, read once at the start and frozen."""
 
 import sys
 from collections.abc import Mapping
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
+from app.environment import (
+    EnvironmentSource,
+    Folders,
+    GroupSize,
+    Names,
+    Secrets,
+    check_together,
+    named_sources,
+    split,
+)
+
+_STORED_UPLOADS = 4  # of the largest size, where no bound is set
 DEMO = Path(__file__).resolve().parent.parent / "demo"
-
-# NoDecode: "a,b" from the environment, not JSON
-Names = Annotated[tuple[str, ...], NoDecode]
-# The environment holds text, and Literal takes no text for a number.
-GroupSize = Annotated[
-    Literal[32, 64, 128, "channel"], BeforeValidator(lambda v: int(v) if str(v).isdecimal() else v)
-]
-Folders = Annotated[tuple[Path, ...], NoDecode]
-Secrets = Annotated[tuple[SecretStr, ...], NoDecode]  # SecretStr: not shown where settings are
 
 
 class Settings(BaseSettings):
-    """Each field is the variable MARLINSCRIBE_<NAME>; README.md carries the same table."""
+    """Each field is the variable MARLINSCRIBE_<NAME>; docs/reference.md is made from them."""
 
     model_config = SettingsConfigDict(env_prefix="MARLINSCRIBE_", frozen=True, extra="forbid")
 
     model: str = Field(
-        str(DEMO / "marine-radio"), description="Hugging Face id or local folder of a Whisper"
+        str(DEMO / "marine-radio"),
+        description="Hugging Face id or local folder of a Whisper checkpoint",
     )
     model_aliases: Names = Field(
         ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"),
-        description="Other names that `model` may carry, comma-separated",
+        description="Other names that a request's `model` may carry, comma-separated",
     )
-    host: str = Field("127.0.0.1", description="Address to listen on")
+    models: Names = Field(
+        (),
+        description="Several models side by side, as name=source, comma-separated, in place of "
+        "MARLINSCRIBE_MODEL; the first is the default",
+    )
+    host: str = Field(
+        "127.0.0.1", description="Address to listen on; beyond this machine only with keys"
+    )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on")
-    api_keys: Secrets = Field((), description="Keys of the clients, comma-separated; none: open")
-    admin_key: SecretStr | None = Field(None, description="Key of the admin routes; none: closed")
+    api_keys: Secrets = Field(
+        (),
+        description="Clients' keys, comma-separated; without any, anyone may transcribe",
+    )
+    admin_key: SecretStr | None = Field(
+        None, description="Key of the admin routes, and good for the others; unset, they answer 403"
+    )
     allow_anonymous: bool = Field(
-        False, description="Listen beyond this machine although there are no keys"
+        False, description="Allows listening beyond this machine without keys"
     )
     cors_origins: Names = Field(
-        (), description="Web origins that browsers may call from, comma-separated; * is any"
+        (), description="Web origins whose pages may call, comma-separated; `*` is any"
     )
     cache_dir: Path = Field(
         Path("~/.cache/marlinscribe"), description="Where made checkpoints are kept"
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="Where to run; auto takes an NVIDIA card where one answers"
+        "auto", description="Where to run; `auto` takes an NVIDIA card where one answers"
     )
 
     quantization: Literal["gptq", "awq", "autoround", "rtn", "none"] = Field(
-        "gptq", description="How to make the 4-bit checkpoint; none serves the source as it is"
+        "gptq", description="How to make the 4-bit checkpoint; `none` serves the source as it is"
     )
-    group_size: GroupSize = Field(128, description="Weights that share one scale")
+    group_size: GroupSize = Field(
+        128, description="Weights that share one scale; `channel`: all of a row"
+    )
     calibration: str | None = Field(
         None,
-        description="Folder, manifest (jsonl, csv) or hub dataset to calibrate on; "
-        "the demo has its own, other models take peoples_speech",
+        description="Folder, manifest (jsonl, csv) or hub dataset (id:config:split) to learn from; "
+        "unset, the demo's own for the demo, else MLCommons/peoples_speech (clean), English",
     )
     calibration_samples: int = Field(256, ge=1, description="Recordings to calibrate on, at most")
     calibration_language: str = Field(
@@ -67,12 +88,12 @@ class Settings(BaseSettings):
     data_roots: Folders = Field(
         (),
         description="Folders that jobs may read models and recordings from, comma-separated; "
-        "the demo's and hub ids always",
+        "always: the demo's, those the settings name, and hub ids",
     )
     while_quantizing: Literal["auto", "serve", "maintenance"] = Field(
         "auto",
-        description="During a job, keep serving or leave the device to it; "
-        "auto serves on a CPU and makes room on a card",
+        description="During a job: `serve`, or `maintenance`: 503, and the device is the job's; "
+        "`auto` serves on a CPU and makes room on a card",
     )
     max_jobs: int = Field(8, ge=1, description="Quantization jobs that may wait")
     drain_seconds: float = Field(
@@ -90,73 +111,148 @@ class Settings(BaseSettings):
     engine_restarts: int = Field(
         5,
         ge=0,
-        description="Restarts of the engine in a row, none of which served for long, before the "
-        "process ends; 0 ends it at the first death",
+        description="Restarts of the engine in a row, none of which served for five minutes, "
+        "before the process ends with status 1; 0 ends it at the first death",
     )
     engine_stall_seconds: float = Field(
-        120, gt=0, description="How long a busy engine may give no token before it is killed"
+        120,
+        gt=0,
+        description="How long an engine that has windows may give no token before it is killed and "
+        "started again; a CPU may need more, as encoding a large model's windows takes tens of "
+        "seconds; a card needs less",
     )
     idle_unload_seconds: float | None = Field(
-        None, gt=0, description="Time without a transcription before the engine gives back memory"
+        None,
+        gt=0,
+        description="Time without a transcription after which the engine gives its memory back",
     )
     quantizer_python: str = Field(
         sys.executable, description="Interpreter of the quantizer, where it lives elsewhere"
     )
     quantizer_overlay: Path | None = Field(
         Path(sys.prefix) / "share" / "marlinscribe" / "quantizer",
-        description="Folder of the packages that only the quantizer uses",
+        description="Folder of the packages that only the quantizer uses; none: there is none",
     )
 
     max_audio_seconds: float = Field(
         14400, gt=0, description="Longest recording, in decoded seconds"
     )
     max_upload_bytes: int = Field(
-        2**30, ge=1, description="Largest request body; above 1 MB it waits on disk"
+        2**30,
+        ge=1,
+        description="Largest request body, counted as it arrives; above 1 MB it waits in TMPDIR",
+    )
+    max_stored_upload_bytes: int | None = Field(
+        None,
+        ge=1,
+        description="Bytes of all uploads that are held at once, in memory and in TMPDIR; four "
+        "times MAX_UPLOAD_BYTES when unset",
     )
     upload_idle_seconds: float = Field(
         60, gt=0, description="Longest wait for the next bytes of a request's body"
     )
     max_requests: int = Field(
-        64, ge=1, description="Transcriptions being received or answered at once"
+        64,
+        ge=1,
+        description="Transcriptions received or answered at once; one client has three quarters",
     )
     max_queue_seconds: float = Field(
-        28800, gt=0, description="Audio that may wait for the engine, in seconds"
+        28800,
+        gt=0,
+        description="Audio that may wait for the engine, in seconds; one client has three quarters",
+    )
+    max_decoded_seconds: float = Field(
+        57600,
+        gt=0,
+        description="Decoded audio that is held in memory at once, in seconds of 64 kB; a single "
+        "recording is held in any case",
     )
     stream_heartbeat_seconds: float = Field(
-        15, gt=0, description="Longest silence of a streamed answer"
+        15,
+        gt=0,
+        description="Longest silence of a streamed answer, from when its audio is decoded; then a "
+        "comment is sent",
     )
     window_seconds: float = Field(
-        30, ge=2, le=30, description="Longest window the model hears at once"
+        30, ge=2, le=30, description="Longest window that the model decodes at once"
     )
     max_windows: int | None = Field(
-        None, ge=1, description="Windows decoded at once; computed from memory when unset"
+        None, ge=1, description="Windows decoded at once; unset, computed from memory"
     )
     kv_cache_bytes: int | None = Field(
-        None, ge=1, description="Memory for keys and values; computed from what is free when unset"
+        None, ge=1, description="Memory for keys and values; unset, computed from what is free"
     )
-    linear_backend: str = Field("auto", description="vLLM's linear kernel: auto, marlin, …")
+    linear_backend: str = Field("auto", description="vLLM's linear kernel; `marlin` insists on it")
     failure_linger_seconds: float = Field(
-        5, ge=0, description="How long /health/ready shows why a start failed before the exit"
+        5,
+        ge=0,
+        description="How long /health/ready shows why a start failed before the process ends",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Level of the service's own log"
+        "info",
+        description="Level of the service's log; `debug` shows vLLM's and the quantizer's too",
     )
     log_format: Literal["text", "json"] = Field(
-        "text", description="The log's lines; json has a request's figures as fields"
+        "text",
+        description="The log's lines; `json`: one object a line, a request's figures as its fields",
     )
     otlp_traces_endpoint: str | None = Field(
-        None, description="OpenTelemetry collector that spans are sent to; none: no tracing"
+        None,
+        description="OpenTelemetry collector that gets a span for each request, vLLM's own below "
+        "it; gRPC, or HTTP where OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/protobuf",
     )
-    log_transcripts: bool = Field(False, description="Put what was heard into the log too")
+    log_transcripts: bool = Field(False, description="Put transcripts into the log too")
 
-    @field_validator("model_aliases", "api_keys", "cors_origins", "data_roots", mode="before")
     @classmethod
-    def _split(cls, value: object) -> object:
-        return (
-            tuple(a.strip() for a in value.split(",") if a.strip())
-            if isinstance(value, str)
-            else value
-        )
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given in code, then the environment; there are no other sources."""
+        return init_settings, EnvironmentSource(settings_cls)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_model(cls, given: Any) -> Any:
+        """MARLINSCRIBE_MODEL is the first of several's source."""
+        sources = [one.partition("=")[2].strip() for one in split(given.get("models", ()))]
+        if not sources:
+            return given
+        if given.get("model", sources[0]) != sources[0]:
+            raise PydanticCustomError(
+                "models_and_model",
+                "MARLINSCRIBE_MODELS and MARLINSCRIBE_MODEL are both set: leave one of them out.",
+            )
+        return given | {"model": sources[0]}
+
+    @field_validator("models")
+    @classmethod
+    def _named_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        named_sources(value)
+        return value
+
+    @property
+    def served_models(self) -> dict[str, str]:
+        """Names that clients ask for to what is served under them, the default first."""
+        if not self.models:
+            folder = Path(self.model).expanduser()
+            return {folder.resolve().name if folder.is_dir() else self.model: self.model}
+        return named_sources(self.models)
+
+    def of_model(self, name: str) -> Self:
+        """The settings with one of the served models as the only one."""
+        return self.model_copy(update={"model": self.served_models[name], "models": ()})
+
+    @field_validator(
+        "models", "model_aliases", "api_keys", "cors_origins", "data_roots", mode="before"
+    )
+    @classmethod
+    def _list(cls, value: object) -> object:
+        return split(value)
 
     @field_validator("data_roots")
     @classmethod
@@ -168,28 +264,26 @@ class Settings(BaseSettings):
     def _expand(cls, value: Path) -> Path:
         return value.expanduser().resolve()
 
-    @field_validator("quantizer_overlay", "admin_key", "otlp_traces_endpoint", mode="before")
+    @field_validator("quantizer_overlay", mode="before")
     @classmethod
-    def _empty_is_none(cls, value: object) -> object:
-        return value or None
+    def _none_is_none(cls, value: object) -> object:
+        return None if value in ("none", "") else value
+
+    @field_validator("admin_key", "otlp_traces_endpoint", mode="before")
+    @classmethod
+    def _blank_is_none(cls, value: object) -> object:
+        """HTTP takes blanks around a key off what a client sends."""
+        return (value.strip() if isinstance(value, str) else value) or None
+
+    @property
+    def stored_upload_bytes(self) -> int:
+        """Bytes of uploads that are held at once, at most."""
+        return self.max_stored_upload_bytes or _STORED_UPLOADS * self.max_upload_bytes
 
     @model_validator(mode="after")
-    def _keys_beyond_this_machine(self) -> Self:
-        if self.api_keys or self.allow_anonymous or _is_loopback(self.host):
-            return self
-        raise PydanticCustomError(
-            "keys_missing",
-            "MARLINSCRIBE_HOST={host} can be reached from other machines, and no keys are set. "
-            "Set MARLINSCRIBE_API_KEYS, or MARLINSCRIBE_ALLOW_ANONYMOUS=true to serve anyone.",
-            {"host": self.host},
-        )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    def _consistent(self) -> Self:
+        check_together(self)
+        return self
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:

@@ -1,5 +1,5 @@
-"""OpenTelemetry, where an endpoint is set: a span for each request, in its caller's trace, and
-vLLM's own below it, one for each window.
+"""OpenTelemetry tracing, where an endpoint is set: a span for each request, in its caller's trace,
+and vLLM's own below it, one for each window.
 
 Spans leave by OTLP over gRPC, or over HTTP where OTEL_EXPORTER_OTLP_TRACES_PROTOCOL is
 http/protobuf, as vLLM's do.
@@ -23,19 +23,19 @@ Facts = Callable[[], dict[str, Any]]
 
 
 def trace_headers() -> Mapping[str, str] | None:
-    """Of the request that is being answered; None where nobody traces."""
+    """Return the trace headers of the request that is being answered; None where nobody traces."""
     return _headers.get()
 
 
 class Tracing:
-    """`endpoint`: a collector's, or None for no tracing at all."""
+    """Makes spans. `endpoint`: a collector's, or None for no tracing at all."""
 
     def __init__(self, endpoint: str | None) -> None:
         self._provider = _provider(endpoint) if endpoint else None
 
     @contextmanager
     def request(self, scope: Mapping[str, Any], facts: Facts) -> Generator[None]:
-        """A request's span, which gets the `facts` at its end."""
+        """Open a request's span, which gets the `facts` at its end."""
         if self._provider is None:
             yield
             return
@@ -54,18 +54,18 @@ class Tracing:
                 yield
             finally:
                 _headers.reset(token)
-                told = facts()
-                span.update_name(f"{scope['method']} {told.get('http.route', '')}".strip())
-                span.set_attributes({name: v for name, v in told.items() if v is not None})
+                found = facts()
+                span.update_name(f"{scope['method']} {found.get('http.route', '')}".strip())
+                span.set_attributes({name: v for name, v in found.items() if v is not None})
 
     def close(self) -> None:
-        """Send what has not been sent. Blocking, for seconds at most."""
+        """Send the spans that are left. Blocking, for seconds at most."""
         if self._provider:
             self._provider.shutdown()
 
 
 def _provider(endpoint: str) -> "TracerProvider":
-    """vLLM brings these packages; they take a while to import."""
+    """Import OpenTelemetry, which vLLM brings and which takes a while, and set up its provider."""
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter

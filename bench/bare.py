@@ -1,24 +1,26 @@
-"""`marlinscribe serve` without metrics and accounts of ours and without admission: what
+"""`marlinscribe serve` without metrics and telemetry of ours and without admission: what
 bench.overhead compares the service with. vLLM keeps its own statistics in both."""
 
 import sys
 import time
 from collections.abc import AsyncGenerator, Generator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import main
-from app.admission.control import Admission
+from app.admission.control import Admission, Slot
 from app.admission.fair_queue import FairQueue
+from app.admission.requests import RequestLimit
 from app.cli import main as cli
 from app.metrics import Metrics
-from app.transcription.results import Turn
 
 
 class _Nothing:
     """Takes any call."""
+
+    engine: Any
 
     def __getattr__(self, _: str) -> "_Nothing":
         return self
@@ -30,25 +32,27 @@ class _Nothing:
 class _NoMetrics(Metrics):
     def __init__(self) -> None:
         super().__init__()
-        for name in vars(self).keys() - {"registry"}:
+        for name in vars(self).keys() - {"registry", "engines"}:
             setattr(self, name, _Nothing())
 
+    def of(self, model: str) -> Any:
+        nothing = _Nothing()
+        nothing.engine = self.engines.of(model)  # vLLM's own
+        return nothing
 
-class _NoAccount(_Nothing):
+
+class _NoTelemetry(_Nothing):
     def __init__(self) -> None:
         self.begun = time.perf_counter()
         self.facts: dict[str, Any] = {}
 
-    def stage(self, _: str) -> AbstractContextManager[None]:
-        return nullcontext()
 
-
-class _NoAccounts:
+class _NoTelemetryMiddleware:
     def __init__(self, app: ASGIApp, **_: Any) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["account"] = _NoAccount()
+        scope["telemetry"] = _NoTelemetry()
         await self._app(scope, receive, send)
 
 
@@ -58,7 +62,7 @@ def _any_place(*_: Any, **__: Any) -> Generator[None]:
 
 
 @contextmanager
-def _any_time(*_: Any, **__: Any) -> Generator[Turn]:
+def _any_time(*_: Any, **__: Any) -> Generator[Slot]:
     yield lambda _: nullcontext()
 
 
@@ -69,10 +73,11 @@ async def _at_once(*_: Any) -> AsyncGenerator[None]:
 
 def serve(argv: list[str]) -> int:
     main.Metrics = _NoMetrics  # type: ignore[attr-defined]
-    main.TelemetryMiddleware = _NoAccounts  # type: ignore[attr-defined,assignment]
+    main.TelemetryMiddleware = _NoTelemetryMiddleware  # type: ignore[attr-defined,assignment]
     Admission.place = _any_place  # type: ignore[method-assign]
     Admission.queued = _any_time  # type: ignore[method-assign]
-    FairQueue.turn = _at_once  # type: ignore[assignment]
+    RequestLimit.place = _any_place  # type: ignore[method-assign]
+    FairQueue.slot = _at_once  # type: ignore[assignment]
     return cli(argv)
 
 

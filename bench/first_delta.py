@@ -80,9 +80,9 @@ async def measure(requests: int) -> None:
         server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None))
         serving = asyncio.create_task(server.serve())
         context = app.state.context
-        while context.served is None:
+        while context.state.default.model is None:
             await asyncio.sleep(0.2)
-        clock.watch(context.served.transcriber._listener._decoder)
+        clock.watch(context.state.default.model.loaded.engine)
         command = [sys.executable, "-c", CLIENT, f"http://127.0.0.1:{port}", str(MAYDAY)]
         client = await asyncio.create_subprocess_exec(
             *command, str(requests), stdout=subprocess.PIPE

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.checkpoints.source import resolve
-from app.models.whisper_vllm.plan import weight_bytes
+from app.checkpoints.weights import weight_bytes
 from app.quantization.builder import recipe_for
 from app.quantization.quantizer_process import Progress, Quantizer
 from app.serving.lifecycle import Stage

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
-from app.models.whisper_vllm.plan import weight_bytes
+from app.checkpoints.weights import weight_bytes
 from harness.server import DEMO
 
 LARGE_V2: dict[str, Any] = {

@@ -17,9 +17,10 @@ from app.audio.decode import decode
 from app.audio.waveform import SAMPLE_RATE, Samples
 from app.metrics import Metrics
 from app.models.whisper_vllm import forkserver
-from app.models.whisper_vllm.decoder import DecodeRequest
-from app.models.whisper_vllm.plan import ModelShape, pick_device, plan_engine
+from app.models.whisper_vllm.decoder import TokenRequest
+from app.models.whisper_vllm.plan import pick_device, plan_engine
 from app.models.whisper_vllm.rules import WindowRules
+from app.models.whisper_vllm.shape import ModelShape
 from app.models.whisper_vllm.tokens import SpecialTokens
 from app.speech.windows import Window
 from bench.http import load
@@ -31,8 +32,8 @@ async def answer(answers: Any, engine: Any, tokens: SpecialTokens, waves: list[S
     from vllm.sampling_params import RequestOutputKind
 
     # What the service samples with, its own rules among it: the same tokens come out.
-    ask = DecodeRequest(Window(0, waves[0]), WindowRules(), (tokens.start,))
-    sampling = engine._sampling(ask, tokens.max_tokens - 1)
+    request = TokenRequest(Window(0, waves[0]), WindowRules(), (tokens.start,))
+    sampling = engine._sampling(request, tokens.max_tokens - 1)
     sampling.output_kind = RequestOutputKind.FINAL_ONLY
     llm, numbers, turns = engine._llm, itertools.count(), itertools.cycle(waves)
 
@@ -64,7 +65,8 @@ async def start(answers: Any, folder: Path, clips: list[Path]) -> None:
     for clip in clips:
         with clip.open("rb") as file:
             waves.append(decode(file, max_seconds=30).samples)
-    engine = await asyncio.to_thread(VllmEngine.start, "raw", folder, plan, tokens, Metrics())
+    metrics = Metrics().of("raw")
+    engine = await asyncio.to_thread(VllmEngine.start, "raw", folder, plan, tokens, metrics)
     try:
         await answer(answers, engine, tokens, waves)
     finally:

@@ -13,7 +13,8 @@ from pathlib import Path
 from app.cli import main as marlinscribe
 from app.commands.plan import DEFAULT_MODEL, DEFAULT_SCHEME
 from app.errors import EngineFailed
-from app.models.whisper_vllm.budget import MIB, Budget, Device, Memory, budget_of
+from app.models.base import Device
+from app.models.whisper_vllm.budget import MIB, Budget, Memory, budget_of
 from app.models.whisper_vllm.shape import SHAPES, Architecture
 from bench.options import parser
 

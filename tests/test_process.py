@@ -7,10 +7,19 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 
 import pytest
 
-from app.process import children_in_time, in_daemon_thread, run_shielded, set_idle_priority
+from app.files import write_json
+from app.models.whisper_vllm.plan import memory_of
+from app.process import (
+    children_in_time,
+    counting,
+    in_daemon_thread,
+    run_shielded,
+    set_idle_priority,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -74,10 +83,11 @@ async def test_work_that_fails_behind_its_cancellation_is_cancelled_all_the_same
 
 
 async def test_a_child_that_is_not_ready_in_time_is_killed_and_others_are_not():
-    spawn = multiprocessing.get_context("spawn")
-    other, late = (spawn.Process(target=time.sleep, args=(60,), daemon=True) for _ in range(2))
+    spawn = counting(multiprocessing.get_context("spawn"))
+    other = spawn.Process(target=time.sleep, args=(60,), daemon=True)
     other.start()
     with children_in_time(0.3):
+        late = spawn.Process(target=time.sleep, args=(60,), daemon=True)
         late.start()
         late.join(30)
     assert late.exitcode == -9
@@ -86,8 +96,38 @@ async def test_a_child_that_is_not_ready_in_time_is_killed_and_others_are_not():
     other.join()
 
 
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+async def test_a_start_that_hangs_does_not_take_what_another_thread_has_started_since(method):
+    """A proving engine's, while the serving one is started again."""
+    context = counting(multiprocessing.get_context(method))
+
+    def child():
+        return context.Process(target=time.sleep, args=(60,), daemon=True)
+
+    def serve():
+        with children_in_time(60):
+            serving.append(child())
+            serving[0].start()
+
+    def hang():
+        with children_in_time(1):
+            hanging.append(child())
+            threads = threading.Thread(target=serve)
+            threads.start()
+            threads.join()
+            hanging[0].start()
+            hanging[0].join(30)
+
+    serving, hanging = [], []
+    await asyncio.to_thread(hang)
+    assert hanging[0].exitcode
+    assert serving[0].is_alive()
+    serving[0].kill()
+    serving[0].join()
+
+
 async def test_a_child_that_is_ready_in_time_lives_on():
-    spawn = multiprocessing.get_context("spawn")
+    spawn = counting(multiprocessing.get_context("spawn"))
     with children_in_time(0.5):
         child = spawn.Process(target=time.sleep, args=(60,), daemon=True)
         child.start()
@@ -124,3 +164,25 @@ def test_a_process_that_has_ended_need_not_give_way():
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
         set_idle_priority(process.pid)
+
+
+@pytest.mark.parametrize("how", ["fsync", "open", "start"])
+async def test_what_keeps_an_event_loop_waiting_is_caught(
+    tmp_path, loops_are_not_blocked, how, monkeypatch
+):
+    """The guard of all other tests, which look for nothing of this in vain."""
+
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 1, 2\n")
+    (tmp_path / "nvidia-smi").chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+    caught = loops_are_not_blocked
+    write, ask = partial(write_json, tmp_path / "a.json", {}), partial(memory_of, "cuda")
+    work = ask if how == "start" else write
+    await in_daemon_thread(work)
+    assert caught == []
+    asyncio.get_running_loop().call_soon(work)
+    await asyncio.sleep(0)
+    told = {"fsync": "written through", "open": "is opened", "start": "is started"}[how]
+    assert any(told in one for one in caught)
+    caught.clear()

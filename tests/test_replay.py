@@ -37,3 +37,20 @@ async def test_what_is_opened_again_goes_on():
     replay.add(1)
     replay.close()
     assert await follower == [1]
+
+
+async def test_of_very_many_the_newest_are_kept_and_who_follows_goes_on():
+    replay = Replay(most=10)
+    follower = replay.follow()
+    replay.add(0)
+    assert await anext(follower) == 0
+    for number in range(1, 1000):
+        replay.add(number)
+        assert await anext(follower) == number
+    assert len(replay._items) < 20
+    late = replay.follow()
+    first = await anext(late)
+    assert 980 <= first <= 990
+    replay.close()
+    assert [item async for item in late] == list(range(first + 1, 1000))
+    assert [item async for item in follower] == []

@@ -1,4 +1,4 @@
-"""What an operator sets is what the service does, and the README says the same."""
+"""What an operator sets is what the service does, and the reference says the same."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,10 @@ from pydantic import ValidationError
 
 from app.settings import Settings, unknown_variables
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference.md"
+
+
+_DEFAULTS = Settings().model_dump()
 
 
 def test_aliases_are_a_comma_separated_list(monkeypatch):
@@ -50,16 +53,54 @@ def test_settings_do_not_change_while_the_service_runs():
         Settings().port = 1  # type: ignore[misc]
 
 
-def test_the_readmes_table_has_every_setting():
-    told = set(re.findall(r"`MARLINSCRIBE_([A-Z_]+)`", README.read_text("utf-8")))
+def test_the_reference_has_every_setting():
+    told = set(re.findall(r"`MARLINSCRIBE_([A-Z_]+)`", REFERENCE.read_text("utf-8")))
     assert {name.upper() for name in Settings.model_fields} <= told
 
 
-def test_an_empty_overlay_is_none(monkeypatch):
-    monkeypatch.setenv("MARLINSCRIBE_QUANTIZER_OVERLAY", "")
+@pytest.mark.parametrize("blank", ["", " ", "\t \n"])
+@pytest.mark.parametrize("field", Settings.model_fields)
+def test_a_blank_variable_is_one_that_is_not_set(monkeypatch, field, blank):
+    monkeypatch.setenv(f"MARLINSCRIBE_{field.upper()}", blank)
+    assert Settings().model_dump() == _DEFAULTS
+
+
+def test_no_overlay_is_asked_for_by_name(monkeypatch):
+    monkeypatch.setenv("MARLINSCRIBE_QUANTIZER_OVERLAY", "none")
     assert Settings().quantizer_overlay is None
 
 
 def test_a_misspelt_variable_is_found():
     names = {"MARLINSCRIBE_MODLE": "x", "MARLINSCRIBE_MODEL": "y", "PATH": "z"}
     assert unknown_variables(names) == ["MARLINSCRIBE_MODLE"]
+
+
+def test_several_models_are_named_and_the_first_is_the_default():
+    settings = Settings(models="tiny=openai/whisper-tiny, own=/data/my=model")
+    assert settings.served_models == {"tiny": "openai/whisper-tiny", "own": "/data/my=model"}
+    assert settings.model == "openai/whisper-tiny"
+    assert settings.of_model("own").served_models == {"/data/my=model": "/data/my=model"}
+
+
+def test_one_model_is_called_by_its_id_or_its_folders_name():
+    assert list(Settings(model="openai/whisper-tiny").served_models) == ["openai/whisper-tiny"]
+    assert list(Settings().served_models) == ["marine-radio"]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"models": "a=x,a=y"}, "Two models are named 'a'"),
+        ({"models": "openai/whisper-tiny"}, "not name=source"),
+        ({"models": "=x"}, "not name=source"),
+        ({"models": "a=x", "model": "y"}, "leave one of them out"),
+        ({"models": "a=x,b=y", "model_aliases": "b,c"}, "the name of a model and"),
+    ],
+)
+def test_names_that_two_models_claim_and_models_without_one_are_told(given, told):
+    with pytest.raises(ValidationError, match=told):
+        Settings(**given)
+
+
+def test_a_model_may_take_the_name_of_an_alias_that_nobody_asked_for():
+    assert "whisper-1" in Settings(models="a=x,whisper-1=y").served_models

@@ -1,1 +1,1 @@
-"""Who may come in, whose window is next, and how long that takes."""
+"""Admission control: how much may wait, whose window is next, and how long that takes."""

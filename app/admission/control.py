@@ -1,176 +1,156 @@
-"""The queue's bounds: in requests before a body is read, in seconds of audio once it is decoded.
+"""Admission control of one model: who may come in, in requests before a body is read and in seconds
+of audio once it is decoded.
 
 Of either bound a client has three quarters, so that nobody's archive shuts everybody else out.
+
+What recordings in flight take is bounded too, in memory and on the disk: uploads by their bytes
+(uploads.py), decoded audio by its seconds (held_audio.py), and what is being decoded,
+DECODES_AT_ONCE times the longest recording, beside it.
 """
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
 from math import ceil
 
 from app.admission.fair_queue import FairQueue
+from app.admission.requests import SHARE, RequestLimit, counted, emptied
 from app.admission.throughput import Throughput
-from app.errors import DeadlineExceeded, QueueFull, TooManyRequests
-from app.metrics import Metrics
-from app.transcription.results import Turn
+from app.errors import DeadlineExceeded, QueueFull
+from app.metrics import ModelMetrics
 
-_SHARE = 0.75
-DECODES_AT_ONCE = 2  # each may hold max_audio_seconds of samples
-_UNKNOWN_PACE = 1.0  # seconds of audio a second, until it is measured
+_UNKNOWN_THROUGHPUT = 1.0  # seconds of audio a second, until it is measured
 # Beyond what decodes at once: the engine has the next ones at hand while answers are rendered.
 # More would only wait inside, where a newcomer cannot pass them.
 _AHEAD = 0.25
 
+# What a window of so many seconds waits in until the engine has room for it, and holds meanwhile.
+Slot = Callable[[float], AbstractAsyncContextManager[None]]
+
 
 class Admission:
-    """For the event loop's thread."""
+    """The queue of one model's windows, and the requests that are bound to it. For the event loop's
+    thread.
 
-    def __init__(self, most_requests: int, most_seconds: float, metrics: Metrics) -> None:
-        self.pace = Throughput()
-        self._most_requests = most_requests
+    throughput: how fast the engine works. limit: the whole service's, in requests.
+    """
+
+    def __init__(self, limit: RequestLimit, most_seconds: float, metrics: ModelMetrics) -> None:
+        self.throughput = Throughput()
+        self._limit = limit
         self._most_seconds = most_seconds
         self._metrics = metrics
         self._windows = 1
-        self._turns = FairQueue(1)
-        # Decoding takes turns as well, by bytes: an archive's would keep a clip's waiting.
-        self.decodings = FairQueue(DECODES_AT_ONCE)
+        self._slots = FairQueue(1)
         self._requests: Counter[str] = Counter()
         self._waiting: Counter[str] = Counter()
-        self._kept: Counter[str] = Counter()
-        # Seconds of audio that have not had their turn: by client, by request.
+        # Seconds of audio that have not had their slot: by client, by request.
         self._queued: defaultdict[str, dict[str, float]] = defaultdict(dict)
         self._running = 0.0  # seconds of audio
         self._empty = asyncio.Event()
         metrics.audio_queue_limit.set(most_seconds)
-        metrics.requests_limit.set(most_requests)
 
     def resize(self, windows: int) -> None:
-        """The engine is another one, and decodes so many at once."""
-        self.pace = Throughput()
+        """The engine is another one, and decodes so many windows at once."""
+        self.throughput = Throughput()
         self._windows = windows
-        self._turns.resize(windows + ceil(_AHEAD * windows))
+        self._slots.resize(windows + ceil(_AHEAD * windows))
 
     @property
     def under_way(self) -> int:
-        """Transcriptions being received or answered."""
+        """Requests bound to the model that are being received or answered."""
         return self._requests.total()
 
     @property
     def waiters(self) -> int:
-        """Transcriptions that wait for a place."""
+        """Requests that wait until the model serves."""
         return self._waiting.total()
 
     @contextmanager
     def waiting(self, client: str) -> Generator[None]:
-        """A request's wait for a place, while there are none. Raises TooManyRequests."""
-        self._check_requests(client)
-        self._waiting[client] += 1
-        try:
+        """Count a request that waits until the model serves. Raises TooManyRequests."""
+        with self._limit.wait(client, self._estimate), counted(self._waiting, client):
             yield
-        finally:
-            self._waiting[client] -= 1
-            self._waiting += Counter()  # forgets who has none left
 
     @contextmanager
-    def kept(self, client: str) -> Generator[None]:
-        """The place of work that waits for its client to come back: there is always one."""
-        self._kept[client] += 1
+    def reserved(self, client: str) -> Generator[None]:
+        """Keep a place for work whose client will come back for it: there always is one."""
+        with self._limit.reserved(client), self.bound(client):
+            yield
+
+    @contextmanager
+    def place(self, client: str, *, is_retry: bool = False) -> Generator[None]:
+        """Count a request for as long as it lasts. A client's retry may take one of the places that
+        are reserved for it. Raises TooManyRequests."""
+        admitted = self._limit.place(client, is_retry=is_retry, estimate=self._estimate)
+        with admitted, self.bound(client):
+            yield
+
+    @contextmanager
+    def bound(self, client: str) -> Generator[None]:
+        """Count a request that the service has let in as this model's: what ends its engine waits
+        for it."""
         try:
-            with self._counted(client):
+            with counted(self._requests, client):
                 yield
         finally:
-            self._kept[client] -= 1
-            self._kept += Counter()
-
-    @contextmanager
-    def place(self, client: str, *, back: bool = False) -> Generator[None]:
-        """One request's, for as long as it lasts. A client that is `back` may be so for work that
-        is kept: those places are its own. Raises TooManyRequests."""
-        self._check_requests(client, back=back)
-        with self._counted(client):
-            yield
-
-    @contextmanager
-    def _counted(self, client: str) -> Generator[None]:
-        self._requests[client] += 1
-        self._metrics.requests_in_flight.set(self.under_way)
-        try:
-            yield
-        finally:
-            self._requests[client] -= 1
-            self._requests += Counter()
-            self._metrics.requests_in_flight.set(self.under_way)
             if not self.under_way:
                 self._empty.set()
 
     async def drained(self, seconds: float) -> bool:
         """Wait until no request is under way, at most so long; whether none is."""
-        self._empty.clear()
-        if self.under_way:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._empty.wait(), seconds)
-        return not self.under_way
+        return await emptied(self._empty, lambda: self.under_way, seconds)
 
     @contextmanager
     def queued(
-        self, client: str, request: str, seconds: float, patience: float | None = None
-    ) -> Generator[Turn]:
-        """A recording's place in line, and how its windows get their turns. A client that waits no
-        longer than `patience` seconds for its answer is told where that is not enough. Raises
+        self, client: str, request: str, seconds: float, client_timeout: float | None = None
+    ) -> Generator[Slot]:
+        """Queue a recording; what its windows get their slots by. A client that waits no longer
+        than `client_timeout` seconds for its answer is told where that is not enough. Raises
         QueueFull, DeadlineExceeded."""
         self._check_seconds(client, seconds)
-        if patience is not None:
-            self._check_patience(client, seconds, patience)
+        if client_timeout is not None:
+            self._check_deadline(client, seconds, client_timeout)
         mine = self._queued[client]
         mine[request] = seconds
         self._show()
         try:
-            yield partial(self._turn, client, request)
+            with self._limit.held_audio.hold(client, seconds):
+                yield partial(self._slot, client, request)
         finally:
             del mine[request]
             if not mine:
                 self._queued.pop(client, None)
-            self._turns.forget(client, request)
+            self._slots.forget(client, request)
             self._show()
 
     def wait_for(self, client: str, seconds: float) -> float | None:
         """How long a recording that comes now takes from here to its last word, at least; None
-        where the pace is not known.
+        where the throughput is not known.
 
         Slots are shared, so of what others have queued only as much goes before it as it is long.
         """
-        if self.pace.full is None:
+        if self.throughput.full is None:
             return None
         mine = seconds + sum(min(q, seconds) for q in self._queued.get(client, {}).values())
         others = (sum(theirs.values()) for name, theirs in self._queued.items() if name != client)
-        return (mine + sum(min(q, mine) for q in others)) / self.pace.full
+        return (mine + sum(min(q, mine) for q in others)) / self.throughput.full
 
-    def _check_requests(self, client: str, *, back: bool = False) -> None:
-        """Raises TooManyRequests where there is no place for one more."""
-        kept = self._kept[client] if back else 0
-        own = self._requests[client] + self._waiting[client] - kept
-        every = self.under_way + self.waiters - kept
-        until_one_is_done = self._time_for((self._all_queued() + self._running) / max(1, every))
-        until_one_of_mine = self._time_for_one(self._queued_by(client) / max(1, own))
-        if every >= self._most_requests:
-            raise TooManyRequests(
-                f"{every} requests are under way, the limit of this server.",
-                retry_after=until_one_is_done,
-            )
-        if own >= ceil(_SHARE * self._most_requests):
-            raise TooManyRequests(
-                f"{own} requests of yours are under way, as many as one client may have here.",
-                retry_after=max(until_one_is_done, until_one_of_mine),
-            )
+    def _estimate(self, client: str, every: int, own: int) -> tuple[float, float]:
+        """Seconds until one of all requests, and until one of the client's own, is over."""
+        of_all = self._time_for((self._all_queued() + self._running) / every)
+        return of_all, self._time_for_one(self._queued_by(client) / own)
 
     def _check_seconds(self, client: str, seconds: float) -> None:
-        """One recording is never too long for an empty line."""
+        """One recording is never too long for an empty line, nor for a memory without any."""
         own, every = self._queued_by(client), self._all_queued()
+        rate = self.throughput.known or _UNKNOWN_THROUGHPUT
+        self._limit.held_audio.check(client, seconds, rate)
         for waiting, whose, most, until in (
             (every, "", self._most_seconds, self._time_for),
-            (own, " of yours", _SHARE * self._most_seconds, self._time_for_one),
+            (own, " of yours", SHARE * self._most_seconds, self._time_for_one),
         ):
             if waiting and waiting + seconds > most:
                 raise QueueFull(
@@ -178,21 +158,21 @@ class Admission:
                     retry_after=until(waiting + seconds - most),
                 )
 
-    def _check_patience(self, client: str, seconds: float, patience: float) -> None:
+    def _check_deadline(self, client: str, seconds: float, client_timeout: float) -> None:
         needed = self.wait_for(client, seconds)
-        if needed is not None and needed > patience:
+        if needed is not None and needed > client_timeout:
             raise DeadlineExceeded(
                 f"This recording's text takes about {needed:.0f} s from here, and the client gives "
-                f"up after {patience:.0f} s. Give it a longer timeout, or ask for a stream.",
-                retry_after=needed - patience,
-                never_fits=seconds > patience * (self.pace.full or 0),
+                f"up after {client_timeout:.0f} s. Give it a longer timeout, or ask for a stream.",
+                retry_after=needed - client_timeout,
+                never_fits=seconds > client_timeout * (self.throughput.full or 0),
             )
 
     @asynccontextmanager
-    async def _turn(self, client: str, request: str, seconds: float) -> AsyncGenerator[None]:
+    async def _slot(self, client: str, request: str, seconds: float) -> AsyncGenerator[None]:
         done = 0.0
         try:
-            async with self._turns.turn(client, request, seconds):
+            async with self._slots.slot(client, request, seconds):
                 mine = self._queued[client]
                 mine[request] = max(0.0, mine[request] - seconds)
                 self._running += seconds
@@ -206,16 +186,16 @@ class Admission:
             self._note(done)
 
     def _note(self, done: float = 0.0) -> None:
-        running = self._turns.running
-        self.pace.note(running=running, full=running >= self._windows, audio=done)
+        running = self._slots.running
+        self.throughput.note(running=running, full=running >= self._windows, audio=done)
         self._show()
 
     def _show(self) -> None:
         waiting = (audio > 0 for requests in self._queued.values() for audio in requests.values())
         self._metrics.requests_queued.set(sum(waiting))
-        self._metrics.windows_queued.set(self._turns.waiting)
+        self._metrics.windows_queued.set(self._slots.waiting)
         self._metrics.audio_queued.set(self._all_queued())
-        self._metrics.capacity.set(self.pace.known or 0)
+        self._metrics.capacity.set(self.throughput.known or 0)
 
     def _all_queued(self) -> float:
         return sum(sum(requests.values()) for requests in self._queued.values())
@@ -224,7 +204,7 @@ class Admission:
         return sum(self._queued.get(client, {}).values())
 
     def _time_for(self, audio: float) -> float:
-        return audio / (self.pace.known or _UNKNOWN_PACE)
+        return audio / (self.throughput.known or _UNKNOWN_THROUGHPUT)
 
     def _time_for_one(self, audio: float) -> float:
         """For so much of one client's, who has the engine together with all others that wait."""

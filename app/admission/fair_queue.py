@@ -1,4 +1,4 @@
-"""Who is next.
+"""A fair queue: whose work is next.
 
 Start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996) on two levels: among clients, and
 among the requests of each. What is shared is the size of the work (seconds of audio in the engine,
@@ -16,7 +16,7 @@ from typing import Generic, Protocol, TypeVar
 
 @dataclass(eq=False)
 class Waiter:
-    """A piece of work that waits for its turn. `taken`: out of the line."""
+    """A piece of work that waits for its slot. `taken`: whether the piece has left the line."""
 
     size: float
     turn: asyncio.Future[None]
@@ -24,8 +24,8 @@ class Waiter:
 
     @property
     def left(self) -> bool:
-        """Whether its task was cancelled; that may be before the task gets to know of it, and
-        others end their turns meanwhile."""
+        """Whether the piece's task was cancelled. That may be before the task gets to know of it,
+        and other pieces end meanwhile."""
         return self.turn.cancelled()
 
 
@@ -38,7 +38,7 @@ class _Line(Protocol):
 
 
 class _InOrder:
-    """One request's pieces."""
+    """The pieces of one request, in the order they came."""
 
     def __init__(self) -> None:
         self._waiters: deque[Waiter] = deque()
@@ -66,14 +66,15 @@ L = TypeVar("L", bound=_Line)
 
 @dataclass
 class _Member(Generic[L]):
-    """`had`: the work it was given, and what the others had before it came."""
+    """One member of a line. `had`: the work that it was given, and what the others had before it
+    came."""
 
     line: L
     had: float
 
 
 class _ByShare(Generic[L]):
-    """Whoever had least is next."""
+    """A line in which the member that was given least is next."""
 
     def __init__(self, kind: type[L]) -> None:
         self._kind = kind
@@ -103,7 +104,7 @@ class _ByShare(Generic[L]):
         return sum(len(member.line) for member in self._members.values())
 
     def forget(self, path: Sequence[str]) -> None:
-        """A request that does not come again."""
+        """Drop a member that does not come again."""
         name, *rest = path
         if member := self._members.get(name):
             if rest:
@@ -112,7 +113,7 @@ class _ByShare(Generic[L]):
                 del self._members[name]
 
     def _forget(self) -> None:
-        """Members that are as good as new."""
+        """Drop members that are as good as new."""
         self._members = {
             name: member
             for name, member in self._members.items()
@@ -126,7 +127,8 @@ class _OfClient(_ByShare[_InOrder]):
 
 
 class FairQueue:
-    """So many pieces at once, the others in a fair line. For the event loop's thread."""
+    """Runs a bounded number of pieces of work at once and queues the others fairly. For the event
+    loop's thread."""
 
     def __init__(self, slots: int) -> None:
         self._slots = slots
@@ -138,19 +140,19 @@ class FairQueue:
         return len(self._line)
 
     def resize(self, slots: int) -> None:
-        """Those who have their turn keep it."""
+        """Change the number of slots; whoever has a slot keeps it."""
         self._slots = slots
         self._give()
 
     def forget(self, client: str, request: str) -> None:
-        """A request is over. Once nobody is left, nobody owes anybody anything."""
+        """Drop a request that is over. An empty queue forgets what each client was given."""
         self._line.forget((client, request))
         if not self.running and not self._line:
             self._line = _ByShare(_OfClient)
 
     @asynccontextmanager
-    async def turn(self, client: str, request: str, size: float) -> AsyncGenerator[None]:
-        """Entered when it is this piece's turn, which lasts until it is left."""
+    async def slot(self, client: str, request: str, size: float) -> AsyncGenerator[None]:
+        """Wait for a slot, and hold it until the context is left."""
         waiter = Waiter(size, asyncio.get_running_loop().create_future())
         path = (client, request)
         self._line.put(path, waiter)

@@ -1,4 +1,4 @@
-"""How fast the engine works, measured while it does."""
+"""The engine's throughput, measured while it works."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ _ENOUGH = 3  # windows, before a rate is believed
 
 
 class _Rate:
-    """Audio by working time, of which the latest counts most."""
+    """A rate of audio by working time, in which the latest counts most."""
 
     def __init__(self) -> None:
         self._audio = self._time = 0.0
@@ -28,8 +28,11 @@ class _Rate:
 
 
 class Throughput:
-    """Seconds of audio a second. `full`: with every slot taken; a lone window leaves most of the
-    engine idle, so `busy`, with any taken, is a lower bound. None until enough is known."""
+    """Measures seconds of audio a second; None until enough is known.
+
+    full: with every slot taken. busy: with any slot taken, a lower bound, as a lone window leaves
+    most of the engine idle.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -46,8 +49,8 @@ class Throughput:
         return self._full.value or self._busy.value
 
     def note(self, *, running: int, full: bool, audio: float = 0.0) -> None:
-        """At each change: what has been so until now ends, `audio` seconds were done with it, and
-        from here on so many run."""
+        """Note a change: the state until now ends, `audio` seconds were done in it, and from here
+        on so many windows run."""
         now = self._clock()
         worked = min(now - self._since, _LONGEST)
         was_busy, was_full = self._state

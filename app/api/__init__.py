@@ -1,1 +1,1 @@
-"""HTTP: parse, call, render."""
+"""HTTP: routes that parse a request, call the service and render the answer."""

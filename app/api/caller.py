@@ -1,27 +1,14 @@
-"""Who calls, and how long they wait: for turns shared fairly, and work that is worth doing."""
+"""The client that calls, and how long that client waits, read from the request's headers."""
 
 import hashlib
 import math
-from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from app.api.context import Ctx
 from app.api.security import Credentials
-from app.serving.state import Ctx
-
-
-@dataclass(frozen=True)
-class Caller:
-    """`name`: one key's, where keys are asked for; else one address's. OpenAI's SDKs say of
-    themselves how long they wait for an answer (`patience`, seconds) and how many times they have
-    tried before (`retries`; None for other clients). Python's waits that long once all is sent,
-    JavaScript's from the first byte on (`while_sending`)."""
-
-    name: str
-    patience: float | None = None
-    retries: int | None = None
-    while_sending: bool = False
+from app.transcription.session import Caller
 
 
 async def _caller(request: Request, context: Ctx, credentials: Credentials) -> Caller:

@@ -1,4 +1,4 @@
-"""Stopping work that nobody waits for."""
+"""Cancellation of work whose client has left."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -15,9 +15,10 @@ class ClientLeft(Exception):
 
 
 async def unless_client_leaves(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`; if the client leaves first, cancel it and raise ClientLeft.
+    """Return the result of `work`; if the client leaves first, cancel the work and raise
+    ClientLeft.
 
-    Call it when the body has been read: what is left to receive is the disconnect.
+    Call this when the body has been read: what is left to receive is the disconnect.
     """
     task = asyncio.ensure_future(work)
     watcher = asyncio.ensure_future(_disconnected(receive))

@@ -24,7 +24,6 @@ _REQUEST_ID = re.compile(r"[\w.:-]{1,128}")
 def install(app: FastAPI) -> None:
     app.add_exception_handler(MarlinscribeError, _ours)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _unforeseen)
 
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
@@ -34,11 +33,11 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
 
 def answer(scope: Scope, error: MarlinscribeError) -> JSONResponse:
     """An error's, which is counted where it is to be tried again."""
-    account: RequestTelemetry = scope["account"]
-    headers, account.facts["code"] = {}, error.code
+    telemetry: RequestTelemetry = scope["telemetry"]
+    headers, telemetry.facts["code"] = {}, error.code
     if error.retry_after is not None:
         headers["retry-after"] = str(error.retry_after)
-        account.refused(error.code)
+        telemetry.refused(error.code)
     if isinstance(error, DeadlineExceeded) and error.never_fits:
         headers["x-should-retry"] = "false"  # openai's SDKs heed it
     if isinstance(error, WrongKey):
@@ -47,7 +46,7 @@ def answer(scope: Scope, error: MarlinscribeError) -> JSONResponse:
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
-    """Routing's own answers: no such path, no such method."""
+    """Answer routing's own errors: no such path, no such method."""
     assert isinstance(error, HTTPException)
     codes = {404: "not_found", 405: "method_not_allowed"}
     body = envelope(
@@ -62,23 +61,18 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 
 def _methods(request: Request) -> set[str]:
-    """Of all routes at this path; Starlette's own answer names the first one's alone."""
+    """Return the methods of all routes at this path; Starlette's own answer names those of the
+    first route alone."""
     routes = (route for route in request.app.routes if isinstance(route, Route))
     matching = (route for route in routes if route.matches(request.scope)[0] is not Match.NONE)
     return {method for route in matching for method in route.methods or ()}
-
-
-async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
-    request_id = str(request.scope.get("request_id"))
-    # Starlette answers this one outside every middleware, so the id is put on here.
-    return JSONResponse(unforeseen(error, request_id), 500, {"x-request-id": request_id})
 
 
 def body_of(error: MarlinscribeError) -> dict[str, Any]:
     return envelope(error.message, kind=error.kind, code=error.code, param=error.param)
 
 
-def unforeseen(error: Exception, request_id: str) -> dict[str, Any]:
+def internal_error(error: Exception, request_id: str) -> dict[str, Any]:
     """The body for a defect, which is logged and not told."""
     log.error("request %s", request_id, exc_info=error)
     return envelope(
@@ -86,6 +80,44 @@ def unforeseen(error: Exception, request_id: str) -> dict[str, Any]:
         kind=MarlinscribeError.kind,
         code=MarlinscribeError.code,
     )
+
+
+class InternalErrorMiddleware:
+    """Answers 500 for a defect. Starlette's own handler answers outside of every middleware, where
+    a browser may not read the answer; this one stands inside of CORS and of the request id. An
+    answer that has begun is cut off, by raising on."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def noting(message: Message) -> None:
+            nonlocal begun
+            begun = begun or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        except Exception as error:
+            if scope["type"] != "http" or begun:
+                raise
+            body = internal_error(error, str(scope.get("request_id")))
+            await JSONResponse(body, 500)(scope, receive, send)
+
+
+class TrailingSlashMiddleware:
+    """Takes slashes off a path's end: both spellings are one route. Starlette would redirect, to
+    the address in the client's Host header, and clients drop their key or their body on the way."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket") and scope["path"].endswith("/"):
+            scope["path"] = scope["path"].rstrip("/") or "/"
+        await self._app(scope, receive, send)
 
 
 class RequestIdMiddleware:

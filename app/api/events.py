@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.api.disconnect import ClientLeft, unless_client_leaves
-from app.api.envelope import body_of, unforeseen
+from app.api.envelope import body_of, internal_error
 from app.errors import MarlinscribeError
 
 DONE = "[DONE]"
@@ -20,9 +20,12 @@ Event = Mapping[str, Any] | str
 
 
 class EventStream(Response):
-    """Each event as a frame as soon as it comes, a comment after every silence, an error as the
-    last frame. `events` is closed when it is over, and when the client leaves. `on_error` is told
-    the error's code."""
+    """An answer that sends each event as a frame as soon as it comes, a comment after every
+    silence, and an error as the last frame.
+
+    `events` is closed when it is over, and when the client leaves. `on_error` is called with the
+    error's code.
+    """
 
     media_type = "text/event-stream"
 
@@ -66,13 +69,13 @@ class EventStream(Response):
             yield frame(body_of(error))
         except Exception as error:
             self._on_error(MarlinscribeError.code)
-            yield frame(unforeseen(error, request_id))
+            yield frame(internal_error(error, request_id))
 
 
 async def _or_silence(
     events: AsyncGenerator[Event], seconds: float
 ) -> AsyncGenerator[Event | None]:
-    """Every event, and None whenever none has come for so long."""
+    """Yield every event, and None whenever none has come for so many seconds."""
     async with aclosing(events):
         following = asyncio.ensure_future(anext(events, None))
         try:
@@ -92,6 +95,6 @@ async def _or_silence(
 
 
 def frame(event: Event) -> bytes:
-    """As it is sent."""
+    """Return an event as the bytes that are sent."""
     data = event if isinstance(event, str) else json.dumps(event, ensure_ascii=False)
     return f"data: {data}\n\n".encode()

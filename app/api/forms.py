@@ -1,6 +1,6 @@
-"""The fields of a transcription request: what may be sent, and what each value may be.
+"""The form fields of a transcription request, and the values that each may have.
 
-These models are the truth for both the checks and /openapi.json.
+The models check requests, describe them in /openapi.json and fill docs/reference.md.
 """
 
 import re
@@ -29,7 +29,7 @@ Texts = Annotated[tuple[Text, ...], Field(max_length=_MOST_ITEMS)]
 
 
 def _as_strategy(value: object) -> object:
-    """`auto`, and what asks for voice activity, which is not there yet."""
+    """Refuse `server_vad`, in each spelling: there is no voice activity detection yet."""
     kind = value.get("type") if isinstance(value, Mapping) else value
     if kind == "server_vad" or (isinstance(value, str) and "server_vad" in value):
         raise PydanticCustomError(
@@ -39,37 +39,40 @@ def _as_strategy(value: object) -> object:
 
 
 class SpeechForm(BaseModel):
-    """What transcriptions and translations share. Fields that are not known are ignored."""
+    """The fields that transcriptions and translations share. Unknown fields are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     model: str | None = Field(
         None,
-        description="The served model's id or one of its aliases; may be left out.",
+        description="The served model's id or one of its aliases.",
         examples=["whisper-1"],
     )
     prompt: Text = Field(
         "",
         description="Text that came before, in the audio's language: it sways style and "
-        "spelling. Special tokens are dropped and the last 224 tokens kept.",
+        "spelling in every window. Special tokens are dropped; the last 224 tokens count.",
     )
-    response_format: ResponseFormat = Field("json", description="What the answer's body is.")
+    response_format: ResponseFormat = Field("json", description="Format of the answer.")
     temperature: float = Field(
-        0.0, ge=0, le=1, description="0 takes the likeliest token; above it they are sampled."
+        0.0, ge=0, le=1, description="0 takes the likeliest token; above 0 tokens are sampled."
     )
     stream: bool = Field(
         False,
-        description="Answer as server-sent events while decoding goes on "
+        description="Answer as server-sent events, a delta as each segment closes "
         "(with response_format json, text or verbose_json).",
     )
     max_line_width: int | None = Field(
         None,
         ge=4,
         le=1000,
-        description="Ours, for srt and vtt: columns a line, a CJK character taking two.",
+        description="For srt and vtt, not OpenAI's: columns a line; a CJK character takes two.",
     )
     max_line_count: int | None = Field(
-        None, ge=1, le=100, description="Ours, for srt and vtt: lines a cue; needs max_line_width."
+        None,
+        ge=1,
+        le=100,
+        description="For srt and vtt, not OpenAI's: lines a cue; needs max_line_width.",
     )
 
     @model_validator(mode="after")
@@ -88,11 +91,11 @@ class SpeechForm(BaseModel):
 
 
 class TranslationForm(SpeechForm):
-    """POST /v1/audio/translations."""
+    """The fields of POST /v1/audio/translations."""
 
 
 class TranscriptionForm(SpeechForm):
-    """POST /v1/audio/transcriptions."""
+    """The fields of POST /v1/audio/transcriptions."""
 
     language: str | None = Field(
         None,
@@ -101,19 +104,21 @@ class TranscriptionForm(SpeechForm):
         examples=["zh"],
     )
     languages: Texts = Field(
-        (), description="Languages that may be spoken; the model chooses among them."
+        (), description="Candidates, where the language is one of a few; the model chooses."
     )
     keywords: Texts = Field(
         (), description="Words and names to expect, in their spelling; they join the prompt."
     )
     timestamp_granularities: tuple[Literal["segment"], ...] = Field(
-        (), description="`segment`: verbose_json carries them anyway. Words have no times yet."
+        (),
+        description="`segment`, which verbose_json carries anyway. `word` is answered 400 yet.",
     )
     include: tuple[Literal["logprobs"], ...] = Field(
         (), description="`logprobs`: each token's raw log-probability, with json and verbose_json."
     )
     chunking_strategy: Annotated[Literal["auto"] | None, BeforeValidator(_as_strategy)] = Field(
-        None, description="`auto`: long recordings are cut in their pauses, as without it."
+        None,
+        description="`auto`: long recordings are cut in pauses, as without it. `server_vad`: 400.",
     )
 
     @field_validator("timestamp_granularities", mode="before")
@@ -158,8 +163,10 @@ F = TypeVar("F", bound=SpeechForm)
 
 
 def parse(form: type[F], items: Iterable[tuple[str, str]]) -> F:
-    """The fields of a form, in every spelling that clients use. Empty ones count as left out,
-    and of a field that is sent twice the last counts. Raises BadField."""
+    """Check a form's items, in every spelling that clients use, against `form`.
+
+    Empty fields count as left out; of a field that is sent twice the last counts. Raises BadField.
+    """
     values: dict[str, Any] = {}
     for sent, value in items:
         spelling = _SPELLING.fullmatch(sent)

@@ -1,17 +1,19 @@
-"""GET /v1/models: what is served, and where it came from."""
+"""GET /v1/models: which models are served, and where they came from."""
 
 from typing import Any, Literal
 
 from fastapi import APIRouter, Depends
 from typing_extensions import TypedDict
 
+from app.api.context import Ctx
 from app.api.openapi import errors
 from app.api.security import require_key
-from app.serving.state import Context, Ctx, ServedModel
+from app.serving.state import ModelSlot
 
 
 class Model(TypedDict):
-    """OpenAI's fields and two of ours: `marlinscribe` holds scheme, kernels, bytes, provenance."""
+    """A model: OpenAI's fields and two of ours; `marlinscribe` holds scheme, kernels, bytes,
+    source, fingerprint, and recipe, calibration and proof where the service made it."""
 
     id: str
     object: Literal["model"]
@@ -36,24 +38,27 @@ router = APIRouter(
 
 @router.get("")
 async def models(context: Ctx) -> ModelList:
-    """OpenAI's list, one model long."""
-    return ModelList(object="list", data=[_model(context, context.known())])
+    """List the models that are served, the default first."""
+    slots = context.state.slots.values()
+    known = [slot for slot in slots if slot.is_known]
+    if not known:
+        context.state.default.known()  # raises
+    return ModelList(object="list", data=[_model(slot) for slot in known])
 
 
 @router.get("/{model:path}", responses=errors(404))
 async def model(context: Ctx, model: str) -> Model:
-    """The served model, by its id or one of its aliases."""
-    served = context.known()
-    context.check_model(served, model)
-    return _model(context, served)
+    """Return a served model, by its id or one of its aliases."""
+    return _model(context.state.slot(model))
 
 
-def _model(context: Context, served: ServedModel) -> Model:
+def _model(slot: ModelSlot) -> Model:
+    served = slot.known()
     return Model(
-        id=served.name,
+        id=slot.name,
         object="model",
         created=served.since,
         owned_by="marlinscribe",
-        aliases=list(context.settings.model_aliases),
+        aliases=list(slot.aliases),
         marlinscribe=served.facts,
     )

@@ -1,7 +1,7 @@
-"""What /openapi.json says of the routes whose bodies FastAPI does not parse itself.
+"""The description of the service in /openapi.json, for routes whose bodies FastAPI does not parse.
 
 The request's schema comes from the form that checks it, the answers' from the types that the
-renderers fill, so neither can say what the service does not do.
+renderers fill, so that neither can say what the service does not do.
 """
 
 from typing import Any
@@ -65,19 +65,19 @@ _ERRORS: dict[int, dict[str, Any]] = {
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """FastAPI's `responses` for these statuses, each with the envelope."""
+    """Return FastAPI's `responses` for these statuses, each with the envelope."""
     return {status: {"model": ErrorBody, **_ERRORS[status]} for status in statuses}
 
 
 def event_stream(data: str, **of_it: Any) -> dict[str, Any]:
-    """A `content`, as OpenAPI 3.2 describes a stream, and FastAPI its own: one event of it."""
+    """Return the `content` of a stream, described by one event as OpenAPI 3.2 does."""
     described = {"type": "string", "description": data, "contentMediaType": "application/json"}
     event = {"type": "object", "required": ["data"], "properties": {"data": described | of_it}}
     return {"text/event-stream": {"itemSchema": event}}
 
 
 def speech_route(form: type[SpeechForm]) -> dict[str, Any]:
-    """Arguments for the decorator of a route that answers a form with a transcript."""
+    """Return arguments for the decorator of a route that answers a form with a transcript."""
     text = {"schema": {"type": "string"}}
     answers = {
         "model": JsonBody | VerboseBody,
@@ -98,7 +98,7 @@ def speech_route(form: type[SpeechForm]) -> dict[str, Any]:
 
 
 def json_request(body: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
-    """`openapi_extra` of a route that reads its JSON itself."""
+    """Return `openapi_extra` of a route that reads its JSON itself."""
     schema = body.model_json_schema(ref_template=_REF)
     _BODY_PARTS.update(schema.pop("$defs", {}))
     return {
@@ -134,7 +134,7 @@ def _without_null(field: dict[str, Any]) -> dict[str, Any]:
 
 def install(app: FastAPI, *, keys: bool) -> None:
     """Have the app describe itself: without FastAPI's 422, which the envelope's 400 replaces, and
-    with clients' `keys` only where they are asked for."""
+    with clients' `keys` only where keys are set."""
 
     def describe() -> dict[str, Any]:
         if app.openapi_schema is None:

@@ -1,7 +1,9 @@
-"""/quantize: jobs that make, prove and promote checkpoints. For whoever holds the admin key."""
+"""The /quantize routes: jobs that make, prove and promote checkpoints, for whoever holds the admin
+key."""
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated, Any, Literal, TypeVar
@@ -12,16 +14,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import ClientDisconnect
 from typing_extensions import TypedDict
 
+from app.api.context import Ctx, Quantizing
 from app.api.events import DONE, Event, EventStream
+from app.api.job_body import DeletedJob, JobBody, JobList, job_body, listed_job_body
 from app.api.openapi import errors, event_stream, json_request
 from app.api.report import page
 from app.api.security import require_admin_key, require_admin_key_or_password
 from app.api.telemetry import Telemetry
 from app.errors import BadBody, BadField, NotReady
-from app.jobs import Job, JobStatus
 from app.quantization.request import QuantizationRequest
 from app.recordings.spec import Recordings
-from app.serving.state import Ctx, Quantizing
 
 _LONGEST_BODY = 2**20
 _HAPPENINGS = event_stream("What happened, as JSON; an error's envelope; or [DONE] at the end.")
@@ -29,58 +31,32 @@ _REPORT = {
     "text/html": {"schema": {"type": "string"}},
     "application/json": {"schema": {"type": "object"}},
 }
+_HOST = r"([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:.]+\])"
+_ADDRESS = re.compile(rf"(https://)?{_HOST}(:[0-9]+)?(/[A-Za-z0-9._/-]*)?")
 T = TypeVar("T", bound=BaseModel)
 
 
 class Promotion(BaseModel):
     """canaries: recordings with their words that the promoted checkpoint must hear before clients
-    are let in; some of the proof's where none are given."""
+    are let in; some of the proof's where none are given. model: the name that it is to be served
+    as, where several are served; else the one whose source it was made of."""
 
     model_config = ConfigDict(extra="forbid")
 
     canaries: Recordings | None = None
+    model: str | None = None
 
 
-class Progress(TypedDict):
-    """Layers, or recordings, by the stage."""
+class Rollback(BaseModel):
+    """model: the name of the model that is rolled back; the default where none is given."""
 
-    done: int
-    total: int
-    eta_seconds: float | None
+    model_config = ConfigDict(extra="forbid")
 
-
-class JobBody(TypedDict):
-    """`checkpoint` and `proof` are null until they are there; `proof` is a summary of the report.
-    The words that `checkpoint` was calibrated on are left out where jobs are listed. Times are Unix
-    seconds."""
-
-    id: str
-    object: Literal["quantization.job"]
-    status: JobStatus
-    stage: str
-    progress: Progress | None
-    source: str
-    recipe: dict[str, Any]
-    proof_set: dict[str, Any]
-    thresholds: dict[str, Any]
-    promote: Literal["auto", "manual", "never"]
-    checkpoint: dict[str, Any] | None
-    proof: dict[str, Any] | None
-    error: dict[str, str] | None
-    created_at: int
-    started_at: int | None
-    finished_at: int | None
-    promoted_at: int | None
-    demoted_at: int | None
-
-
-class JobList(TypedDict):
-    object: Literal["list"]
-    data: list[JobBody]
+    model: str | None = None
 
 
 class RolledBack(TypedDict):
-    """What is served now. fingerprint: null where it was not made here."""
+    """The checkpoint that serves now. fingerprint: null where the service did not make it."""
 
     object: Literal["model.rollback"]
     fingerprint: str | None
@@ -110,31 +86,40 @@ _admin = Depends(require_admin_key)
     openapi_extra=json_request(QuantizationRequest),
 )
 async def submit(request: Request, quantizing: Jobs, response: Response) -> JobBody:
-    """Make a checkpoint, prove it, and perhaps promote it. Asking again for what is under way or
-    done answers with its job."""
+    """Make a checkpoint, prove it, and promote it where that is asked for. A request that is under
+    way or done already is answered with its job."""
     order = await _body(request, QuantizationRequest)
     job, new = await quantizing.submit(order)
     response.status_code = 202 if new else 200
     response.headers["location"] = f"/quantize/{job.id}"
-    return _told(job)
+    return job_body(job)
 
 
 @router.get("/quantize", dependencies=[_admin])
 async def jobs(quantizing: Jobs) -> JobList:
-    """Every job, the newest first."""
-    return JobList(object="list", data=[_listed(job) for job in quantizing.jobs.all()])
+    """List the jobs, the newest first."""
+    return JobList(object="list", data=[listed_job_body(job) for job in quantizing.jobs.all()])
 
 
 @router.get("/quantize/{id}", dependencies=[_admin], responses=errors(404))
 async def job(quantizing: Jobs, id: str) -> JobBody:
-    """One job."""
-    return _told(quantizing.jobs.get(id))
+    """Return one job."""
+    return job_body(quantizing.jobs.get(id))
 
 
 @router.delete("/quantize/{id}", dependencies=[_admin], responses=errors(404, 409))
 async def cancel(quantizing: Jobs, id: str) -> JobBody:
     """Cancel a job that is not over. What it has made whole stays in the cache."""
-    return _told(quantizing.jobs.cancel(id))
+    return job_body(quantizing.jobs.cancel(id))
+
+
+@router.delete("/quantize/{id}/record", dependencies=[_admin], responses=errors(404, 409))
+async def delete(quantizing: Jobs, id: str) -> DeletedJob:
+    """Delete a job that is over, with its record, report, canaries and events; not one that is
+    under way, and not the one whose checkpoint serves. What it has made stays in the cache, where
+    `marlinscribe cache prune` finds it."""
+    await quantizing.delete(id)
+    return DeletedJob(id=id, object="quantization.job", deleted=True)
 
 
 @router.post("/quantize/{id}/resume", status_code=202, dependencies=[_admin],
@@ -142,7 +127,7 @@ async def cancel(quantizing: Jobs, id: str) -> JobBody:
 async def resume(quantizing: Jobs, id: str) -> JobBody:
     """Queue a job again that was interrupted, cancelled or has failed. Its finished steps are not
     done twice."""
-    return _told(quantizing.jobs.resume(id))
+    return job_body(quantizing.jobs.resume(id))
 
 
 @router.get(
@@ -151,15 +136,15 @@ async def resume(quantizing: Jobs, id: str) -> JobBody:
     response_class=Response,
     responses=errors(404) | {200: {"content": _HAPPENINGS}},
 )
-async def events(context: Ctx, quantizing: Jobs, account: Telemetry, id: str) -> Response:
-    """What happened and happens to a job, as server-sent events, until it is over: stages, progress
-    with the layer, its loss and an ETA, and its status at last."""
+async def events(context: Ctx, quantizing: Jobs, telemetry: Telemetry, id: str) -> Response:
+    """Follow a job by server-sent events until it is over: stages, progress with the layer, its
+    loss and an ETA, and its status at last."""
     quantizing.jobs.get(id)
     return EventStream(
         _events(quantizing.jobs.events(id)),
         heartbeat_seconds=context.settings.stream_heartbeat_seconds,
         on_abort=lambda: None,
-        on_error=account.stream_failed,
+        on_error=telemetry.stream_failed,
     )
 
 
@@ -172,10 +157,11 @@ async def events(context: Ctx, quantizing: Jobs, account: Telemetry, id: str) ->
     openapi_extra=json_request(Promotion, required=False),
 )
 async def promote(request: Request, quantizing: Jobs, id: str) -> JobBody:
-    """Serve a proven checkpoint: requests under way finish, canaries are heard, and what served
-    before comes back where they are not heard as proven. Watch the job."""
+    """Serve a proven checkpoint. Requests under way finish, canaries are transcribed, and the
+    checkpoint that served before comes back where they differ from the proof. The job shows what
+    becomes of it."""
     wanted = await _body(request, Promotion, empty=Promotion())
-    return _told(await quantizing.promote(id, wanted.canaries))
+    return job_body(await quantizing.promote(id, wanted.canaries, wanted.model))
 
 
 @router.get(
@@ -185,57 +171,29 @@ async def promote(request: Request, quantizing: Jobs, id: str) -> JobBody:
     responses=errors(404, 409) | {200: {"content": _REPORT}},
 )
 async def report(request: Request, quantizing: Jobs, id: str) -> Response:
-    """The proof: a page, or JSON where that is asked for (`Accept: application/json`). A browser
-    may give the admin key as a password, with any name."""
+    """Return the proof: a page, or JSON where that is asked for (`Accept: application/json`). A
+    browser may give the admin key as a password, with any name."""
     one = quantizing.jobs.get(id)
     proof = await quantizing.report(one)
     if "application/json" in request.headers.get("accept", ""):
         return JSONResponse(proof.model_dump(mode="json"))
-    return HTMLResponse(await asyncio.to_thread(page, _told(one), proof))
+    return HTMLResponse(await asyncio.to_thread(page, job_body(one), proof, _address(request)))
 
 
-@router.post("/models/rollback", dependencies=[_admin], responses=errors(409))
-async def roll_back(quantizing: Jobs) -> RolledBack:
-    """Serve what was served before the last promotion; answers when it does."""
-    served = await quantizing.roll_back()
+@router.post(
+    "/models/rollback",
+    dependencies=[_admin],
+    response_model=RolledBack,
+    responses=errors(400, 404, 409),
+    openapi_extra=json_request(Rollback, required=False),
+)
+async def roll_back(request: Request, quantizing: Jobs) -> RolledBack:
+    """Serve what was served before the last promotion; answer when it serves."""
+    wanted = await _body(request, Rollback, empty=Rollback())
+    served = await quantizing.roll_back(wanted.model)
     return RolledBack(
         object="model.rollback", fingerprint=served["fingerprint"], scheme=served["scheme"]
     )
-
-
-def _told(job: Job) -> JobBody:
-    asked, facts = job.request, job.facts
-    return JobBody(
-        id=job.id,
-        object="quantization.job",
-        status=job.status,
-        stage=job.stage,
-        progress=job.progress,  # type: ignore[typeddict-item]  # the record's plain dict
-        # A record of another version may lack some.
-        source=asked.get("model", ""),
-        recipe=asked.get("recipe", {}),
-        proof_set=asked.get("proof", {}),
-        thresholds=asked.get("thresholds", {}),
-        promote=asked.get("promote", "never"),
-        checkpoint=facts.get("checkpoint"),
-        proof=facts.get("proof"),
-        error=job.error,
-        created_at=job.created_at,
-        started_at=job.started_at,
-        finished_at=job.finished_at,
-        promoted_at=facts.get("promoted_at"),
-        demoted_at=facts.get("demoted_at"),
-    )
-
-
-def _listed(job: Job) -> JobBody:
-    """Without the words it was calibrated on: hundreds of texts a job."""
-    told = _told(job)
-    made = told["checkpoint"]
-    if made and made.get("calibration"):
-        counts = {name: part for name, part in made["calibration"].items() if name != "texts"}
-        told["checkpoint"] = made | {"calibration": counts}
-    return told
 
 
 async def _events(happening: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[Event]:
@@ -246,7 +204,7 @@ async def _events(happening: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[E
 
 
 async def _body(request: Request, kind: type[T], empty: T | None = None) -> T:
-    """The request's JSON, read after the key was checked. Raises BadBody, BadField."""
+    """Read the request's JSON, after the key was checked. Raises BadBody, BadField."""
     read = bytearray()
     try:
         async for chunk in request.stream():
@@ -268,3 +226,10 @@ async def _body(request: Request, kind: type[T], empty: T | None = None) -> T:
         where = ".".join(str(part) for part in fault["loc"])
         what = fault["msg"].removeprefix("Value error, ")
         raise BadField(f"{where}: {what}" if where else what, param=where or None) from error
+
+
+def _address(request: Request) -> str:
+    """Where whoever asks has reached the service, behind a published port or a proxy, for a shell
+    to ask it again: nothing but an address may stand there."""
+    base = str(request.base_url).rstrip("/").removeprefix("http://")  # curl's own default
+    return base if _ADDRESS.fullmatch(base) else "localhost:8000"

@@ -1,6 +1,6 @@
-"""Who may call: keys as OpenAI's clients send them, `Authorization: Bearer KEY`.
+"""Authentication by keys as OpenAI's clients send them, `Authorization: Bearer KEY`.
 
-Checked before a body is read.
+Keys are checked before a body is read.
 """
 
 import hmac
@@ -16,8 +16,8 @@ from fastapi.security import (
 )
 from pydantic import SecretStr
 
+from app.api.context import Ctx
 from app.errors import AdminClosed, WrongKey
-from app.serving.state import Ctx
 
 _bearer = HTTPBearer(
     auto_error=False,
@@ -30,7 +30,8 @@ _admin_bearer = HTTPBearer(
 
 
 class _Password(HTTPBasic):
-    """FastAPI's answers what it cannot decode by itself, and decodes ASCII alone."""
+    """Reads a password of HTTP Basic. FastAPI's class answers what it cannot decode by itself, and
+    decodes ASCII alone."""
 
     async def __call__(self, request: Request) -> str | None:  # type: ignore[override]
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
@@ -53,7 +54,7 @@ Password = Annotated[str | None, Depends(_basic)]
 
 
 async def require_key(context: Ctx, credentials: Credentials) -> None:
-    """Raises WrongKey. The admin key opens these routes too."""
+    """Check a client's key, or the admin key. Raises WrongKey."""
     settings = context.settings
     if settings.api_keys:
         admin = (settings.admin_key,) if settings.admin_key else ()
@@ -61,7 +62,7 @@ async def require_key(context: Ctx, credentials: Credentials) -> None:
 
 
 async def require_admin_key(context: Ctx, credentials: AdminCredentials) -> None:
-    """Raises WrongKey, or AdminClosed where no admin key is set."""
+    """Check the admin key. Raises WrongKey, or AdminClosed where no admin key is set."""
     if context.settings.admin_key is None:
         raise AdminClosed("Admin routes are closed: MARLINSCRIBE_ADMIN_KEY is not set.")
     _check(credentials, (context.settings.admin_key,))
@@ -70,8 +71,8 @@ async def require_admin_key(context: Ctx, credentials: AdminCredentials) -> None
 async def require_admin_key_or_password(
     context: Ctx, credentials: AdminCredentials, password: Password
 ) -> None:
-    """For a page that a person opens in a browser, which asks for a name and a password. Only for
-    what changes nothing: a browser sends a password along from other sites too. Raises as above."""
+    """Check the admin key, which a browser may give as a password. Only for routes that change
+    nothing: a browser sends a password along from other sites too. Raises as require_admin_key."""
     if password is not None:
         credentials = HTTPAuthorizationCredentials(scheme="Basic", credentials=password)
     try:

@@ -1,22 +1,22 @@
-"""The service's last moments, as its clients see them: nobody's connection is just cut."""
+"""The end of the service: requests under way are answered 503 instead of being cut off."""
 
 import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.context import Context
 from app.api.envelope import answer, body_of
 from app.api.events import frame
 from app.api.telemetry import RequestTelemetry
 from app.errors import ShuttingDown
-from app.serving.state import Context
 
 _STREAM = b"text/event-stream"
 _LAST_WORD = 5  # seconds, for the answers to be sent
 
 
 class Unfinished:
-    """Requests that can still be answered otherwise: those without an answer so far, and streams.
-    For the event loop's thread."""
+    """Tracks requests that can still be answered otherwise: those without an answer so far, and
+    streams. For the event loop's thread."""
 
     def __init__(self) -> None:
         self.refused = False
@@ -30,7 +30,7 @@ class Unfinished:
         return task in self._streams
 
     def begins(self, task: "asyncio.Task[None]", *, stream: bool) -> None:
-        """Its answer does. One that is no stream is whole."""
+        """Note that a request's answer begins; one that is no stream is whole with that."""
         if stream:
             self._streams.add(task)
         else:
@@ -41,12 +41,12 @@ class Unfinished:
         self._streams.discard(task)
 
     async def wait_non_streaming(self, seconds: float) -> None:
-        """Wait for all that are no streams, at most so long."""
+        """Wait for all requests that are no streams, at most so many seconds."""
         if tasks := self._tasks - self._streams:
             await asyncio.wait(tasks, timeout=seconds)
 
     async def refuse(self) -> None:
-        """Answer them all that the service is shutting down."""
+        """Answer all unfinished requests that the service is shutting down."""
         self.refused = True
         tasks = set(self._tasks)
         for task in tasks:
@@ -97,11 +97,11 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, *, stream: bool) -
     context: Context = scope["app"].state.context
     error = ShuttingDown(
         "The service is shutting down, and this took longer than it could wait.",
-        retry_after=context.status().retry_after,
+        retry_after=context.state.status().retry_after,
     )
     if stream:
-        account: RequestTelemetry = scope["account"]
-        account.stream_failed(error.code)
+        telemetry: RequestTelemetry = scope["telemetry"]
+        telemetry.stream_failed(error.code)
         await send({"type": "http.response.body", "body": frame(body_of(error))})
     else:
         await answer(scope, error)(scope, receive, send)

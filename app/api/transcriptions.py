@@ -1,7 +1,9 @@
 """POST /v1/audio/transcriptions and /translations: parse, call, render."""
 
+import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -10,12 +12,14 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
 from app.api.caller import Calling
+from app.api.context import Context, Ctx
 from app.api.disconnect import ClientLeft, unless_client_leaves
 from app.api.events import DONE, Event, EventStream
 from app.api.forms import SpeechForm, TranscriptionForm, TranslationForm, parse
 from app.api.openapi import speech_route
 from app.api.security import require_key
-from app.api.telemetry import Telemetry
+from app.api.telemetry import RequestTelemetry, Telemetry
+from app.api.uploads import Upload, read_upload
 from app.errors import (
     BadField,
     DeadlineExceeded,
@@ -29,8 +33,8 @@ from app.errors import (
 )
 from app.languages import code_of
 from app.metrics import Metrics
-from app.models.base import SegmentEvent
-from app.serving.state import Ctx, ServedModel
+from app.models.base import Capabilities, Segment
+from app.serving.state import Place
 from app.transcription.formats import (
     delta_event,
     done_event,
@@ -40,8 +44,9 @@ from app.transcription.formats import (
     verbose_body,
     verbose_done_event,
 )
+from app.transcription.pipeline import last
 from app.transcription.results import Joiner, Options, Transcript
-from app.transcription.session import TranscriptionSession
+from app.transcription.session import Caller, TranscriptionSession
 from app.transcription.subtitles import Layout, srt, vtt
 
 _CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody is there to read it
@@ -53,40 +58,71 @@ _OURS: tuple[type[MarlinscribeError], ...] = (
 )  # fmt: skip
 
 
-async def _listening(
-    context: Ctx, caller: Calling, account: Telemetry
-) -> AsyncGenerator[TranscriptionSession]:
+@dataclass(frozen=True)
+class Admitted:
+    """A request that may send its body."""
+
+    context: Context
+    place: Place
+    caller: Caller
+    telemetry: RequestTelemetry
+
+    @asynccontextmanager
+    async def upload(self, request: Request) -> AsyncGenerator[Upload]:
+        """The form that is sent; see read_upload."""
+        with ExitStack() as stack:
+            if self.caller.retries:
+                in_flight = self.context.transcriptions.in_flight
+                stack.enter_context(in_flight.returning(self.caller.name))
+            begun = time.perf_counter()
+            uploads = self.context.state.limit.uploads
+            receiving = stack.enter_context(uploads.receiving(self.caller.name))
+            async with read_upload(request, self.context.settings, receiving) as upload:
+                seconds = time.perf_counter() - begun
+                self.telemetry.observe("upload", seconds, self.context.metrics.upload)
+                yield upload
+
+    async def session(self, model: str | None) -> TranscriptionSession:
+        """The request's session with the model that it names. Raises UnknownModel, NotReady."""
+        slot, served = await self.place.bind(model)
+        shared = self.context.transcriptions
+        return TranscriptionSession(shared, slot, served, self.caller, self.telemetry)
+
+
+async def _admitted(
+    context: Ctx, caller: Calling, telemetry: Telemetry
+) -> AsyncGenerator[Admitted]:
     """Holds a place from before the body is read until the request is answered."""
-    account.facts["client"] = caller.name
-    async with context.place(caller.name, back=bool(caller.retries)) as served:
-        yield TranscriptionSession(context, served, caller, account)
+    telemetry.facts["client"] = caller.name
+    async with context.state.place(caller.name, is_retry=bool(caller.retries)) as place:
+        yield Admitted(context, place, caller, telemetry)
 
 
-Admitted = Annotated[TranscriptionSession, Depends(_listening)]
+Admission = Annotated[Admitted, Depends(_admitted)]
 
 # In this order, and both before the body is read: who asks, and whether we can and there is room.
 router = APIRouter(
-    prefix="/v1/audio", tags=["audio"], dependencies=[Depends(require_key), Depends(_listening)]
+    prefix="/v1/audio", tags=["audio"], dependencies=[Depends(require_key), Depends(_admitted)]
 )
 
 
 @router.post("/transcriptions", **speech_route(TranscriptionForm))
-async def transcriptions(request: Request, listening: Admitted) -> Response:
+async def transcriptions(request: Request, admitted: Admission) -> Response:
     """Turn a recording into text, in the language that is spoken:
     `curl -F file=@mayday.mp3 http://localhost:8000/v1/audio/transcriptions`
 
     Where keys are set, add `-H "authorization: Bearer KEY"`. Lists may be sent as `include[]=…` or
     `include=…`. Fields that are not known are ignored.
     """
-    return await _answer(request, listening, TranscriptionForm)
+    return await _answer(request, admitted, TranscriptionForm)
 
 
 @router.post("/translations", **speech_route(TranslationForm))
-async def translations(request: Request, listening: Admitted) -> Response:
+async def translations(request: Request, admitted: Admission) -> Response:
     """Turn a recording into English text, with a checkpoint that was trained to:
     `curl -F file=@mayday.mp3 http://localhost:8000/v1/audio/translations`
     """
-    return await _answer(request, listening, TranslationForm)
+    return await _answer(request, admitted, TranslationForm)
 
 
 def preregister_series(metrics: Metrics) -> None:
@@ -96,36 +132,41 @@ def preregister_series(metrics: Metrics) -> None:
         metrics.preregister_series(route.path, _STATUSES, [error.code for error in _OURS])
 
 
-async def _answer(
-    request: Request, listening: TranscriptionSession, kind: type[SpeechForm]
-) -> Response:
-    context, served, account = listening.context, listening.served, listening.account
+async def _answer(request: Request, admitted: Admitted, kind: type[SpeechForm]) -> Response:
+    telemetry = admitted.telemetry
     try:
-        async with listening.upload(request) as upload:
+        async with admitted.upload(request) as upload:
             form = parse(kind, upload.fields)
-            context.check_model(served, form.model)
-            options = _options(served, form)
-            events = await listening.events(request.receive, upload, options, stream=form.stream)
+            work = _events(admitted, form, upload)
+            events = await unless_client_leaves(request.receive, work)
         if form.stream:
             return EventStream(
                 _told(events, form),
-                heartbeat_seconds=context.settings.stream_heartbeat_seconds,
-                on_abort=account.aborted,
-                on_error=account.stream_failed,
+                heartbeat_seconds=admitted.context.settings.stream_heartbeat_seconds,
+                on_abort=telemetry.aborted,
+                on_error=telemetry.stream_failed,
             )
-        return _body(form, await unless_client_leaves(request.receive, _last(events)))
+        return _body(form, await unless_client_leaves(request.receive, last(events)))
     except (ClientLeft, ClientDisconnect):
-        account.aborted()
+        telemetry.aborted()
         return Response(status_code=_CLIENT_CLOSED_REQUEST)
 
 
-def _options(served: ServedModel, form: SpeechForm) -> Options:
+async def _events(
+    admitted: Admitted, form: SpeechForm, upload: Upload
+) -> AsyncGenerator[Segment | Transcript]:
+    session = await admitted.session(form.model)
+    options = _options(session.model.loaded.capabilities, form)
+    return await session.events(upload.recording, options, stream=form.stream)
+
+
+def _options(capabilities: Capabilities, form: SpeechForm) -> Options:
     if not isinstance(form, TranscriptionForm):
         return Options(translate=True, temperature=form.temperature, prompt=form.prompt)
     asked = (form.language,) if form.language else form.languages
     param = "language" if form.language else "languages"
     return Options(
-        languages=tuple(dict.fromkeys(_language(served, name, param) for name in asked)),
+        languages=tuple(dict.fromkeys(_language(capabilities, name, param) for name in asked)),
         temperature=form.temperature,
         prompt=form.prompt,
         keywords=form.keywords,
@@ -133,9 +174,9 @@ def _options(served: ServedModel, form: SpeechForm) -> Options:
     )
 
 
-def _language(served: ServedModel, asked: str, param: str) -> str:
+def _language(capabilities: Capabilities, asked: str, param: str) -> str:
     """The ISO code asked for. Raises BadField."""
-    code, known = code_of(asked), served.transcriber.languages()
+    code, known = code_of(asked), capabilities.languages
     if code is None:
         raise BadField(
             f"{asked!r} is not a language Whisper knows: give an ISO 639-1 code such as 'zh'.",
@@ -147,21 +188,13 @@ def _language(served: ServedModel, asked: str, param: str) -> str:
     return code
 
 
-async def _last(events: AsyncGenerator[SegmentEvent | Transcript]) -> Transcript:
-    async with aclosing(events):
-        async for event in events:
-            if isinstance(event, Transcript):
-                return event
-    raise AssertionError("a transcriber ends with Transcript")
-
-
 async def _told(
-    events: AsyncGenerator[SegmentEvent | Transcript], form: SpeechForm
+    events: AsyncGenerator[Segment | Transcript], form: SpeechForm
 ) -> AsyncGenerator[Event]:
     joiner, number, logprobs = Joiner(), 0, _wants_logprobs(form)
     async with aclosing(events):
         async for event in events:
-            if isinstance(event, SegmentEvent):
+            if isinstance(event, Segment):
                 yield delta_event(joiner.add(event.text), event, logprobs=logprobs)
                 yield segment_event(number, event)
                 number += 1

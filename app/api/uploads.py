@@ -1,54 +1,43 @@
-"""Reading a multipart form: bounded in bytes, on disk where it is large, and only once the
-caller's key is known and the service can answer."""
+"""Reading of a multipart form: bounded in bytes, on disk where it is large, and only once the
+client's key is checked and the service can answer."""
 
 import asyncio
-import hashlib
-import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.formparsers import MultiPartException
 
+from app.api.spool import SpoolingParser
+from app.audio.recording import RecordingFile
 from app.errors import BadBody, BadField, UploadNotStored, UploadStalled, UploadTooLarge
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.admission.uploads import Receiving
 
 _MOST_FIELDS = 250
 _MOST_FILES = 8  # one is used; others are fields nobody knows
 _LARGEST_FIELD = 2**17  # bytes
-_SLOWEST = 2000  # bytes a second on the whole: less is no upload, but a place held
+_LOOK = 1.0  # seconds, between two looks at an upload that brings nothing
 _MISSING = "missing_required_parameter"  # OpenAI's code
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A form's text fields, in the order they came, and its file."""
+    """A form's text fields, in the order they came, and its recording."""
 
     fields: list[tuple[str, str]]
-    file: BinaryIO
-
-    @property
-    def size(self) -> int:
-        """The file's, in bytes."""
-        size = self.file.seek(0, os.SEEK_END)
-        self.file.seek(0)
-        return size
-
-    def digest(self) -> str:
-        """The file's SHA-256. Blocking: all of it is read."""
-        digest = hashlib.sha256()
-        self.file.seek(0)
-        while piece := self.file.read(2**20):
-            digest.update(piece)
-        self.file.seek(0)
-        return digest.hexdigest()
+    recording: RecordingFile
 
 
 @asynccontextmanager
-async def read_upload(request: Request, settings: Settings) -> AsyncGenerator[Upload]:
+async def read_upload(
+    request: Request, settings: Settings, receiving: "Receiving"
+) -> AsyncGenerator[Upload]:
     """The form in the request's body; its file lives as long as the context.
 
     Raises BadBody, BadField, UploadTooLarge, UploadStalled, UploadNotStored, or starlette's
@@ -61,15 +50,16 @@ async def read_upload(request: Request, settings: Settings) -> AsyncGenerator[Up
             param="file",
             code=_MISSING,
         )
-    parser = MultiPartParser(
+    parser = SpoolingParser(
         request.headers,
-        _bounded(request, settings.max_upload_bytes, settings.upload_idle_seconds),
+        _bounded(request, settings, receiving),
         max_files=_MOST_FILES,
         max_fields=_MOST_FIELDS,
         max_part_size=_LARGEST_FIELD,
     )
     try:
         form = await parser.parse()
+        receiving.complete = True
     except MultiPartException as error:
         raise BadBody(f"The form cannot be read: {error.message}") from error
     except UnicodeError as error:  # a charset that decodes nothing
@@ -78,7 +68,7 @@ async def read_upload(request: Request, settings: Settings) -> AsyncGenerator[Up
         raise UploadNotStored(f"The upload cannot be stored: {error.strerror}.") from error
     try:
         texts = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
-        yield Upload(texts, _recording(form.getlist("file"), texts))
+        yield Upload(texts, RecordingFile(_recording(form.getlist("file"), texts)))
     finally:
         await form.close()
 
@@ -93,29 +83,41 @@ def _recording(sent: list[UploadFile | str], texts: list[tuple[str, str]]) -> Bi
     return sent[0].file
 
 
-async def _bounded(request: Request, most: int, idle_seconds: float) -> AsyncGenerator[bytes]:
-    """The body, refused at the first byte over `most`, or by its announced length at once; and
+async def _bounded(
+    request: Request, settings: Settings, receiving: "Receiving"
+) -> AsyncGenerator[bytes]:
+    """The body, refused at the first byte over the bound, or by its announced length at once; and
     when nothing has come for so long, for its sender may be gone without a word, or too little."""
+    most, idle_seconds = settings.max_upload_bytes, settings.upload_idle_seconds
     message = f"The request is larger than {most} bytes, the limit of this server."
     announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > most:
-        raise UploadTooLarge(message, param="file")
-    received, chunks = 0, request.stream()
-    clock = asyncio.get_running_loop().time
-    begun = clock()
-    while True:
-        patience = min(idle_seconds, begun + idle_seconds + received / _SLOWEST - clock())
-        try:
-            async with asyncio.timeout(patience):
-                chunk = await anext(chunks, None)
-        except TimeoutError as error:
-            raise UploadStalled(
-                f"{received} bytes have come, too few for the time: none for {idle_seconds:g} s, "
-                f"or under {_SLOWEST} a second."
-            ) from error
-        if chunk is None:
-            return
-        received += len(chunk)
-        if received > most:
+    if announced.isdigit():
+        if int(announced) > most:
             raise UploadTooLarge(message, param="file")
+        receiving.expect(int(announced))
+    chunks = request.stream()
+    while (chunk := await _next(chunks, receiving, idle_seconds)) is not None:
+        if receiving.received + len(chunk) > most:
+            raise UploadTooLarge(message, param="file")
+        receiving.add(len(chunk))
         yield chunk
+
+
+async def _next(
+    chunks: AsyncGenerator[bytes], receiving: "Receiving", idle_seconds: float
+) -> bytes | None:
+    """The next piece; None at the end. Raises UploadStalled."""
+    receiving.check_rate(idle_seconds)
+    following = asyncio.ensure_future(anext(chunks, None))
+    waits_until = receiving.seconds + idle_seconds
+    try:
+        while True:
+            left = min(_LOOK, waits_until - receiving.seconds)
+            done, _ = await asyncio.wait({following}, timeout=max(0.0, left))
+            if done:
+                return following.result()
+            receiving.check_rate(idle_seconds)
+            if receiving.seconds >= waits_until:
+                raise UploadStalled(f"Nothing came for {idle_seconds:g} s.")
+    finally:
+        following.cancel()

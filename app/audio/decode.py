@@ -5,8 +5,7 @@ FFmpeg does the work through PyAV. Samples are counted as they come out of the d
 that lies about its length decides nothing.
 """
 
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import IO
 
@@ -16,12 +15,14 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
-from app.audio.headers import promised_seconds
+from app.audio import matroska
+from app.audio.headers import check_chunks, promised_seconds
 from app.audio.waveform import SAMPLE_RATE, Samples, Waveform
 from app.errors import (
     AudioTooLong,
     AudioTooShort,
     NotAudio,
+    RequestError,
     TruncatedAudio,
     UndecodableAudio,
 )
@@ -32,29 +33,82 @@ _TRUNCATED_SECONDS = 1.0
 # Full scale is 1. Float recordings may go beyond it, but not by 24 dB: that is damage, as NaN is,
 # and one such sample would make all that the model computes of its window infinite.
 _LOUDEST = 16.0
-_BLOCK = 2**15  # samples, at the recording's own rate, that go through the resampler at once
+# Samples, at the recording's own rate, that go through the resampler at once; and seconds, since a
+# block of a low rate is a long one.
+_BLOCK, _BLOCK_SECONDS = 2**15, 2
+_LOWEST_RATE = 1000  # Hz: below it there is no speech
 
 
-class Cancelled(Exception):
-    """The caller no longer wants the waveform."""
+Write = Callable[[memoryview], object]
 
 
-def decode(
-    file: IO[bytes], *, max_seconds: float, cancelled: threading.Event | None = None
-) -> Waveform:
-    """Decode the first audio stream of `file` to 16 kHz mono. Blocking: call it in a thread.
+def decode(file: IO[bytes], *, max_seconds: float) -> Waveform:
+    """Decode the first audio stream of `file` to 16 kHz mono, in this process. Strangers' files
+    are decoded in another: see DecoderPool.
 
-    Raises NotAudio, UndecodableAudio, TruncatedAudio, AudioTooShort, AudioTooLong, or Cancelled.
+    Raises NotAudio, UndecodableAudio, TruncatedAudio, AudioTooShort, or AudioTooLong.
     """
+    buffer = bytearray()  # grows in place: a list of arrays would need twice the room in the end
+    decode_to(buffer.extend, file, max_seconds=max_seconds)
+    return Waveform(np.frombuffer(buffer, np.float32))
+
+
+def decode_to(write: Write, file: IO[bytes], *, max_seconds: float) -> int:
+    """Hand the waveform's bytes to `write`, block by block, and count its samples. Raises as
+    `decode` does; what was written is then nobody's."""
+    try:
+        return _decode_to(write, file, max_seconds)
+    except MemoryError as error:
+        raise UndecodableAudio(
+            "The recording takes more memory to decode than one may.", param="file"
+        ) from error
+
+
+def _decode_to(write: Write, file: IO[bytes], max_seconds: float) -> int:
     if not file.read(1):
         raise AudioTooShort("The file is empty.", param="file")
-    file.seek(0)
-    container = _open(file)
-    with container:
+    check_chunks(file)
+    with _open(file) as container:
         stream = _audio_stream(container)
         promised = promised_seconds(container, stream, file)
-        samples, broken = _read(container, stream, max_seconds, cancelled)
-    seconds = len(samples) / SAMPLE_RATE
+        heard = _Heard(write, max_seconds)
+        broken = _read(container, stream, heard)
+    _check(heard, promised, broken)
+    return heard.samples
+
+
+class _Heard:
+    """What came out of a decoder so far: counted, looked at, and handed on."""
+
+    def __init__(self, write: Write, max_seconds: float) -> None:
+        self._write = write
+        self._max_seconds = max_seconds
+        self.samples = 0
+        self.is_sound = True
+
+    @property
+    def seconds(self) -> float:
+        return self.samples / SAMPLE_RATE
+
+    def add(self, block: Samples) -> None:
+        """Raises AudioTooLong."""
+        if not block.size:
+            return
+        self.samples += block.size
+        if self.samples > int(self._max_seconds * SAMPLE_RATE):
+            raise AudioTooLong(
+                f"The recording is longer than {self._max_seconds:g} s, the limit of this server.",
+                param="file",
+            )
+        if not (block.min() >= -_LOUDEST and block.max() <= _LOUDEST):
+            self.is_sound = False
+        self._write(block.data.cast("B"))
+
+
+def _check(heard: _Heard, promised: float | None, broken: str | None) -> None:
+    """Whether what was heard to the end is a recording. `broken`: what was wrong where the end is
+    none."""
+    seconds = heard.seconds
     if promised and seconds < promised - _TRUNCATED_SECONDS:
         raise TruncatedAudio(
             f"The recording is {promised:.1f} s long by its header but breaks off after "
@@ -65,7 +119,7 @@ def decode(
         raise UndecodableAudio(
             f"The audio cannot be decoded beyond {seconds:.0f} s: {broken}.", param="file"
         )
-    if len(samples) and not (samples.min() >= -_LOUDEST and samples.max() <= _LOUDEST):
+    if not heard.is_sound:
         raise UndecodableAudio(
             "The recording holds samples that are no sound: not numbers, or far beyond full scale.",
             param="file",
@@ -75,7 +129,6 @@ def decode(
             f"The recording holds {seconds:.2f} s of audio; {MIN_SECONDS} s is the minimum.",
             param="file",
         )
-    return Waveform(samples)
 
 
 def _open(file: IO[bytes]) -> InputContainer:
@@ -84,22 +137,35 @@ def _open(file: IO[bytes]) -> InputContainer:
         container: InputContainer = av.open(
             file, mode="r", metadata_errors="ignore", options={"protocol_whitelist": "none"}
         )
+    except MemoryError:
+        raise
     except av.error.InvalidDataError as error:
         file.seek(0)
-        if _looks_like_media(file.read(12)):
-            raise UndecodableAudio(
-                "The container cannot be read: the file is incomplete or damaged.", param="file"
-            ) from error
-        raise NotAudio(
-            "The file is not audio in a format that can be read "
-            "(wav, mp3, flac, m4a, mp4, ogg, opus, webm and FFmpeg's others).",
-            param="file",
-        ) from error
+        raise _unreadable(file.read(12)) from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise UndecodableAudio(
             f"The container cannot be read: {_reason(error)}.", param="file"
         ) from error
     return container
+
+
+def _unreadable(head: bytes) -> RequestError:
+    """What is wrong with a file that FFmpeg does not know, by its first 12 bytes."""
+    if matroska.is_later_part(head):
+        return NotAudio(
+            "The file is a later part of a webm recording: send the whole recording, from its "
+            "first byte.",
+            param="file",
+        )
+    if _looks_like_media(head):
+        return UndecodableAudio(
+            "The container cannot be read: the file is incomplete or damaged.", param="file"
+        )
+    return NotAudio(
+        "The file is not audio in a format that can be read "
+        "(wav, mp3, flac, m4a, mp4, ogg, opus, webm and FFmpeg's others).",
+        param="file",
+    )
 
 
 def _looks_like_media(head: bytes) -> bool:
@@ -117,48 +183,44 @@ def _audio_stream(container: InputContainer) -> AudioStream:
     return container.streams.audio[0]
 
 
-def _read(
-    container: InputContainer,
-    stream: AudioStream,
-    max_seconds: float,
-    cancelled: threading.Event | None,
-) -> tuple[Samples, str | None]:
-    """Every sample until the end or the first unreadable byte, and what was wrong there."""
-    limit = int(max_seconds * SAMPLE_RATE) * np.dtype(np.float32).itemsize
-    buffer = bytearray()  # grows in place: a list of arrays would need twice the room in the end
+def _read(container: InputContainer, stream: AudioStream, heard: _Heard) -> str | None:
+    """Hear every sample until the end or the first unreadable byte; what was wrong there."""
     try:
         for samples in _resampled(_frames(container, stream)):
-            if cancelled is not None and cancelled.is_set():
-                raise Cancelled
-            buffer.extend(samples.data.cast("B"))
-            if len(buffer) > limit:
-                raise AudioTooLong(
-                    f"The recording is longer than {max_seconds:g} s, the limit of this server.",
-                    param="file",
-                )
+            heard.add(samples)
+    except MemoryError:  # FFmpeg's is one of its own errors too
+        raise
     except (av.error.FFmpegError, ValueError) as error:
-        return np.frombuffer(buffer, np.float32), _reason(error)
-    return np.frombuffer(buffer, np.float32), None
+        return _reason(error)
+    return None
 
 
 def _resampled(frames: Iterator[AudioFrame]) -> Iterator[Samples]:
     """Frames as 16 kHz mono. Rate and layout may change on the way, as in chained Ogg."""
-    for _, alike in groupby(frames, lambda f: (f.format.name, f.layout.name, f.sample_rate)):
+    for (_, _, rate), alike in groupby(
+        frames, lambda f: (f.format.name, f.layout.name, f.sample_rate)
+    ):
+        if rate < _LOWEST_RATE:
+            raise UndecodableAudio(
+                f"The recording's sample rate is {rate} Hz; {_LOWEST_RATE} Hz is the lowest that "
+                "is decoded.",
+                param="file",
+            )
         resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
-        for block in _gathered(alike):
+        for block in _in_blocks(alike, min(_BLOCK, _BLOCK_SECONDS * rate)):
             yield from (f.to_ndarray() for f in resampler.resample(block))
         yield from (f.to_ndarray() for f in resampler.resample(None))
 
 
-def _gathered(frames: Iterator[AudioFrame]) -> Iterator[AudioFrame]:
-    """The same samples in larger frames: codecs hand out 20 ms at a time, and each passage through
-    the resampler costs as much as its samples do."""
+def _in_blocks(frames: Iterator[AudioFrame], size: int) -> Iterator[AudioFrame]:
+    """The same samples in frames of `size`: codecs hand out 20 ms at a time, and each passage
+    through the resampler costs as much as its samples do; others hand out minutes."""
     fifo = av.AudioFifo()
     for frame in frames:
         frame.pts = None  # a chained stream's times begin anew; the samples are what counts
         fifo.write(frame)
-        if fifo.samples >= _BLOCK:
-            yield fifo.read()
+        while fifo.samples >= size:
+            yield fifo.read(size)
     if fifo.samples:
         yield fifo.read()
 

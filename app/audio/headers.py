@@ -5,15 +5,20 @@ everything else.
 """
 
 import re
+from collections.abc import Iterator
 from typing import IO
 
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
+from app.audio import matroska
+from app.errors import UndecodableAudio
+
 # FFmpeg's duration of these is the header's word; of the others it may be an estimate.
 _EXACT_CONTAINERS = {"mov", "mp4", "m4a", "flac"}
 _MPEG_1_RATE = 32_000  # from here on an mp3 frame holds 1152 samples, below it 576
 _OPEN_WAV = 0xFFFF_0000  # writers to a pipe put about the largest number here
+_MOST_CHUNKS = 1000  # recorders write a dozen, editors one for each list of markers
 
 
 def promised_seconds(
@@ -25,9 +30,37 @@ def promised_seconds(
         return _wav_seconds(file)
     if "mp3" in names:
         return _mp3_seconds(file, stream.rate)
+    if "matroska" in names:
+        return matroska.seconds_if_cut(file)
     if not names & _EXACT_CONTAINERS or stream.duration is None or stream.time_base is None:
         return None
     return float(stream.duration * stream.time_base)
+
+
+def check_chunks(file: IO[bytes]) -> None:
+    """Refuse a WAV of more chunks than any writer makes: each costs FFmpeg some microseconds, and
+    an upload may hold a hundred million. Raises UndecodableAudio."""
+    file.seek(0)
+    head = file.read(12)
+    if (head[:4], head[8:]) == (b"RIFF", b"WAVE"):
+        for number, _ in enumerate(_chunks(file)):
+            if number == _MOST_CHUNKS:
+                raise UndecodableAudio(
+                    f"The recording is a WAV of more than {_MOST_CHUNKS} chunks.", param="file"
+                )
+    file.seek(0)
+
+
+def _chunks(file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
+    """Names and sizes of a WAV's chunks, up to a nameless one: zeros that a recorder set aside.
+    The file stands at what is in the latest."""
+    start = 12
+    file.seek(start)
+    while len(head := file.read(8)) == 8 and any(head[:4]):
+        name, size = head[:4], int.from_bytes(head[4:], "little")
+        yield name, size
+        start += 8 + size + size % 2
+        file.seek(start)
 
 
 def _wav_seconds(file: IO[bytes]) -> float | None:
@@ -37,15 +70,11 @@ def _wav_seconds(file: IO[bytes]) -> float | None:
     """
     position, rate = file.tell(), 0
     try:
-        file.seek(12)
-        while len(head := file.read(8)) == 8:
-            name, size = head[:4], int.from_bytes(head[4:], "little")
+        for name, size in _chunks(file):
             if name == b"data":
                 return size / rate if rate and 0 < size < _OPEN_WAV else None
-            start = file.tell()
             if name == b"fmt ":
                 rate = int.from_bytes(file.read(12)[8:], "little")  # bytes a second
-            file.seek(start + size + size % 2)
         return None
     finally:
         file.seek(position)

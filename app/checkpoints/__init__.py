@@ -1,1 +1,1 @@
-"""Where checkpoints come from, how they are made, and where they are kept."""
+"""Checkpoints: their sources, their recipes, and the cache that keeps the made ones."""

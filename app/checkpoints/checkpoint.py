@@ -1,4 +1,4 @@
-"""A checkpoint as it is served: where it lies, how it was made, and what clients are told of it."""
+"""A checkpoint that is served: its folder, its recipe, and what /v1/models says of it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,8 +12,11 @@ from app.checkpoints.store import Entry
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What is served. `fingerprint` and `recipe` are None where it was not made here; `provenance`
-    is what else /v1/models tells of it, to every client."""
+    """A checkpoint that can be served.
+
+    fingerprint, recipe: None where the service did not make it.
+    provenance: further entries for /v1/models, shown to every client.
+    """
 
     source: Source
     folder: Path
@@ -23,12 +26,13 @@ class Checkpoint:
 
     @classmethod
     def of(cls, entry: Entry, **provenance: Any) -> "Checkpoint":
-        """Raises ValueError where the entry's manifest is of another version."""
+        """Build the checkpoint of a cache entry. Raises ValueError where the entry's manifest is of
+        another version."""
         manifest = entry.manifest
-        heard = manifest["figures"].get("calibration")
+        calibration = manifest["figures"].get("calibration")
         facts = {
             "recipe": _without_paths(manifest["recipe"]),
-            "calibration": _without_texts(heard) if heard else None,
+            "calibration": _without_texts(calibration) if calibration else None,
         }
         source = Source(manifest["source"]["name"], entry.folder, manifest["source"]["revision"])
         recipe = Recipe.model_validate(manifest["recipe"])
@@ -42,12 +46,13 @@ class Checkpoint:
 
 
 def _without_texts(calibration: Mapping[str, Any]) -> dict[str, Any]:
-    """What was calibrated on, without a word of it: whoever spoke did not speak to clients."""
+    """Return what a manifest says of its calibration, without the words: whoever spoke did not
+    speak to clients."""
     return {name: part for name, part in calibration.items() if name != "texts"}
 
 
 def _without_paths(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe's JSON with the last names of what it calibrates on, not where that lies."""
+    """Return a recipe's JSON with the last names of its calibration sources, not their paths."""
     calibration = recipe.get("calibration")
     if not calibration:
         return dict(recipe)
@@ -56,6 +61,6 @@ def _without_paths(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _last_name(source: str) -> str:
-    """A hub's "id:config:split" is no path, and tells of nothing here."""
+    """Return a source's last name. A hub's "id:config:split" is no path and is returned whole."""
     is_path = ":" not in source or source.startswith(("/", "~", "."))
     return Path(source).name if is_path else source

@@ -1,4 +1,5 @@
-"""What a job reads, as hashes: so that the same is known for the same, and a change is noticed."""
+"""Hashes of the files that a job reads, so that the same files are recognized and a change is
+noticed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,9 +13,11 @@ from app.recordings.spec import Recordings
 def content_hashes(
     source: Source | None, calibration: Recordings | None, proof: Recordings | None = None
 ) -> dict[str, Any]:
-    """Of the source, where it is here; of what is calibrated on and of what is judged by, where
-    there is any. A hub's count by their names. Blocking: all of it is read. Raises
-    NoCalibration."""
+    """Hash a source, its calibration recordings and its proof recordings, each where it is given.
+
+    A hub's model counts by its commit and a hub's recordings by their name. Blocking: all files are
+    read. Raises NoCalibration.
+    """
     found: dict[str, Any] = {}
     if source:
         found["source"] = source.identity()
@@ -26,7 +29,8 @@ def content_hashes(
 
 
 def check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any], since: str) -> None:
-    """Raises SourceChanged where what is in both differs. `since` says when `before` was."""
+    """Compare two results of content_hashes(). Raises SourceChanged where what is in both differs;
+    `since` says when `before` was taken."""
     changed = [name for name in before.keys() & now.keys() if before[name] != now[name]]
     if changed:
         names = {"source": "the source", "calibration": "what it is calibrated on",

@@ -1,4 +1,4 @@
-"""How a checkpoint is made: a typed, hashable description."""
+"""The recipe of a checkpoint: a typed, hashable description of how its weights are quantized."""
 
 from collections.abc import Mapping
 from typing import Literal, Self
@@ -23,7 +23,8 @@ Component = Literal[
 
 
 class Recipe(Plain):
-    """What happens to the weights of every Linear; the embedding is left alone unless named.
+    """A recipe says how the weights of every Linear are quantized; the embedding is left alone
+    unless named.
 
     method: gptq (Frantar et al., arXiv:2210.17323), awq (Lin et al., arXiv:2306.00978), autoround
         (Cheng et al., arXiv:2309.05516), or rtn (round to nearest, no calibration).
@@ -31,12 +32,13 @@ class Recipe(Plain):
         token, whatever the group size.
     group_size: weights along the input that share a scale; "channel" is all of a row.
     observer: how gptq finds the scales: from a group's extremes, or by the least error weighted
-        with how strong each input channel is in calibration (imatrix).
+        with each input channel's strength in calibration (imatrix).
     act_order: gptq quantizes columns by falling activation; "static" keeps groups contiguous,
-        which is the only kind vLLM serves.
-    dampening: gptq adds it to the Hessian's diagonal, as a fraction of its mean.
-    components: those with a scheme of their own, or "none".
-    emulate: write the dequantized weights, to prove what nothing here serves. Never promoted.
+        which is the only kind that vLLM serves.
+    dampening: what gptq adds to the Hessian's diagonal, as a fraction of its mean.
+    components: components with a scheme of their own, or "none".
+    emulate: write the dequantized weights, to prove a scheme that no kernel here serves. Such a
+        checkpoint is never promoted.
     dtype: of what is not quantized, and of the scales.
     """
 
@@ -66,7 +68,7 @@ class Recipe(Plain):
 
     @property
     def schemes(self) -> dict[Component, Scheme | Literal["none"]]:
-        """Every component's."""
+        """The scheme of every component."""
         linears: tuple[Component, ...] = (
             "encoder.attention",
             "encoder.mlp",
@@ -79,7 +81,7 @@ class Recipe(Plain):
 
     @property
     def label(self) -> str:
-        """For people: W4A16 gptq g128."""
+        """The recipe in short, for people: W4A16 gptq g128."""
         group = "channel" if self.group_size == "channel" else f"g{self.group_size}"
         parts = [self.scheme, self.method, group]
         parts += ["imatrix"] if self.observer == "imatrix" else []

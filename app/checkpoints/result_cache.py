@@ -1,15 +1,16 @@
-"""Results worth keeping: what a long step found, under a key of all that decided it."""
+"""A cache of results that took long to find, each under a key of all that decided the result."""
 
 import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
+from app.checkpoints.cache import mark_used
 from app.files import write_json
 
 
 class ResultCache:
-    """<folder>/<key>.json. What cannot be read is as if it were not there."""
+    """Keeps results as <folder>/<key>.json. A file that cannot be read counts as absent."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -20,12 +21,14 @@ class ResultCache:
 
     def get(self, key: str) -> Any | None:
         try:
-            return json.loads(self._path(key).read_text("utf-8"))
+            found = json.loads(self._path(key).read_text("utf-8"))
+            mark_used(self._path(key))
+            return found
         except (OSError, ValueError):
             return None
 
     def put(self, key: str, value: Any) -> None:
-        """Raises OSError."""
+        """Keep a result. Raises OSError."""
         write_json(self._path(key), value)
 
     def _path(self, key: str) -> Path:

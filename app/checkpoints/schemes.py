@@ -8,12 +8,14 @@ compares the CPU's column with. The card's column is read, not run.
     W8A16         no kernel                           any (Marlin pads)
     W8A8          any                                 any
     W3A16, W2A16  no kernel                           none but Humming's, an add-on
+
+Processors without AVX-512 run W4A16 through a kernel of ours (`models/whisper_vllm/float_kernel`).
 """
 
 from typing import Any
 
 from app.checkpoints.recipe import Recipe, Scheme
-from app.models.whisper_vllm.plan import Device
+from app.models.base import Device
 
 SERVED: dict[Device, frozenset[Scheme]] = {
     "cpu": frozenset({"W4A16", "W8A8"}),
@@ -23,12 +25,13 @@ _CPU_TILE = 32
 
 
 def refusal(recipe: Recipe, config: dict[str, Any], device: Device) -> str | None:
-    """Why a Whisper of this config.json cannot be made so, or not be served; None if it can."""
+    """Return why a Whisper of this config.json cannot be made by a recipe or not be served, or
+    None."""
     return unfit(recipe, config) or (None if recipe.emulate else _unserved(recipe, config, device))
 
 
 def unfit(recipe: Recipe, config: dict[str, Any]) -> str | None:
-    """Why it cannot be made at all, whatever is to run it; None if it can."""
+    """Return why a recipe cannot be made at all, whatever device is to run it, or None."""
     schemes = set(recipe.schemes.values()) - {"none"}
     if recipe.group_size != "channel" and schemes - {"W8A8"}:
         for width in widths(config):
@@ -58,5 +61,5 @@ def _unserved(recipe: Recipe, config: dict[str, Any], device: Device) -> str | N
 
 
 def widths(config: dict[str, Any]) -> list[int]:
-    """Of every Linear's input and output."""
+    """Return the widths of every Linear's input and output."""
     return [config["d_model"], config["encoder_ffn_dim"], config["decoder_ffn_dim"]]

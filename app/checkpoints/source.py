@@ -1,4 +1,4 @@
-"""Where a checkpoint comes from: a local folder or the hub, checked before work begins."""
+"""Sources of checkpoints: a local folder or the hub, checked before work begins."""
 
 import errno
 import hashlib
@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,9 @@ class Source:
     folder: Path
     revision: str
 
-    @property
+    @cached_property
     def config(self) -> dict[str, Any]:
+        """config.json, read once: `resolve` has done so. Raises OSError, ValueError."""
         config: dict[str, Any] = json.loads((self.folder / "config.json").read_text("utf-8"))
         return config
 
@@ -46,7 +48,8 @@ class Source:
         return "quantization_config" in self.config
 
     def identity(self) -> dict[str, str]:
-        """What it is, for a fingerprint: the hub's commit, or a hash of every file."""
+        """Return what identifies the source in a fingerprint: the hub's commit, or a hash of every
+        file."""
         if self.revision:
             return {"id": self.name, "revision": self.revision}
         return {p.name: file_sha256(p) for p in sorted(self.folder.iterdir()) if p.is_file()}
@@ -77,7 +80,8 @@ def resolve(model: str, on_download: Callable[[str], None] = lambda _: None) -> 
 
 
 def _snapshot(model: str) -> Path:
-    """Its files, as the hub has them now or, where that cannot be asked, as the cache does."""
+    """Return a model's files, as the hub has them now or, where the hub cannot be asked, as the
+    cache does."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     unreachable = _why_unreachable(model)
@@ -129,10 +133,11 @@ def _fetch(model: str, *, only_cached: bool) -> Path:
 
 
 def _why_unreachable(model: str) -> str | None:
-    """Why the hub gives no answer, or None where it gives one, if only that it has no such model.
+    """Return why the hub gives no answer, or None where it gives one, if only that it has no such
+    model.
 
-    Asked before the download, which waits for an answer without end: behind a proxy that accepts
-    and is silent, a start would hang.
+    The hub is asked before the download, which waits for an answer without end: behind a proxy that
+    accepts and is silent, a start would hang.
     """
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
@@ -150,6 +155,10 @@ def _why_unreachable(model: str) -> str | None:
 
 def _check(source: Source) -> None:
     """Refuse what could not be served in the end, before hours are spent on it."""
+    for path in source.folder.iterdir():
+        if path.exists() and not path.is_file() and not path.is_dir():
+            # To open a pipe is to wait for its writer, and a device may never end.
+            raise BadSource(f"{path} is no regular file.", _ADVICE)
     try:
         config = source.config
     except (OSError, ValueError) as error:
@@ -170,7 +179,7 @@ def _weights(folder: Path) -> list[Path]:
 
 
 def _missing_shards(folder: Path) -> list[str]:
-    """Of weights in several files, those that an interrupted download did not bring."""
+    """Return the weight files that an interrupted download did not bring."""
     try:
         index = json.loads((folder / "model.safetensors.index.json").read_text("utf-8"))
         named = {str(name) for name in index["weight_map"].values()}

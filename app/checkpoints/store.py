@@ -4,6 +4,7 @@
 <cache>/checkpoints/.<…>.partial            being made; a crash leaves it, the next start drops it
 <cache>/checkpoints/.<…>.damaged            an entry that failed its hashes, kept for a look
 <cache>/checkpoints/.<…>.lock               held while one is made, so two starts make one
+<cache>/checkpoints/.<…>.used               held while one serves or is proven (in_use.py)
 """
 
 import hashlib
@@ -21,6 +22,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from app.checkpoints.cache import mark_used
 from app.checkpoints.content_hashes import content_hashes
 from app.checkpoints.recipe import Recipe
 from app.checkpoints.source import Source, file_sha256
@@ -33,7 +35,8 @@ Make = Callable[[Path], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Entry:
-    """A checkpoint in the cache. `manifest` holds source, recipe, versions, files and figures."""
+    """An entry is a checkpoint in the cache. `manifest` holds source, recipe, versions, files and
+    figures."""
 
     folder: Path
     manifest: dict[str, Any]
@@ -44,18 +47,19 @@ class Entry:
 
 
 def fingerprint(found: Mapping[str, Any], recipe: Recipe, versions: dict[str, str]) -> str:
-    """The same for the same source, recipe, recordings and quantizer; 16 hex digits. `found` are
-    content_hashes() of source and calibration."""
+    """Return 16 hex digits that are the same for the same source, recipe, recordings and quantizer.
+    `found` is content_hashes() of source and calibration."""
     steps = recipe.model_dump(mode="json")
     if recipe.calibration is not None:
-        # What was heard, not where it lay: recordings may be added, and folders moved.
+        # The recordings' content, not their place: recordings may be added, and folders moved.
         steps["calibration"] = found["calibration"]
     facts = {"source": found["source"], "recipe": steps, "versions": versions}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class Store:
-    """`root` is the cache folder; it is made when first needed."""
+    """Finds and keeps made checkpoints under `root`, the cache folder, which is created when first
+    needed."""
 
     def __init__(self, root: Path) -> None:
         self._root = root / "checkpoints"
@@ -69,42 +73,46 @@ class Store:
         on_wait: Callable[[], None] = lambda: None,
         found: Mapping[str, Any] | None = None,
     ) -> Entry:
-        """The entry for these, made by `make(folder)` where it is not there yet. Blocking.
+        """Return the entry of a source and recipe; `make(folder)` makes it where it is absent.
+        Blocking.
 
-        `make` fills the folder and returns figures for the manifest. What it raises is raised,
-        and nothing half-made is left under the entry's name. `on_wait` is called when another
-        process is making the same entry. `found` are the content hashes, where they are
-        known already.
+        `make` fills the folder and returns figures for the manifest. What it raises is raised, and
+        nothing half-made is left under the entry's name. `on_wait` is called when another process
+        is making the same entry. `found` is content_hashes() of source and calibration, where that
+        is known.
         """
-        mark = fingerprint(found or content_hashes(source, recipe.calibration), recipe, versions)
-        folder = self._root / f"{_slug(source.name)}-{mark}"
+        found = found or content_hashes(source, recipe.calibration)
+        name = fingerprint(found, recipe, versions)
+        folder = self._root / f"{_slug(source.name)}-{name}"
         with self._locked(folder, on_wait):
             entry = self._read(folder)
             if entry is not None:
                 return entry
             facts = {
-                "fingerprint": mark,
+                "fingerprint": name,
                 "source": {"name": source.name, "revision": source.revision},
                 "recipe": recipe.model_dump(mode="json"),
                 "versions": versions,
             }
             return self._make(folder, facts, make)
 
-    def has(self, mark: str) -> bool:
-        """Whether there is an entry with this fingerprint, whole or not."""
-        return any(self._root.glob(f"*-{mark}"))
+    def has(self, fingerprint: str) -> bool:
+        """Whether there is an entry with this fingerprint, whole or damaged."""
+        return any(self._root.glob(f"*-{fingerprint}"))
 
-    def find(self, mark: str) -> Entry | None:
-        """The entry with this fingerprint, if it is there and whole. Blocking: it is hashed."""
-        folder = next(self._root.glob(f"*-{mark}"), None)
+    def find(self, fingerprint: str) -> Entry | None:
+        """Return the entry with this fingerprint, if there is one and it is whole. Blocking: its
+        files are hashed."""
+        folder = next(self._root.glob(f"*-{fingerprint}"), None)
         return self._read(folder) if folder else None
 
     def _read(self, folder: Path) -> Entry | None:
-        """The entry if it is whole. A damaged one is set aside."""
+        """Return a folder's entry if it is whole; a damaged one is set aside."""
         if not folder.exists():
             return None
         fault = _fault(folder)
         if fault is None:
+            mark_used(folder)
             return Entry(folder, json.loads((folder / _MANIFEST).read_text("utf-8")))
         aside = _sibling(folder, "damaged")
         shutil.rmtree(aside, ignore_errors=True)
@@ -135,7 +143,7 @@ class Store:
 
     @contextmanager
     def _locked(self, folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-        """One maker at a time. The kernel frees the lock of a process that died."""
+        """Let one process make an entry. The kernel frees the lock of a process that died."""
         self._root.mkdir(parents=True, exist_ok=True)
         lock = FileLock(_sibling(folder, "lock"))
         try:
@@ -150,7 +158,7 @@ class Store:
 
 
 def _fault(folder: Path) -> str | None:
-    """What is wrong with an entry, or None."""
+    """Return what is wrong with an entry, or None."""
     try:
         files = json.loads((folder / _MANIFEST).read_text("utf-8"))["files"]
         expected = {

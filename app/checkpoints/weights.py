@@ -1,4 +1,4 @@
-"""What weights weigh, read from the headers of safetensors files."""
+"""Sizes of weights, read from the headers of safetensors files."""
 
 import json
 import re
@@ -9,6 +9,11 @@ from pathlib import Path
 _ONCE_A_WINDOW = re.compile(r"\.encoder_attn\.[kv]_proj\.")
 _LOOKED_UP = re.compile(r"\.embed_positions\.")  # a row of it
 _LOADED = {"F32": 2, "F64": 4}  # as 16-bit numbers, by how much smaller
+
+
+def weight_bytes(folder: Path) -> int:
+    """What the weight files weigh on disk."""
+    return sum(p.stat().st_size for p in folder.glob("*.safetensors"))
 
 
 def bytes_per_token(folder: Path) -> int:

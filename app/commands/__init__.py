@@ -1,1 +1,1 @@
-"""What `marlinscribe` does on the command line."""
+"""The commands of `marlinscribe`, one module each."""

@@ -1,4 +1,4 @@
-"""What the commands share on a terminal: settings, the log, progress."""
+"""Terminal helpers that the commands share: settings, the log, progress."""
 
 import logging
 import os
@@ -17,13 +17,14 @@ log = logging.getLogger(__name__)
 
 SUCCESS, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130
 _MOST_LINES = 100  # of one stage, in a log
-# A line's own fields in JSON; what a request took comes beside them (app.api.telemetry).
+# A line's own fields in JSON; the request telemetry comes beside them (app.api.telemetry).
 _FIELDS = ("levelname", "name", "message")
 _RENAMED = {"levelname": "level", "name": "logger"}
 
 
 def settings_for(console: Console, **asked: Any) -> Settings | None:
-    """From the environment, `asked` before it; None, and told why, where one of them is bad."""
+    """Read the settings from the environment, with `asked` taking precedence; print what is wrong
+    and return None where one is invalid."""
     try:
         settings = Settings(**asked)
     except ValidationError as error:
@@ -35,7 +36,9 @@ def settings_for(console: Console, **asked: Any) -> Settings | None:
         return None
     _log_to(console, settings)
     for name in unknown_variables(os.environ):
-        logging.getLogger(__name__).warning("%s is no setting: README.md has the table", name)
+        logging.getLogger(__name__).warning(
+            "%s is no setting: docs/reference.md has them all", name
+        )
     return settings
 
 
@@ -61,7 +64,7 @@ def _log_to(console: Console, settings: Settings) -> None:
 
 
 class StageProgress:
-    """Stages of long work: as a bar in a terminal, as lines of the log elsewhere."""
+    """Shows the stages of long work: as a bar in a terminal, as lines of the log elsewhere."""
 
     def __init__(self, console: Console) -> None:
         self._stage: str | None = None
@@ -76,14 +79,14 @@ class StageProgress:
             self._bar.start()
 
     def on_status(self, status: Status) -> None:
-        """Of a start."""
+        """Show the status of a start."""
         self.show(status.stage.value, status.detail, status.done, status.total)
         if status.stage in (Stage.READY, Stage.FAILED):
             self.close()
 
     def show(self, stage: str, detail: str = "", done: int | None = None, total: int | None = None,
              unit: str = "layers") -> None:  # fmt: skip
-        """`done` of `total` units of the stage."""
+        """Show a stage, of which `done` of `total` units are done."""
         if stage != self._stage or (detail != self._detail and not total):
             self._stage, self._detail = stage, detail
             log.info("%s %s", stage, detail)

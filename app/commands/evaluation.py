@@ -1,4 +1,4 @@
-"""A server's error rates on recordings whose words are known."""
+"""Measurement of a server's error rates on recordings whose words are known."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -17,11 +17,11 @@ from app.recordings.writing_systems import CHINESE
 
 @dataclass(frozen=True)
 class Outcome:
-    """One recording's. `language` is what the server heard, an ISO code; `fault` says why there
-    is no answer."""
+    """The outcome of one recording. `transcript` and `language`, an ISO code, are the server's;
+    `fault` says why there is no answer."""
 
     clip: Clip
-    heard: str = ""
+    transcript: str = ""
     language: str = ""
     seconds: float = 0.0
     fault: str = ""
@@ -29,7 +29,8 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Score:
-    """One language's. as_written: the CER that counts Traditional and Simplified as different."""
+    """The score of one language. as_written: the CER that counts Traditional and Simplified as
+    different."""
 
     recordings: int
     rates: dict[Metric, Interval]
@@ -39,7 +40,8 @@ class Score:
 
 @dataclass(frozen=True)
 class Report:
-    """rtfx: seconds of audio a second, all in flight counted together."""
+    """Scores by language. rtfx: seconds of audio a second, all requests in flight counted
+    together."""
 
     scores: dict[str, Score]
     outcomes: tuple[Outcome, ...]
@@ -56,7 +58,7 @@ class Report:
             "recordings": [
                 {
                     "audio": str(one.clip.audio), "language": one.clip.language,
-                    "text": one.clip.text, "heard": one.heard, "fault": one.fault or None,
+                    "text": one.clip.text, "heard": one.transcript, "fault": one.fault or None,
                 }
                 for one in self.outcomes
             ],
@@ -68,13 +70,13 @@ def evaluate(
     clips: Sequence[Clip],
     *,
     at_once: int,
-    tell_language: bool,
+    send_language: bool,
     on_done: Callable[[], None] = lambda: None,
 ) -> Report:
-    """Send every clip and score what comes back. A clip without an answer scores as silence."""
+    """Send every clip and score the transcripts. A clip without an answer scores as silence."""
 
     def ask(clip: Clip) -> Outcome:
-        outcome = _ask(client, clip, tell_language)
+        outcome = _ask(client, clip, send_language)
         on_done()
         return outcome
 
@@ -92,9 +94,9 @@ def evaluate(
     )
 
 
-def _ask(client: httpx.Client, clip: Clip, tell_language: bool) -> Outcome:
+def _ask(client: httpx.Client, clip: Clip, send_language: bool) -> Outcome:
     fields = {"response_format": "verbose_json"}
-    if tell_language:
+    if send_language:
         fields["language"] = clip.language
     try:
         assert not isinstance(clip.audio, bytes), "recordings to be sent are files"
@@ -107,7 +109,7 @@ def _ask(client: httpx.Client, clip: Clip, tell_language: bool) -> Outcome:
 
 
 def _score(language: str, outcomes: Sequence[Outcome]) -> Score:
-    pairs = [Pair(language, one.clip.text, one.heard) for one in outcomes]
+    pairs = [Pair(language, one.clip.text, one.transcript) for one in outcomes]
     rates = {metric: rate(count(pairs, metric)) for metric in metrics_of(language)}
     chinese = language in CHINESE
     as_written = rate(count(pairs, "cer", fold_script=False)) if chinese else None

@@ -13,7 +13,8 @@ from app.checkpoints.schemes import refusal
 from app.checkpoints.source import resolve
 from app.commands.console import FAILURE, SUCCESS, USAGE, settings_for
 from app.errors import BadRecipe, BadSource, EngineFailed
-from app.models.whisper_vllm.budget import LIMITS, MIB, Budget, Device, Memory, budget_of
+from app.models.base import Device
+from app.models.whisper_vllm.budget import LIMITS, MIB, Budget, Memory, budget_of
 from app.models.whisper_vllm.plan import memory_of, pick_device
 from app.models.whisper_vllm.shape import SHAPES, Architecture, ModelShape
 
@@ -25,7 +26,7 @@ SCHEMES = ("W4A16", "W8A16", "W8A8", *_UNQUANTIZED)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What is to be served. weighed: how its bytes are known, for people."""
+    """A checkpoint to plan for. weighed: how its bytes are known, for people."""
 
     name: str
     scheme: str
@@ -61,7 +62,7 @@ def plan(arguments: argparse.Namespace) -> int:
     title = f"{checkpoint.name}, {checkpoint.scheme}, on {_named(arguments)}"
     console = Console()
     console.print(_table(title, lines(budget, checkpoint.weighed, measured=here)))
-    console.print(_told(budget), highlight=False, markup=False)
+    console.print(_settings_text(budget), highlight=False, markup=False)
     return SUCCESS
 
 
@@ -101,7 +102,8 @@ def _by_shape(name: str, shape: Architecture, scheme: str, device: Device) -> Ch
 
 
 def lines(budget: Budget, weighed: str, *, measured: bool) -> list[tuple[str, int, str]]:
-    """What for, bytes, and how they are known; without what a device does not have."""
+    """Return a budget's lines: purpose, bytes, and how they are known; without what the device does
+    not have."""
     card = budget.device == "cuda"
     total = "measured" if card else "measured: what is free now"
     others = "driver, display" if card else "system, this service"
@@ -139,7 +141,7 @@ def _table(title: str, rows: list[tuple[str, int, str]]) -> Table:
     return table
 
 
-def _told(budget: Budget) -> str:
+def _settings_text(budget: Budget) -> str:
     most = LIMITS[budget.device].windows
     capped = f"; at most {most} are taken" if budget.fits > most else ""
     return "\n".join(
@@ -155,8 +157,8 @@ def _told(budget: Budget) -> str:
 
 
 def _env(arguments: argparse.Namespace, checkpoint: Checkpoint, budget: Budget) -> str:
-    """A file of MARLINSCRIBE_* variables. Without the pool's size: the service computes it from
-    what is free, and takes fewer windows where there is less."""
+    """Return a file of MARLINSCRIBE_* variables, without the pool's size: the service computes it
+    from what is free, and takes fewer windows where there is less."""
     command = ["marlinscribe", "plan"]
     for name in ("vram", "ram", "model", "scheme"):
         value = getattr(arguments, name)

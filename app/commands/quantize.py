@@ -1,4 +1,4 @@
-"""marlinscribe quantize: a checkpoint made, and proven, without a server."""
+"""marlinscribe quantize: make a checkpoint, and prove it, without a server."""
 
 import argparse
 import asyncio
@@ -27,7 +27,7 @@ from app.serving.loading import Loader
 from app.settings import Settings
 
 _OF_THE_SETTINGS = ("model", "calibration", "quantization", "group_size")
-_OF_THE_RECIPE = ("scheme", "emulate")
+_OF_THE_RECIPE = ("scheme", "emulate", "components")
 _OF_AN_ORDER = (*_OF_THE_SETTINGS, *_OF_THE_RECIPE, "prove", "min_recovery")
 
 
@@ -56,7 +56,7 @@ def quantize(arguments: argparse.Namespace) -> int:
             forkserver.start(
                 loader.device, forkserver.environment(loader.device, settings.log_level)
             )
-        candidate, proof = asyncio.run(run_job(order, loader, _teller(progress)))
+        candidate, proof = asyncio.run(run_job(order, loader, _reporter(progress)))
     except MarlinscribeError as error:
         progress.close()
         field = f"{error.param}: " if isinstance(error, BadField) and error.param else ""
@@ -67,14 +67,16 @@ def quantize(arguments: argparse.Namespace) -> int:
     finally:
         progress.close()
     print(candidate.folder)
-    return SUCCESS if proof is None else _told(console, proof, arguments.json)
+    return SUCCESS if proof is None else _show_proof(console, proof, arguments.json)
 
 
-def _told(console: Console, proof: Proof, file: Path | None) -> int:
-    """Show a proof, write it down where that is wanted; the status it stands for."""
+def _show_proof(console: Console, proof: Proof, file: Path | None) -> int:
+    """Show a proof, write it to `file` where there is one; return the exit status."""
     console.print(_table(proof))
     for reason in proof.reasons:
         _complain(console, f"rejected: {reason}")
+    for note in proof.notes:
+        console.print(f"uncertain: {note}", style="yellow", highlight=False, markup=False)
     if file:
         text = json.dumps(proof.model_dump(mode="json"), ensure_ascii=False, indent=1)
         file.write_text(text + "\n", "utf-8")
@@ -87,18 +89,23 @@ def _complain(console: Console, text: str) -> None:
 
 def _given_order(arguments: argparse.Namespace) -> QuantizationRequest | None:
     """The order in a file, if one is named. Raises OSError, and ValueError where it is none or
-    not the only one."""
+    not the only one, or where limits have nothing to be judged by."""
     if arguments.order is None:
+        if arguments.min_recovery is not None and arguments.prove is None:
+            raise ValueError("--min-recovery judges nothing without --prove.")
         return None
     if beside := _given(arguments, _OF_AN_ORDER):
         names = ", ".join(sorted(beside))
         raise ValueError(f"An order says it all: leave {names} to {arguments.order}.")
     try:
-        return QuantizationRequest.model_validate_json(arguments.order.read_bytes())
+        order = QuantizationRequest.model_validate_json(arguments.order.read_bytes())
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         where = ".".join(map(str, fault["loc"]))
         raise ValueError(f"{arguments.order}: {where}: {fault['msg']}") from error
+    if order.proof is None and "thresholds" in order.model_fields_set:
+        raise ValueError(f"{arguments.order}: thresholds judge nothing without a proof.")
+    return order
 
 
 def _order(
@@ -108,18 +115,26 @@ def _order(
     given: QuantizationRequest | None,
     arguments: argparse.Namespace,
 ) -> QuantizationRequest:
-    """Looked at as the service looks at one. Raises BadField."""
+    """Check the request as the service does, but for the paths. Raises BadField."""
     intake = RequestValidator(settings, loader.device, any_path=True)
     if given:
-        return intake.checked(given, source, needs_proof=True)
-    recipe = Recipe(
-        method=settings.quantization,
-        group_size=settings.group_size,
-        **_given(arguments, _OF_THE_RECIPE),
-    )
+        return intake.checked(given, source, needs_proof=False)
+    recipe = _recipe(settings, arguments)
     limits = Thresholds(**_given(arguments, ("min_recovery",)))
     order = QuantizationRequest(recipe=recipe, proof=_proof_set(arguments.prove), thresholds=limits)
     return intake.checked(order, source, needs_proof=False)
+
+
+def _recipe(settings: Settings, arguments: argparse.Namespace) -> Recipe:
+    """Raises BadField."""
+    more = _given(arguments, _OF_THE_RECIPE)
+    if components := more.get("components"):
+        more["components"] = dict(components)
+    try:
+        return Recipe(method=settings.quantization, group_size=settings.group_size, **more)
+    except ValidationError as error:
+        what = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        raise BadField(f"{what}.", param="recipe") from error
 
 
 def _proof_set(folder: Path | None) -> Recordings | None:
@@ -131,7 +146,7 @@ def _given(arguments: argparse.Namespace, names: tuple[str, ...]) -> dict[str, A
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _teller(progress: StageProgress) -> JobReporter:
+def _reporter(progress: StageProgress) -> JobReporter:
     def on_event(job: Job, event: dict[str, Any]) -> None:
         if event["type"] == "stage":
             progress.show(job.stage)

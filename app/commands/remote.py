@@ -1,4 +1,4 @@
-"""The commands that talk to a running server."""
+"""The commands that ask a running server: transcribe and evaluate."""
 
 import argparse
 import json
@@ -37,7 +37,7 @@ def transcribe(arguments: argparse.Namespace) -> int:
             try:
                 text = client.transcribe(server, path, fields).text
             except (OSError, client.Refused, httpx.HTTPError) as error:
-                _complain(errors, f"{path}: {error}")
+                _print_error(errors, f"{path}: {error}")
                 status = FAILURE
             else:
                 text = text if text.endswith("\n") else text + "\n"
@@ -53,15 +53,15 @@ def evaluate(arguments: argparse.Namespace) -> int:
     try:
         check_writable(arguments.json)
     except ValueError as error:
-        _complain(errors, str(error))
+        _print_error(errors, str(error))
         return USAGE
     try:
         clips = list(recordings(arguments.recordings, arguments.language))
     except NoCalibration as error:
-        _complain(errors, error.message)
+        _print_error(errors, error.message)
         return FAILURE
     if not clips:
-        _complain(errors, f"{arguments.recordings} holds no recordings with text.")
+        _print_error(errors, f"{arguments.recordings} holds no recordings with text.")
         return FAILURE
     with (
         client.connect(arguments.url, arguments.key) as server,
@@ -72,12 +72,12 @@ def evaluate(arguments: argparse.Namespace) -> int:
             server,
             clips,
             at_once=arguments.at_once,
-            tell_language=not arguments.detect,
+            send_language=not arguments.detect,
             on_done=lambda: progress.advance(task),
         )
     Console().print(_table(report))
     for outcome in report.faults:
-        _complain(errors, f"{outcome.clip.audio!s}: {outcome.fault}")
+        _print_error(errors, f"{outcome.clip.audio!s}: {outcome.fault}")
     if arguments.json:
         text = json.dumps(report.as_json(), ensure_ascii=False, indent=1)
         arguments.json.write_text(text + "\n", "utf-8")
@@ -107,7 +107,7 @@ def _percent(one: Interval | None) -> str:
     return f"{one.value:.1%} ({one.low:.1%} to {one.high:.1%})" if one else ""
 
 
-def _complain(errors: Console, text: str) -> None:
+def _print_error(errors: Console, text: str) -> None:
     errors.print(text, style="red", highlight=False, markup=False)
 
 

@@ -1,4 +1,4 @@
-"""marlinscribe serve."""
+"""marlinscribe serve: run the service."""
 
 import argparse
 import logging
@@ -9,10 +9,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from rich.console import Console
 
+from app.commands.connections import BoundedHttpProtocol
 from app.commands.console import (
     FAILURE,
     INTERRUPTED,
@@ -23,7 +25,9 @@ from app.commands.console import (
 )
 from app.main import create_app, drain
 from app.process import keep_freed_memory
-from app.serving.lifecycle import Lifecycle
+from app.settings import Settings
+
+ASGIApp = Callable[..., Any]
 
 # Seconds. Longer than clients and proxies keep an idle connection (httpx, and with it OpenAI's SDK,
 # for 5 s, which is uvicorn's own default; load balancers for 60): where the server is the first to
@@ -39,9 +43,7 @@ def serve(_: argparse.Namespace) -> int:
     if settings is None:
         return USAGE
     keep_freed_memory()
-    startup = Lifecycle()
     progress = StageProgress(console)
-    startup.listen(progress.on_status)
     failed = False
 
     def on_failure() -> None:
@@ -49,12 +51,10 @@ def serve(_: argparse.Namespace) -> int:
         failed = True
         server.should_exit = True
 
-    app = create_app(settings, startup, on_failure)
-    config = uvicorn.Config(
-        app, settings.host, settings.port, log_config=None, access_log=False,
-        timeout_graceful_shutdown=_LAST_BYTES, timeout_keep_alive=_KEEP_ALIVE,
-    )  # fmt: skip
-    server = _Server(config, partial(drain, app))
+    app = create_app(settings, on_failure)
+    for slot in app.state.context.state.slots.values():
+        slot.lifecycle.listen(progress.on_status)
+    server = _Server(server_config(app, settings), partial(drain, app))
     try:
         server.run()
     finally:
@@ -66,14 +66,24 @@ def serve(_: argparse.Namespace) -> int:
     os._exit(FAILURE if failed or not server.started else SUCCESS)
 
 
+def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+    """How uvicorn serves the app: with bounded connections, and without a log of its own."""
+    return uvicorn.Config(
+        app, settings.host, settings.port, http=BoundedHttpProtocol, log_config=None,
+        access_log=False, timeout_graceful_shutdown=_LAST_BYTES, timeout_keep_alive=_KEEP_ALIVE,
+    )  # fmt: skip
+
+
 class _Server(uvicorn.Server):
-    """Told to end, it first drains, still listening: whoever comes meanwhile is told why not. Then
-    it ends with status 0, where uvicorn raises the signal again. Told twice, it ends at once."""
+    """Drains before it ends, still listening: requests that come meanwhile are answered 503.
+
+    It ends with status 0, where uvicorn raises the signal again. A second signal ends it at once.
+    """
 
     def __init__(self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]]) -> None:
         super().__init__(config)
         self._drain = drain
-        self._told = False
+        self._stopping = False
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -86,9 +96,9 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self._told:
+        if self._stopping:
             os._exit(INTERRUPTED)  # engine and quantizer end with this process
-        self._told = self.should_exit = True
+        self._stopping = self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._drain()

@@ -1,4 +1,4 @@
-"""What a job is."""
+"""A job, its status, and what its work reports."""
 
 import time
 from collections.abc import Callable, Coroutine
@@ -22,22 +22,22 @@ class JobStatus(StrEnum):
         return self in (JobStatus.QUEUED, JobStatus.RUNNING)
 
     @property
-    def stands(self) -> bool:
+    def is_reusable(self) -> bool:
         """Whether asking for the same again is answered with this job."""
         return self.active or self in (JobStatus.PROVEN, JobStatus.REJECTED, JobStatus.PROMOTED)
 
 
 @dataclass
 class Job:
-    """A record.
+    """A job's record. Times are Unix seconds.
 
     request: what was asked for; key: the same for the same request.
     facts: what the work has found out so far.
     progress: {"done", "total", "eta_seconds"} of the stage.
-    committed: too far gone to be cancelled.
-    on_failure: its status again where the work that runs fails; None takes the status of the end.
-    Times are in Unix seconds: when it was taken, and when its run through the queue began and
-    ended. Work on it beside the queue has none here.
+    committed: whether the work has gone too far to be cancelled.
+    on_failure: the job's status where further work fails; None takes the status of the end.
+    created_at: when the job was queued. started_at, finished_at: of the run through the queue;
+        further work beside the queue has no times here.
     """
 
     id: str
@@ -57,8 +57,8 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a piece of work ended; `facts` join the job's. `error` is of a last step that failed
-    without taking back what the status says."""
+    """How a piece of work ended; `facts` join the job's. `error` is that of a last step that failed
+    and left the status as it is."""
 
     status: JobStatus
     facts: dict[str, Any] = field(default_factory=dict)
@@ -66,15 +66,15 @@ class Outcome:
 
 
 class JobReporter:
-    """What work says of itself while it goes on. For the event loop's thread."""
+    """Reports what a job's work does while it goes on. For the event loop's thread."""
 
     def __init__(self, job: Job, on_event: Callable[[Job, dict[str, Any]], None]) -> None:
         self._job = job
         self._on_event = on_event
 
     def commit(self) -> None:
-        """From here on the work cannot be cancelled: half of what follows would be worse than all
-        or nothing of it."""
+        """Rule out cancellation from here on: half of what follows would be worse than all or
+        nothing."""
         self._job.committed = True
 
     def stage(self, name: str) -> None:

@@ -1,8 +1,10 @@
-"""Jobs on the disk, which are one process's at a time."""
+"""Records of jobs on the disk, which belong to one process at a time."""
 
 import logging
-from contextlib import suppress
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -18,15 +20,20 @@ _RECORD = TypeAdapter(Job)
 
 
 class Records:
-    """<folder>/<id>.json, each replaced as a whole; who holds .<folder>.lock has them."""
+    """Keeps records as <folder>/<id>.json, each replaced as a whole; whoever holds .<folder>.lock
+    has the records.
+
+    One thread writes them, in the order in which they are saved: a disk may take seconds for it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._writer = ThreadPoolExecutor(1, "job-records")
         self._lock = FileLock(folder.with_name(f".{folder.name}.lock"), thread_local=False)
 
     def take(self) -> None:
-        """Have them to oneself: two processes would run each other's jobs. The kernel takes them
-        back from one that dies. Raises JobsElsewhere, RecordNotKept."""
+        """Lock the records: two processes would run each other's jobs. The kernel frees the lock of
+        a process that dies. Raises JobsElsewhere, RecordNotKept."""
         path = Path(self._lock.lock_file)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,24 +48,40 @@ class Records:
             raise RecordNotKept(f"Jobs cannot be recorded: {error}.") from error
 
     def leave(self) -> None:
-        """To whoever comes next."""
+        """Free the records for another process, once all is written. Blocking."""
+        self.flush()
         self._lock.release(force=True)
 
-    def save(self, job: Job) -> None:
-        write_json(self._folder / f"{job.id}.json", asdict(job))
+    def flush(self) -> None:
+        """Wait until all that was saved is written, or was not. Blocking."""
+        self._writer.submit(int).result()
+
+    def save(self, job: Job) -> Future[None]:
+        """Write a job's record as it is now; the result has the OSError where that fails."""
+        return self._writer.submit(write_json, self._folder / f"{job.id}.json", asdict(job))
+
+    def delete(self, job_id: str) -> Future[None]:
+        """Delete a job's record, after what was saved of it; the result has the OSError where that
+        fails."""
+        path = self._folder / f"{job_id}.json"
+        return self._writer.submit(partial(path.unlink, missing_ok=True))
 
     def load(self) -> dict[str, Job]:
-        """The oldest first. A record that cannot be read is left where it is, and told of."""
+        """The oldest first, where one that ran when its process died is interrupted."""
         jobs = {}
-        for path in sorted(self._folder.glob("*.json")):  # ids are in order of time
-            try:
-                job = _RECORD.validate_json(path.read_bytes())
-            except (OSError, ValueError) as error:
-                log.warning("the record %s cannot be read: %s", path, error)
-                continue
+        for job in read_records(self._folder):
             if job.status is JobStatus.RUNNING:
                 job.status = job.on_failure or JobStatus.INTERRUPTED
-                with suppress(OSError):  # it will be found so again
-                    self.save(job)
+                self.save(job)  # where that fails, it will be found so again
             jobs[job.id] = job
         return jobs
+
+
+def read_records(folder: Path) -> Iterator[Job]:
+    """Every job on the disk as it stands there, the oldest first; for whoever does not have the
+    records, and only looks. What cannot be read is left where it is, and told of."""
+    for path in sorted(folder.glob("*.json")):  # ids are in order of time
+        try:
+            yield _RECORD.validate_json(path.read_bytes())
+        except (OSError, ValueError) as error:
+            log.warning("the record %s cannot be read: %s", path, error)

@@ -5,17 +5,12 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from concurrent.futures import Future
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
-from app.errors import (
-    JobConflict,
-    JobsFull,
-    RecordNotKept,
-    Unavailable,
-    UnknownJob,
-)
+from app.errors import JobConflict, JobsFull, RecordNotKept, Unavailable, UnknownJob
 from app.jobs.job import Job, JobReporter, JobStatus, Outcome, Work
 from app.jobs.log import Log, end_of, told
 from app.jobs.records import Records
@@ -24,29 +19,27 @@ log = logging.getLogger(__name__)
 
 _LAST_WAIT = 10  # seconds, for work to clean up when the process ends
 _LOOK_AGAIN = 5  # seconds, for jobs that another process has
+_MOST_LOGS = 32  # of jobs that are over: what they told beside their records
 _RESUMABLE = (JobStatus.INTERRUPTED, JobStatus.CANCELLED, JobStatus.FAILED)
 
 Listener = Callable[[Job, dict[str, Any]], None]
 
 
 class Jobs:
-    """The queue and its one worker. For the event loop's thread."""
+    """Queues jobs and runs them, one at a time. For the event loop's thread."""
 
     def __init__(
-        self,
-        folder: Path,
-        work: Work,
-        *,
-        most_waiting: int,
+        self, folder: Path, work: Work, *, most_waiting: int,
         on_taken: Callable[[], None] = lambda: None,
-    ) -> None:
-        """`folder` holds the records; it is made when the first job comes. While they are another
-        process's there are no jobs here; `on_taken` is called where `run` gets them later."""
+    ) -> None:  # fmt: skip
+        """`folder` holds the records; it is created when the first job comes. While another process
+        has the records there are no jobs here; `on_taken` is called where `run` gets them later."""
         self._records = Records(folder)
         self._work = work
         self._most_waiting = most_waiting
         self._on_taken = on_taken
         self._jobs: dict[str, Job] = {}
+        self._new: dict[str, Future[None]] = {}  # their records are being written, by id
         self._elsewhere: Unavailable | None = None
         self._logs: dict[str, Log] = {}
         self._tasks: dict[str, asyncio.Task[Outcome]] = {}
@@ -57,23 +50,28 @@ class Jobs:
             log.warning("there are no jobs here: %s", self._elsewhere)
 
     def check_here(self) -> None:
-        """Raises JobsElsewhere, RecordNotKept where another process, or none, has the jobs."""
+        """Check that this process has the jobs. Raises JobsElsewhere, RecordNotKept."""
         if self._elsewhere:
             raise self._elsewhere.with_traceback(None)
 
     def listen(self, listener: Listener) -> None:
-        """It hears of every event of every job from now on, the last of each being its status."""
+        """Call `listener` with every event of every job from now on; the last event of each is its
+        status."""
         self._listeners.append(listener)
 
     async def run(self) -> None:
-        """Work through the queue, for as long as the task lives, once it is this process's. What
-        runs when it is cancelled is recorded as interrupted."""
+        """Work through the queue, for as long as the task lives, once this process has the records.
+        The job that runs when the task is cancelled is recorded as interrupted."""
         while self._elsewhere:
             await asyncio.sleep(_LOOK_AGAIN)
-            if self._take():
+            if await asyncio.to_thread(self._take):
                 self._on_taken()
         while True:
             waiting = self._with_status(JobStatus.QUEUED)
+            if waiting and waiting[0].id in self._new:
+                with suppress(RecordNotKept):
+                    await self.kept(waiting[0])
+                continue
             if not waiting:
                 self._wake.clear()
                 await self._wake.wait()
@@ -86,34 +84,45 @@ class Jobs:
                 await asyncio.wait({task}, timeout=_LAST_WAIT)
 
     def submit(self, request: dict[str, Any], key: str, **facts: Any) -> tuple[Job, bool]:
-        """The job for a request, and whether it is new; `facts` are a new one's first. Raises
-        JobsFull, RecordNotKept."""
+        """Return the job for a request, and whether it is new; `facts` are a new job's first. It is
+        there for good once it is `kept`, and not begun before. Raises JobsFull."""
         if standing := self._standing(key):
             return standing, False
         self._check_room()
         # In order of time, so that a listing of the folder is.
         job = Job(f"qjob_{time.time_ns():016x}{secrets.token_hex(3)}", request, key, facts=facts)
-        try:
-            self._records.save(job)
-        except OSError as error:
-            raise RecordNotKept(f"The job's record cannot be written: {error}.") from error
         self._jobs[job.id] = job
+        self._new[job.id] = self._records.save(job)
         self._wake.set()
         return job, True
 
+    async def kept(self, job: Job) -> None:
+        """Wait until a job's record is on the disk, where a restart finds it. Raises RecordNotKept
+        where it cannot be written; then there is no such job."""
+        if (saving := self._new.get(job.id)) is None:
+            if job.id not in self._jobs:  # somebody else saw it fail
+                raise RecordNotKept("The job's record could not be written.")
+            return
+        error = saving.exception() if saving.done() else await asyncio.to_thread(saving.exception)
+        self._new.pop(job.id, None)
+        if error:
+            self._jobs.pop(job.id, None)
+            raise RecordNotKept(f"The job's record cannot be written: {error}.") from error
+
     def get(self, job_id: str) -> Job:
-        """Raises UnknownJob."""
+        """Return a job. Raises UnknownJob."""
         try:
             return self._jobs[job_id]
         except KeyError:
             raise UnknownJob(f"There is no job {job_id!r}.", param="id") from None
 
     def all(self) -> list[Job]:
-        """The newest first."""
+        """Return all jobs, the newest first."""
         return list(reversed(self._jobs.values()))
 
     def cancel(self, job_id: str) -> Job:
-        """Raises UnknownJob, and JobConflict where there is nothing left to cancel."""
+        """Cancel a job. Raises UnknownJob, and JobConflict where there is nothing left to
+        cancel."""
         job = self.get(job_id)
         if not job.status.active:
             raise JobConflict(f"The job is {job.status}; only one that is not over is cancelled.")
@@ -128,9 +137,23 @@ class Jobs:
             self._finish(job, JobStatus.CANCELLED)
         return job
 
+    async def delete(self, job_id: str) -> None:
+        """Forget a job that is over, its record and what it told. Raises UnknownJob, RecordNotKept,
+        and JobConflict where it is not over."""
+        job = self.get(job_id)
+        if job.status.active:
+            raise JobConflict(f"The job is {job.status}; only one that is over is deleted.")
+        del self._jobs[job.id]  # before anything is waited for: nobody is to resume it meanwhile
+        try:
+            await asyncio.wrap_future(self._records.delete(job.id))
+        except OSError as error:
+            self._jobs = dict(sorted((self._jobs | {job.id: job}).items()))
+            raise RecordNotKept(f"The job's record cannot be deleted: {error}.") from error
+        self._logs.pop(job.id, None)
+
     def resume(self, job_id: str) -> Job:
-        """Queue it again; what it has made already is found and not made twice. Raises UnknownJob,
-        JobsFull, and JobConflict where there is nothing to resume."""
+        """Queue a job again; what it has made already is found and not made twice. Raises
+        UnknownJob, JobsFull, and JobConflict where there is nothing to resume."""
         job = self.get(job_id)
         if job.status not in _RESUMABLE:
             raise JobConflict(f"The job is {job.status}; there is nothing to resume.")
@@ -145,9 +168,9 @@ class Jobs:
         return job
 
     def start_beside(self, job_id: str, work: Work) -> Job:
-        """Further work on a job that is over, beside the queue: promotion does not wait for hours
-        of somebody else's quantizing. The job runs meanwhile; where the work fails, it is again
-        what it was, with the error. Raises as `cancel`."""
+        """Begin further work on a job that is over, beside the queue: promotion does not wait for
+        hours of other quantizing. The job runs meanwhile; where the work fails, the job has its
+        former status again, with the error. Raises as `cancel`."""
         job = self.get(job_id)
         if job.status.active:
             raise JobConflict(f"The job is {job.status}.")
@@ -155,8 +178,8 @@ class Jobs:
         return job
 
     def amend(self, job: Job, status: JobStatus, **facts: Any) -> None:
-        """Record what became of a job after it was over. Its times stay its own; one whose run was
-        killed has its end now."""
+        """Record what became of a job after it was over. Its times stay; a job whose run was killed
+        gets its end now."""
         job.facts |= facts
         job.status, job.finished_at = status, job.finished_at or int(time.time())
         self._save(job)
@@ -164,8 +187,8 @@ class Jobs:
             self._logs[job.id].close(end_of(job, int(time.time())))
 
     async def events(self, job_id: str) -> AsyncGenerator[dict[str, Any]]:
-        """What happened to a job in this process, then what happens, until it is over. The last
-        event is its status. Raises UnknownJob."""
+        """Yield the events of a job in this process, then those that come, until the job is over.
+        The last event is the job's status. Raises UnknownJob."""
         job = self.get(job_id)
         log_ = self._log(job)
         async with aclosing(log_.follow()) as happening:
@@ -174,20 +197,20 @@ class Jobs:
         yield log_.end or end_of(job, job.finished_at)
 
     async def close(self) -> None:
-        """Interrupt what runs beside the queue; then the records are left."""
+        """Interrupt what runs beside the queue, then free the records."""
         tasks = set(self._tasks.values())
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=_LAST_WAIT)
-        self.leave()
+        await asyncio.to_thread(self.leave)
 
     def leave(self) -> None:
-        """Let another process have the records, which this one has done with."""
+        """Free the records for another process; this one is done with them. Blocking."""
         self._records.leave()
 
     def _take(self) -> bool:
-        """Have the records and what is in them; whether they are not another's."""
+        """Lock the records and read them; return whether this process has them."""
         try:
             self._records.take()
         except Unavailable as error:
@@ -198,7 +221,7 @@ class Jobs:
 
     def _standing(self, key: str) -> Job | None:
         jobs = self._jobs.values()
-        return next((job for job in jobs if job.key == key and job.status.stands), None)
+        return next((job for job in jobs if job.key == key and job.status.is_reusable), None)
 
     def _check_room(self) -> None:
         if len(self._with_status(JobStatus.QUEUED)) >= self._most_waiting:
@@ -210,7 +233,7 @@ class Jobs:
     def _begin(
         self, job: Job, work: Work, on_failure: JobStatus | None = None
     ) -> asyncio.Task[Outcome]:
-        """Start work as a job's; `on_failure` is what the job is where it fails."""
+        """Start work on a job; `on_failure` is the job's status where the work fails."""
         job.status, job.error = JobStatus.RUNNING, None
         job.committed, job.on_failure = False, on_failure
         if on_failure is None:  # times are the queued run's; further work has facts of its own
@@ -250,11 +273,13 @@ class Jobs:
         log.info("job %s: %s", job.id, status)
 
     def _save(self, job: Job) -> None:
-        """A full disk costs the record's last change, not the queue."""
-        try:
-            self._records.save(job)
-        except OSError as error:
-            log.error("the record of job %s cannot be written: %s", job.id, error)
+        """Write a job's record. A full disk costs the record's last change, not the queue."""
+
+        def written(saving: Future[None]) -> None:
+            if error := saving.exception():
+                log.error("the record of job %s cannot be written: %s", job.id, error)
+
+        self._records.save(job).add_done_callback(written)
 
     def _on_event(self, job: Job, event: dict[str, Any]) -> None:
         if event["type"] != "progress":
@@ -267,4 +292,7 @@ class Jobs:
             listener(job, event)
 
     def _log(self, job: Job) -> Log:
+        over = [one for one in self._logs if not self._jobs[one].status.active]
+        for other in over[:-_MOST_LOGS]:
+            del self._logs[other]
         return self._logs.setdefault(job.id, Log(job))

@@ -1,1 +1,1 @@
-"""Quantization as a service: orders, making, proof, promotion."""
+"""Quantization as a service: requests, making, proof, promotion."""

@@ -1,18 +1,18 @@
-"""From two hearings to a verdict."""
+"""Scoring of two transcribed sets, and the verdict by the thresholds."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.quantization.proof import LanguageProof, Sentence, TranscribedSet
 from app.quantization.request import Limits, Thresholds
-from app.recordings.error_rates import Pair, count, metrics_of, rate, recovery
+from app.recordings.error_rates import FEWEST, Pair, count, metrics_of, rate, recovery
 from app.recordings.read import Clip
 
 
 def score(
     clips: Sequence[Clip], source: TranscribedSet, candidate: TranscribedSet
 ) -> tuple[dict[str, LanguageProof], list[Sentence]]:
-    """Both hearings against the words, by language and by recording."""
+    """Score both transcribed sets against the words, by language and by recording."""
     languages: dict[str, list[int]] = {}
     for number, clip in enumerate(clips):
         languages.setdefault(clip.language, []).append(number)
@@ -71,7 +71,7 @@ def _sentences(clips: Sequence[Clip], pairs: Mapping[str, list[Pair]]) -> list[S
 def judge(
     languages: Mapping[str, LanguageProof], comparison: Mapping[str, Any], thresholds: Thresholds
 ) -> list[str]:
-    """What is over a limit, in words; nothing where the candidate is proven."""
+    """Return in words which limits are exceeded; an empty list is a proven candidate."""
     reasons = []
     for name, one in languages.items():
         reasons += [f"{name}: {fault}" for fault in _over(one, thresholds.of(name))]
@@ -99,3 +99,23 @@ def _over(one: LanguageProof, limits: Limits) -> list[str]:
     if limits.max_error_rate is not None and rate_ > limits.max_error_rate:
         faults.append(f"{metric} {rate_:.2%}, over {limits.max_error_rate:.2%}")
     return faults
+
+
+def doubts(languages: Mapping[str, LanguageProof], thresholds: Thresholds) -> list[str]:
+    """Why the verdict on a language says little, in words: it was judged by too few recordings, or
+    others of its kind might have turned it."""
+    found = {name: _doubt(one, thresholds.of(name)) for name, one in languages.items()}
+    return [f"{name}: {doubt}" for name, doubt in found.items() if doubt]
+
+
+def _doubt(one: LanguageProof, limits: Limits) -> str | None:
+    kept, least = one.recovery, limits.min_recovery
+    spread = f"recovery lies between {kept.low:.1%} and {kept.high:.1%}"
+    if one.recordings < FEWEST:
+        return (
+            f"{one.recordings} of at least {FEWEST} recordings that a verdict needs; with so few, "
+            f"one error may decide ({spread}, as far as they tell)"
+        )
+    if least is not None and kept.low < least <= kept.high:
+        return f"{spread}, on both sides of the limit of {least:.1%}: more recordings would decide"
+    return None

@@ -1,4 +1,4 @@
-"""Checkpoints, found in the cache or made: for a start, and for a job."""
+"""Building of checkpoints, for a start and for a job: found in the cache, or made."""
 
 import errno
 import logging
@@ -14,7 +14,7 @@ from app.checkpoints.schemes import refusal
 from app.checkpoints.source import Source, resolve
 from app.checkpoints.store import Entry, Store
 from app.errors import BadRecipe, CacheUnusable, DiskFull
-from app.models.whisper_vllm.plan import Device
+from app.models.base import Device
 from app.quantization.quantizer_process import OnProgress, Progress, Quantizer
 from app.recordings.spec import Recordings, RecordingSet
 from app.serving.lifecycle import Stage
@@ -26,8 +26,8 @@ _HUB_CALIBRATION = "MLCommons/peoples_speech:clean:train"
 
 
 class CheckpointBuilder:
-    """The store and the quantizer that fills it. Blocking; one at a time. `idle_priority` is of the
-    processes that make and prove."""
+    """Finds checkpoints in the store, and has the quantizer make the missing ones. Blocking; one at
+    a time. `idle_priority` is that of the processes that make and prove."""
 
     def __init__(self, settings: Settings, idle_priority: bool = False) -> None:
         self.idle_priority = idle_priority
@@ -48,9 +48,9 @@ class CheckpointBuilder:
         on_wait: Callable[[], None] = lambda: None,
         found: Mapping[str, Any] | None = None,
     ) -> Entry:
-        """The checkpoint, perhaps hours later. `on_layer` first hears of no layers at all, and
-        `on_wait` that another process is making the same. `found` are the content hashes, where
-        they are known already. Raises StartupError."""
+        """Return the checkpoint's entry, perhaps hours later. `on_layer` is called first with no
+        layers, `on_wait` when another process is making the same. `found` is content_hashes() of
+        source and calibration, where that is known. Raises StartupError."""
         read = found or content_hashes(source, recipe.calibration)
 
         def fill(out: Path) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class CheckpointBuilder:
 
 @contextmanager
 def cache_faults(cache: Path) -> Iterator[None]:
-    """What the disk refuses, as the operator is told of it: raises DiskFull, CacheUnusable."""
+    """Translate what the disk refuses into DiskFull and CacheUnusable."""
     try:
         yield
     except OSError as error:
@@ -83,8 +83,8 @@ def cache_faults(cache: Path) -> Iterator[None]:
 def checkpoint_of(
     settings: Settings, device: Device, maker: CheckpointBuilder, enter: Callable[..., None]
 ) -> Checkpoint:
-    """What the settings ask for. `enter` hears of each stage as Lifecycle.enter does, from the
-    calling thread. Blocking. Raises StartupError."""
+    """Return the checkpoint that the settings ask for. `enter` is called with each stage as
+    Lifecycle.enter, from the calling thread. Blocking. Raises StartupError."""
 
     def on_layer(layer: Progress) -> None:
         enter(
@@ -108,21 +108,29 @@ def checkpoint_of(
 
 def recipe_for(settings: Settings, source: Source, device: Device, **more: Any) -> Recipe:
     """The recipe the settings ask for, and `more` of its fields. Raises BadRecipe."""
+    recipe = settings_recipe(settings, source, device, **more)
+    check_recipe(recipe, source, device)
+    return recipe
+
+
+def settings_recipe(
+    settings: Settings, source: Source | None, device: Device, **more: Any
+) -> Recipe:
+    """The recipe the settings ask for, whether it can be made or not; `source` is None while a
+    hub's checkpoint is not here yet."""
     assert settings.quantization != "none"
     calibrated = settings.quantization != "rtn"
-    recipe = Recipe(
+    return Recipe(
         method=settings.quantization,
         group_size=settings.group_size,
         dtype=dtype_on(device),
         calibration=default_calibration(settings, source) if calibrated else None,
         **more,
     )
-    check_recipe(recipe, source, device)
-    return recipe
 
 
 def check_recipe(recipe: Recipe, source: Source, device: Device) -> None:
-    """Raises BadRecipe where the checkpoint's shape or the device does not allow it."""
+    """Check a recipe against the checkpoint's shape and the device. Raises BadRecipe."""
     why = refusal(recipe, source.config, device)
     if why:
         raise BadRecipe(
@@ -132,12 +140,13 @@ def check_recipe(recipe: Recipe, source: Source, device: Device) -> None:
 
 
 def dtype_on(device: Device) -> Literal["bfloat16", "float16"]:
-    """Of what is not quantized: the kernels' own on each."""
+    """Return the dtype of what is not quantized: the one that the device's kernels take."""
     return "float16" if device == "cuda" else "bfloat16"
 
 
 def default_calibration(settings: Settings, source: Source | None) -> Recordings:
-    """`source` is None while a hub's checkpoint is not here yet."""
+    """Return the calibration recordings that the settings ask for. `source` is None while a hub's
+    checkpoint is not here yet."""
     own = str(DEMO / "recordings" / "calibration")
     default = own if source and source.folder.parent == DEMO else _HUB_CALIBRATION
     one = RecordingSet(

@@ -1,4 +1,5 @@
-"""Recordings that a promoted checkpoint must hear as its proof did, before clients are let in."""
+"""Canaries: recordings that a promoted checkpoint must transcribe as in its proof before clients
+are let in."""
 
 import asyncio
 import io
@@ -6,7 +7,6 @@ import json
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from app.files import write_json
 from app.quantization.proof import Proof
 from app.recordings.error_rates import Metric, Pair, count, metrics_of
 from app.recordings.read import Clip
-from app.serving.loading import LoadedModel
-from app.transcription.results import Options, Transcript
+from app.serving.state import ServedModel
+from app.transcription.pipeline import transcript
+from app.transcription.results import Options
 
 _EACH = 4  # of a language
 # Batches of another size round differently, and a token may flip: equality would be too much.
@@ -27,7 +28,8 @@ _TOLERANCE = 0.1
 
 @dataclass(frozen=True)
 class Canary:
-    """expected: what is to be heard. allowed: the error rate that passes, by this metric."""
+    """A recording with its expected transcript. allowed: the error rate that passes, by this
+    metric."""
 
     audio: bytes
     language: str
@@ -37,8 +39,8 @@ class Canary:
 
 
 def chosen(clips: Sequence[Clip], proof: Proof) -> list[tuple[Clip, str]]:
-    """Some of the proof's recordings in each language, spread over it, and what the candidate was
-    heard to say."""
+    """Choose some of the proof's recordings in each language, spread over it, with the candidate's
+    transcripts."""
     by_language: defaultdict[str, list[int]] = defaultdict(list)
     for number, clip in enumerate(clips):
         by_language[clip.language].append(number)
@@ -50,7 +52,7 @@ def chosen(clips: Sequence[Clip], proof: Proof) -> list[tuple[Clip, str]]:
 
 
 def keep(folder: Path, picked: Iterable[tuple[Clip, str]]) -> None:
-    """Copy them, since the recordings may be gone when they are wanted. Raises OSError."""
+    """Copy canaries into a folder, since the recordings may be gone later. Raises OSError."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     rows = []
@@ -61,7 +63,7 @@ def keep(folder: Path, picked: Iterable[tuple[Clip, str]]) -> None:
 
 
 def kept(folder: Path) -> list[Canary]:
-    """Raises OSError, ValueError."""
+    """Read the canaries of a folder. Raises OSError, ValueError."""
     rows = json.loads((folder / "canaries.json").read_text("utf-8"))
     return [
         Canary(
@@ -75,8 +77,9 @@ def kept(folder: Path) -> list[Canary]:
 
 
 def given(clips: Iterable[Clip], proof: dict[str, Any]) -> list[Canary]:
-    """An operator's own, with their words: they may be missed as often as the proof's were, and
-    are judged as these were: by words, or by characters where a language has no spaces."""
+    """Return canaries of an operator's own recordings, with their words. They may be missed as
+    often as the proof's were, plus a tolerance: by words, or by characters where a language has no
+    spaces."""
     rates = {name: one["candidate"] for name, one in proof["languages"].items()}
     worst = max(rates.values(), default=0.0)
     return [
@@ -91,11 +94,11 @@ def given(clips: Iterable[Clip], proof: dict[str, Any]) -> list[Canary]:
     ]
 
 
-async def check(service: LoadedModel, canaries: Sequence[Canary]) -> None:
+async def check(model: ServedModel, canaries: Sequence[Canary], *, window_seconds: float) -> None:
     """Raises CanaryFailed where a language is heard otherwise than expected; EngineDied."""
     heard: defaultdict[str, list[tuple[Canary, Pair]]] = defaultdict(list)
     for canary in canaries:
-        text = await _heard(service, canary)
+        text = await _heard(model, canary, window_seconds)
         pair = Pair(canary.language, canary.expected, text)
         heard[canary.language].append((canary, pair))
     for language, several in heard.items():
@@ -107,18 +110,15 @@ async def check(service: LoadedModel, canaries: Sequence[Canary]) -> None:
             worst = several[int((counts.errors / counts.units.clip(1)).argmax())][1]
             what = "words" if one.metric == "wer" else "characters"
             raise CanaryFailed(
-                f"The canaries in {language} differ by {rate:.1%} of {what}, over "
-                f"{allowed:.1%}: {worst.reference!r} was heard as {worst.heard!r}.",
+                f"The canaries in {language} differ by {rate:.1%} of {what}, over {allowed:.1%}.",
                 "What served before serves again. Prove the checkpoint anew, or look at the "
                 "canaries' words.",
+                transcripts=f"{worst.reference!r} was heard as {worst.heard!r}.",
             )
 
 
-async def _heard(service: LoadedModel, canary: Canary) -> str:
+async def _heard(model: ServedModel, canary: Canary, window_seconds: float) -> str:
     wave = await asyncio.to_thread(decode, io.BytesIO(canary.audio), max_seconds=60)
-    events = service.transcriber.transcribe(wave, Options(languages=(canary.language,)))
-    async with aclosing(events):
-        async for event in events:
-            if isinstance(event, Transcript):
-                return event.text
-    raise AssertionError("a transcriber ends with Transcript")
+    options = Options(languages=(canary.language,))
+    said = await transcript(model.loaded, wave, options, window_seconds=window_seconds)
+    return said.text

@@ -1,4 +1,4 @@
-"""What is wrong with an order's recordings and limits, found before anything is spent on it."""
+"""Checks of a request's recordings and limits, before anything is spent on it."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ Field = Literal["model", "recipe", "calibration", "proof", "thresholds", "canari
 
 @contextmanager
 def told_of(field: Field) -> Iterator[None]:
-    """What is wrong with a field's files, as the caller's to mend."""
+    """Translate what is wrong with a field's files into a BadField of that field."""
     try:
         yield
     except StartupError as error:
@@ -27,7 +27,7 @@ def told_of(field: Field) -> Iterator[None]:
 
 
 def languages(source: Source) -> Collection[str]:
-    """An English-only checkpoint names none."""
+    """Return the languages that a checkpoint knows; an English-only checkpoint names none."""
     return SpecialTokens.load(source.folder).languages.keys() or {"en"}
 
 
@@ -39,14 +39,15 @@ def check_known(field: Field, clips: list[Clip], known: Collection[str]) -> None
 
 
 def check_sound(field: Field, clips: list[Clip]) -> None:
-    """Better now than when the checkpoint is made, hours later."""
+    """Check that recordings can be decoded: better now than hours later."""
     with told_of(field):
         for clip in clips:
             clip.waveform()
 
 
 def check_limits(order: QuantizationRequest, heard: list[Clip]) -> None:
-    """Limits are of languages that are spoken, and what is spoken can be judged."""
+    """Check that limits are of languages in the proof set, and that each of its languages can be
+    scored."""
     spoken = {clip.language for clip in heard}
     extra = sorted(order.thresholds.languages.keys() - spoken)
     if extra:
@@ -67,7 +68,8 @@ def check_limits(order: QuantizationRequest, heard: list[Clip]) -> None:
 
 
 def check_apart(learned: list[Clip], heard: list[Clip]) -> None:
-    """What was calibrated on proves nothing."""
+    """Check that no recording is both calibrated on and measured by: such a proof would say
+    nothing."""
     content_hashes = [
         {sha256(clip.content()).digest() for clip in clips} for clips in (learned, heard)
     ]

@@ -1,4 +1,4 @@
-"""Jobs, as metrics tell them: how many stand where, how far the running one is, how long its stages
+"""Metrics of jobs: how many have which status, how far the running one is, how long its stages
 took, and what the last proof found."""
 
 import time
@@ -11,7 +11,7 @@ from app.metrics import Metrics
 
 
 def meter(jobs: Jobs, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
-    """Show them from now on."""
+    """Keep the metrics of jobs up to date from now on."""
 
     def standing(status: JobStatus) -> int:
         return sum(job.status is status for job in jobs.all())
@@ -50,7 +50,7 @@ class _Meter:
             self._metrics.job_progress.clear()
 
     def _show(self, proof: dict[str, Any]) -> None:
-        """In place of the proof before."""
+        """Show a proof in place of the one before."""
         errors, recovery = self._metrics.proof_errors, self._metrics.proof_recovery
         errors.clear()
         recovery.clear()

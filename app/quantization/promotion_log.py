@@ -1,13 +1,16 @@
-"""Which made checkpoint serves in place of the one that the settings ask for, also after a restart.
+"""The log of promotions: which made checkpoint serves in place of the settings' own, also after a
+restart.
 
-A stack, in one file: promoting pushes, rolling back pops, and under the last lies what the settings
-ask for. It belongs to these settings: where an operator asks for another model, or for it to be
-made in another way, it is forgotten.
+It is a stack, in one file: a promotion pushes, a rollback pops, and below the last lies what the
+settings ask for. The log belongs to these settings: where an operator asks for another model, or
+for another recipe, it is forgotten.
 """
 
+import hashlib
 import json
 import logging
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from app.files import write_json
@@ -20,8 +23,8 @@ _MOST = 8  # promotions that can be rolled back, one by one
 
 @dataclass(frozen=True)
 class Promotion:
-    """fingerprint: of the store's entry; job: that proved it; proof: its summary; since: Unix
-    seconds."""
+    """A promotion. fingerprint: of the store's entry; job: the one that proved it; proof: its
+    summary; since: Unix seconds."""
 
     fingerprint: str
     job: str
@@ -30,8 +33,11 @@ class Promotion:
 
 
 class PromotionLog:
-    def __init__(self, settings: Settings) -> None:
-        self._path = settings.cache_dir / "serving.json"
+    """The stack of one slot."""
+
+    def __init__(self, settings: Settings, slot: str = "") -> None:
+        """`slot` names a model that is not the default."""
+        self._path = _file(settings.cache_dir, slot)
         asked = {"model", "quantization", "group_size", "calibration", "calibration_samples",
                  "calibration_language"}  # fmt: skip
         self._asked = settings.model_dump(mode="json", include=asked)
@@ -43,20 +49,20 @@ class PromotionLog:
 
     @property
     def before(self) -> Promotion | None:
-        """What a rollback goes to; None is what the settings ask for."""
+        """The promotion that a rollback goes to; None is what the settings ask for."""
         return self._stack[-2] if len(self._stack) > 1 else None
 
     def push(self, promotion: Promotion) -> None:
-        """Raises OSError."""
+        """Add a promotion. Raises OSError."""
         self._save([*self._stack, promotion][-_MOST:])
 
     def pop(self) -> None:
-        """Raises OSError."""
+        """Remove the last promotion. Raises OSError."""
         self._save(self._stack[:-1])
 
     def forget(self, promotion: Promotion) -> None:
-        """One that cannot be served any more, wherever it stands; on the disk too, if that can be
-        written."""
+        """Remove a promotion that cannot be served any more, wherever it stands; on the disk too,
+        if that can be written."""
         stack = [one for one in self._stack if one != promotion]
         try:
             self._save(stack)
@@ -82,3 +88,28 @@ class PromotionLog:
             log.warning("the settings ask for another checkpoint: what was promoted is forgotten")
             return []
         return stack
+
+
+def promoted(cache: Path) -> dict[str, list[str]]:
+    """Fingerprints of what was promoted, the last last, by the record's path: of whichever settings
+    these are, for a server may have others than whoever asks."""
+    return {str(path): _fingerprints(path) for path in sorted(cache.glob("serving*.json"))}
+
+
+def record_of(cache: Path, slot: str = "") -> str:
+    """The path of a slot's record, as `promoted` has it."""
+    return str(_file(cache, slot))
+
+
+def _fingerprints(path: Path) -> list[str]:
+    """Nothing where there is no record, or none that can be read."""
+    try:
+        record = json.loads(path.read_text("utf-8"))
+        return [str(one["fingerprint"]) for one in record["stack"]]
+    except (OSError, ValueError, TypeError, LookupError):
+        return []
+
+
+def _file(cache: Path, slot: str) -> Path:
+    mark = hashlib.sha256(slot.encode()).hexdigest()[:8]
+    return cache / (f"serving-{mark}.json" if slot else "serving.json")

@@ -1,4 +1,4 @@
-"""What a candidate lost against its source: plain types."""
+"""The proof of a candidate against its source: plain types."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from app.recordings.error_rates import Interval, Metric
 class TranscribedSet(BaseModel):
     """A checkpoint's transcripts of the proof set, in its order.
 
-    seconds: wall time of all of them together; audio_seconds: how much they heard.
+    seconds: wall time of all of them together; audio_seconds: of their recordings.
     """
 
     texts: list[str]
@@ -25,7 +25,8 @@ class TranscribedSet(BaseModel):
 
 
 class LanguageProof(BaseModel):
-    """One language's. metric: what recovery and the limits are of; increase: in absolute terms."""
+    """The proof in one language. metric: the one that recovery and the limits are of; increase: in
+    absolute terms."""
 
     recordings: int
     metric: Metric
@@ -36,7 +37,7 @@ class LanguageProof(BaseModel):
 
 
 class Sentence(BaseModel):
-    """A recording of the proof set, and what was heard."""
+    """A recording of the proof set, with both transcripts."""
 
     audio: str
     language: str
@@ -57,6 +58,7 @@ class Proof(BaseModel):
         an earlier candidate.
     run: what making and proving took.
     reasons: why it is rejected; empty where it is proven.
+    notes: why the verdict, whichever it is, says little; empty where it is sound.
     """
 
     languages: dict[str, LanguageProof]
@@ -68,6 +70,7 @@ class Proof(BaseModel):
     run: dict[str, Any]
     thresholds: Thresholds
     reasons: list[str]
+    notes: list[str] = []
     emulated: bool
     sentences: list[Sentence]
 
@@ -76,11 +79,12 @@ class Proof(BaseModel):
         return not self.reasons
 
     def summary(self) -> dict[str, Any]:
-        """The record's, without the sentences and the layers."""
+        """Return the proof for a job's record, without the sentences and the layers."""
         overall = self.comparison["overall"]
         return {
             "passed": self.passed,
             "reasons": self.reasons,
+            "notes": self.notes,
             "emulated": self.emulated,
             "languages": {
                 name: {

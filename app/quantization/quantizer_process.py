@@ -1,4 +1,5 @@
-"""Running the quantizer's process and making sense of how it ends.
+"""The service's side of the quantizer's process: starting it, following it, and translating how it
+ends.
 
 The process knows two kinds of work: to make a checkpoint, and to compare one with its source.
 """
@@ -51,8 +52,8 @@ _KINDS: dict[str, tuple[type[StartupError], str]] = {
 
 @dataclass(frozen=True)
 class Progress:
-    """Units of the work done: layers of a checkpoint, clips of a comparison. layer: the one just
-    done, such as encoder.0; loss: what the method says of it, where it says anything."""
+    """Progress of the work in units: layers of a checkpoint, clips of a comparison. layer: the one
+    just done, such as encoder.0; loss: what the method reports of it, where it does."""
 
     done: int
     total: int
@@ -65,8 +66,8 @@ OnProgress = Callable[[Progress], None]
 
 
 class Quantizer:
-    """The quantizer's interpreter and overlay; runs one job at a time, in a child process that
-    `idle_priority` to all others, or does not."""
+    """Runs the quantizer's interpreter and overlay in a child process, one job at a time. With
+    `idle_priority` the child runs only while nobody else wants the processors."""
 
     def __init__(self, python: str, overlay: Path | None, idle_priority: bool = False) -> None:
         self._share = "rest" if idle_priority else "own"
@@ -76,7 +77,8 @@ class Quantizer:
         self._stopped = False
 
     def versions(self) -> dict[str, str]:
-        """Of what decides the result. Raises QuantizerFailed if it is not there."""
+        """Return the versions of what decides the result. Raises QuantizerFailed where the
+        quantizer is not installed."""
         try:
             answer = subprocess.run(
                 [self._python, "-c", _PRINT_VERSIONS, *_NAMED],
@@ -100,7 +102,7 @@ class Quantizer:
     def make(
         self, folder: Path, out: Path, recipe: Recipe, on_progress: OnProgress
     ) -> dict[str, Any]:
-        """Make the checkpoint of the source in `folder` into `out`; its figures. Blocking.
+        """Make the checkpoint of the source in `folder` into `out`; return its figures. Blocking.
 
         Raises a StartupError that says how the child ended.
         """
@@ -110,7 +112,7 @@ class Quantizer:
     def compare(
         self, source: Path, candidate: Path, recordings: Recordings, on_progress: OnProgress
     ) -> dict[str, Any]:
-        """What a candidate's layers and tokens differ by (see comparison.py). Blocking.
+        """Compare a candidate's layers and tokens with its source's (see comparison.py). Blocking.
 
         Raises as `make` does.
         """
@@ -165,7 +167,7 @@ class Quantizer:
 def _follow(
     child: subprocess.Popen[str], events: IO[str], job: str, on_progress: OnProgress
 ) -> dict[str, Any]:
-    """Give the child its job and hear it out."""
+    """Give the child its job and follow its events until it ends."""
     assert child.stdin is not None
     assert child.stdout is not None
     tail: deque[str] = deque(maxlen=20)

@@ -1,4 +1,4 @@
-"""What a quantization job is asked for: plain types, as they come over the wire."""
+"""The request for a quantization job: plain types, as they come over the wire."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
@@ -16,11 +16,11 @@ Promote = Literal["auto", "manual", "never"]
 
 
 class Limits(Plain):
-    """What a language may lose. Rates are WER, or CER where a language is judged by characters.
+    """The limits of one language. Rates are WER, or CER where a language is measured by characters.
 
-    min_recovery: of the source's accuracy, the source's error rate by the candidate's.
-    min_recovery_low: the same of the lower end of its 95 % interval, which asks for certainty,
-        and for enough recordings (scoring.FEWEST).
+    min_recovery: the least recovery, the source's error rate by the candidate's.
+    min_recovery_low: the least lower end of recovery's 95 % interval, which asks for certainty,
+        and for enough recordings (error_rates.FEWEST).
     max_increase: of the error rate, in absolute terms (0.01 is one point).
     max_error_rate: of the candidate, whatever the source's.
     """
@@ -42,7 +42,7 @@ class Limits(Plain):
 
 
 def _by_code(limits: Mapping[str, Limits]) -> Mapping[str, Limits]:
-    """By ISO code, where languages are named as people name them: zh-TW, Chinese."""
+    """Key limits by ISO code, where languages are named as people name them: zh-TW, Chinese."""
     by_code = {code_of(name) or name: one for name, one in limits.items()}
     if len(by_code) < len(limits):
         raise ValueError("a language is named twice")
@@ -50,7 +50,8 @@ def _by_code(limits: Mapping[str, Limits]) -> Mapping[str, Limits]:
 
 
 class Thresholds(Limits):
-    """When a candidate is proven: every limit holds, for every language of the proof set.
+    """The limits that all have to hold for a candidate to be proven, for every language of the
+    proof set.
 
     languages: limits of their own for some; what one leaves unsaid is the general limit's, and
         null is none at all.
@@ -85,8 +86,9 @@ class QuantizationRequest(Plain):
     """A request to make a checkpoint and to prove it.
 
     model: Hugging Face id or local folder; that of the settings where it is not given.
-    calibration, proof: the recordings to calibrate on and to judge by; the demo has its own.
-    promote: auto swaps a proven checkpoint in at once, manual waits for a word, never keeps it out.
+    calibration, proof: the recordings to calibrate on and to measure by; the demo has its own.
+    promote: auto serves a proven checkpoint at once, manual waits for a request, never rules it
+        out.
     """
 
     model: str | None = None

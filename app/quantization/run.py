@@ -1,4 +1,4 @@
-"""What an order asks for, done: a checkpoint made and proven."""
+"""The run of a quantization job: a checkpoint is made and proven."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -6,6 +6,7 @@ from typing import Any
 
 from app.checkpoints.checkpoint import Checkpoint
 from app.checkpoints.content_hashes import check_unchanged, content_hashes
+from app.checkpoints.in_use import in_use
 from app.checkpoints.source import resolve
 from app.jobs import JobReporter
 from app.process import in_daemon_thread, run_interruptible
@@ -23,10 +24,10 @@ async def run_job(
     idle_priority: bool = False,
     asked: Mapping[str, Any] | None = None,
 ) -> tuple[Checkpoint, Proof | None]:
-    """What an order asks for, promotion aside; there is a proof where it has recordings for one.
-    The order is complete, as RequestValidator leaves it; `idle_priority` leaves the processors to
-    an engine that serves; `asked` are the content hashes of when it was asked for. Raises
-    StartupError, EngineDied."""
+    """Do what a request asks for, but for its promotion; return the candidate, and its proof where
+    the request has recordings for one. The request is complete, as RequestValidator leaves it;
+    `idle_priority` leaves the processors to an engine that serves; `asked` are the content hashes
+    of when the request came. Raises StartupError, EngineDied."""
     assert order.model is not None
     maker = CheckpointBuilder(loader.settings, idle_priority)
     tell.stage("resolving")
@@ -42,9 +43,10 @@ async def run_job(
     if order.proof is None:
         return candidate, None
     before = Checkpoint(source, source.folder)
-    proof = await Prover(loader, maker).prove(
-        before, candidate, order.proof, order.thresholds, found, tell
-    )
+    with in_use(candidate.folder):
+        proof = await Prover(loader, maker).prove(
+            before, candidate, order.proof, order.thresholds, found, tell
+        )
     proof.run["making"] = entry.manifest["figures"]
     return candidate, proof
 

@@ -1,14 +1,15 @@
-"""A quantization job: make a checkpoint, prove it, promote it, roll it back."""
+"""The quantization service: jobs that make, prove and promote checkpoints, and rollback."""
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
+from app.checkpoints.cache import drop_half_made
 from app.checkpoints.checkpoint import Checkpoint
-from app.errors import JobConflict
+from app.errors import JobConflict, UnknownModel
 from app.files import write_json
 from app.jobs import Job, JobReporter, Jobs, JobStatus, Outcome
 from app.process import in_daemon_thread
@@ -19,11 +20,12 @@ from app.quantization.promotion_log import Promotion
 from app.quantization.proof import Proof
 from app.quantization.proving import versions
 from app.quantization.request import QuantizationRequest
+from app.quantization.retention import delete_traces
 from app.quantization.run import run_job
 from app.quantization.validation import RequestValidator, ValidatedRequest
 from app.recordings.read import Clip, read
 from app.recordings.spec import Recordings
-from app.serving.lifecycle import Lifecycle, Stage, Status
+from app.serving.lifecycle import Stage
 from app.serving.loading import Loader
 from app.serving.manager import EngineManager
 
@@ -31,42 +33,50 @@ log = logging.getLogger(__name__)
 
 
 class Quantization:
-    """The service's jobs and what they may do to it. Implements the api's Quantizing. For the event
-    loop's thread."""
+    """Runs the service's jobs and promotes what they made. Implements the api's Quantizing. For the
+    event loop's thread."""
 
-    def __init__(self, loader: Loader, host: EngineManager, startup: Lifecycle) -> None:
+    def __init__(self, loader: Loader, managers: Sequence[EngineManager]) -> None:
+        """`managers` are of the slots, the default's first."""
         settings = loader.settings
         self._loader = loader
-        self._host = host
-        self._intake = RequestValidator(settings, loader.device)
+        self._managers = managers
+        self._validator = RequestValidator(settings, loader.device)
         self._reports = settings.cache_dir / "reports"
         self._canaries = settings.cache_dir / "canaries"
         self._releases_device = settings.while_quantizing == "maintenance" or (
             settings.while_quantizing == "auto" and loader.device == "cuda"
         )
-        self._maker = CheckpointBuilder(settings)
-        self._promoter = Promoter(loader, host, startup, self._maker)
+        self._builder = CheckpointBuilder(settings)
+        self._promoters = {
+            manager.slot.name: Promoter(loader, manager, self._builder) for manager in managers
+        }
         self._closing = False
         self.jobs = Jobs(
             settings.cache_dir / "jobs",
             self._work,
             most_waiting=settings.max_jobs,
-            on_taken=lambda: self._settle(startup.status),
+            on_taken=self._settle,
         )
-        startup.listen(self._settle)
+        for manager in managers:
+            manager.slot.lifecycle.listen(lambda _: self._settle())
 
     async def submit(self, order: QuantizationRequest) -> tuple[Job, bool]:
-        """The job for an order, and whether it is new. Raises BadField, JobsFull."""
+        """Return the job for a request, and whether it is new. Raises BadField, JobsFull,
+        RecordNotKept."""
 
         def completed() -> ValidatedRequest:
-            return self._intake.completed(order, versions(self._loader, self._maker))
+            return self._validator.completed(order, versions(self._loader, self._builder))
 
         taken = await in_daemon_thread(completed)
-        self._look_for_checkpoints(taken.key)
-        return self.jobs.submit(taken.order.as_json(), taken.key, asked=taken.content_hashes)
+        await self._look_for_checkpoints(taken.key)
+        job, new = self.jobs.submit(taken.order.as_json(), taken.key, asked=taken.content_hashes)
+        await self.jobs.kept(job)
+        return job, new
 
     async def report(self, job: Job) -> Proof:
-        """A proof, whole. Raises JobConflict where there is none yet, or one of another version."""
+        """Return a whole proof. Raises JobConflict where there is none yet, or one of another
+        version."""
         try:
             text = await in_daemon_thread((self._reports / f"{job.id}.json").read_text, "utf-8")
         except FileNotFoundError:
@@ -76,34 +86,75 @@ class Quantization:
         except ValidationError as error:
             raise _of_another_version("proof") from error
 
-    async def promote(self, job_id: str, own: Recordings | None) -> Job:
-        """Begin to serve a proven checkpoint; `own` are canaries in place of the proof's. What
-        becomes of it shows in the job. Raises UnknownJob, JobConflict, BadField."""
+    async def promote(self, job_id: str, own: Recordings | None, model: str | None = None) -> Job:
+        """Begin to serve a proven checkpoint as `model`; `own` are canaries in place of the
+        proof's. The job shows what becomes of it. Raises UnknownJob, UnknownModel, JobConflict,
+        BadField."""
+        promoter = self._promoter(model) if model else self._promoter_for(self.jobs.get(job_id))
         _check_promotable(self.jobs.get(job_id))
-        clips = await in_daemon_thread(self._intake.canaries, own) if own else None
+        clips = await in_daemon_thread(self._validator.canaries, own) if own else None
         _check_promotable(self.jobs.get(job_id))  # reading takes a while
-        self._promoter.check_free()
+        promoter.check_free()
 
         async def work(job: Job, tell: JobReporter) -> Outcome:
-            return await self._promote(job, tell, clips)
+            return await self._promote(promoter, job, tell, clips)
 
         return self.jobs.start_beside(job_id, work)
 
-    async def roll_back(self) -> dict[str, Any]:
-        """Serve what was served before the last promotion; what that is. Raises JobConflict where
-        nothing was promoted, StartupError."""
-        checkpoint = await self._promoter.roll_back()
+    async def delete(self, job_id: str) -> None:
+        """Forget a job that is over: its record, report, canaries and events. What it made stays in
+        the cache. Raises UnknownJob, RecordNotKept, and JobConflict where it is not over or where
+        it is what serves."""
+        job = self.jobs.get(job_id)
+        promoted = [one.current for one in self._promoters.values()]
+        serves = job.status is JobStatus.PROMOTED or any(p and p.job == job_id for p in promoted)
+        if serves and not job.status.active:
+            raise JobConflict(
+                "The job's checkpoint is what serves: roll it back before its job is deleted.",
+                code="job_serves",
+            )
+        await self.jobs.delete(job_id)  # first: what is left after a crash is nobody's, and pruned
+        settings = self._loader.settings
+        await in_daemon_thread(delete_traces, settings.cache_dir, job_id)
+
+    async def roll_back(self, model: str | None = None) -> dict[str, Any]:
+        """Serve what was served as `model` before the last promotion; what that is. Raises
+        UnknownModel, JobConflict where nothing was promoted, StartupError."""
+        checkpoint = await self._promoter(model).roll_back()
         return {"fingerprint": checkpoint.fingerprint, "scheme": checkpoint.scheme}
 
-    def checkpoint(self, enter: Callable[..., None]) -> Checkpoint:
-        """What is to be served from the start. `enter` hears of the stages. Blocking. Raises
-        StartupError."""
-        return self._promoter.checkpoint(enter)
+    def checkpoint(self, model: str, enter: Callable[..., None]) -> Checkpoint:
+        """Return what serves as `model` from the start. `enter` is called with the stages.
+        Blocking. Raises StartupError."""
+        self._tidy()
+        return self._promoters[model].checkpoint(enter)
+
+    def _tidy(self) -> None:
+        """Delete what a process that was killed left half-made: it may be gigabytes."""
+        try:
+            for gone in drop_half_made(self._loader.settings.cache_dir):
+                log.info("%s was half-made, by nobody any more: deleted", gone)
+        except OSError as error:
+            log.warning("what was left half-made stays: %s", error)
+
+    def _promoter(self, model: str | None) -> Promoter:
+        """Of a name or alias; the default's for none. Raises UnknownModel."""
+        for manager in self._managers:
+            if model is None or model in manager.slot.names:
+                return self._promoters[manager.slot.name]
+        raise UnknownModel(f"The model {model!r} is not served here.", param="model")
+
+    def _promoter_for(self, job: Job) -> Promoter:
+        """That of the model whose source the job's checkpoint was made of, else the default's."""
+        made_of = job.request.get("model")
+        served = self._loader.settings.served_models
+        return self._promoter(next((n for n, source in served.items() if source == made_of), None))
 
     def stop(self) -> None:
-        """The process ends, and what runs is cancelled next: nothing is to serve again."""
+        """Note that the process ends: what runs is cancelled next, and nothing is to serve
+        again."""
         self._closing = True
-        self._maker.stop()
+        self._builder.stop()
 
     async def close(self) -> None:
         """Interrupt what runs beside the queue."""
@@ -115,7 +166,8 @@ class Quantization:
         order = _order_of(job)
         try:
             if self._releases_device:
-                await self._host.release_device("a checkpoint is being made and proven")
+                for manager in self._managers:
+                    await manager.release_device("a checkpoint is being made and proven")
             idle_priority = not self._releases_device
             asked = job.facts.get("asked")
             _, proof = await run_job(order, self._loader, tell, idle_priority, asked)
@@ -127,13 +179,17 @@ class Quantization:
             if order.promote != "auto":
                 return Outcome(JobStatus.PROVEN)
             try:
-                return await self._promote(job, tell, None, released_device=self._releases_device)
+                promoter = self._promoter_for(job)
+                return await self._promote(
+                    promoter, job, tell, None, released_device=self._releases_device
+                )
             except Exception as error:  # whatever it is, what was proven stays so
                 return Outcome(JobStatus.PROVEN, error=error)
         finally:
             if self._releases_device and not self._closing:
                 tell.commit()
-                await self._host.resume_serving()
+                for manager in self._managers:
+                    await manager.resume_serving()
 
     def _keep(self, job: Job, order: QuantizationRequest, proof: Proof) -> None:
         with cache_faults(self._loader.settings.cache_dir):
@@ -143,16 +199,23 @@ class Quantization:
                 canaries.keep(self._canaries / job.id, picked)
 
     async def _promote(
-        self, job: Job, tell: JobReporter, own: list[Clip] | None, *, released_device: bool = False
+        self,
+        promoter: Promoter,
+        job: Job,
+        tell: JobReporter,
+        own: list[Clip] | None,
+        *,
+        released_device: bool = False,
     ) -> Outcome:
-        """Raises StartupError, with what served before serving again."""
+        """Promote a job's checkpoint. Raises StartupError, with what served before serving
+        again."""
         tell.commit()
         tell.stage("promoting")
         fingerprint, proof = job.facts["checkpoint"]["fingerprint"], job.facts["proof"]
         promotion = Promotion(fingerprint, job.id, int(time.time()), proof)
         flock = await in_daemon_thread(self._flock, job, own)
         try:
-            await self._promoter.promote(promotion, flock, released_device=released_device)
+            await promoter.promote(promotion, flock, released_device=released_device)
         except CheckpointGone as error:  # it stands for nothing any more, and may be made again
             return Outcome(JobStatus.FAILED, error=error)
         return Outcome(JobStatus.PROMOTED, {"promoted_at": promotion.since})
@@ -163,34 +226,40 @@ class Quantization:
         with cache_faults(self._loader.settings.cache_dir):
             return canaries.kept(self._canaries / job.id)
 
-    def _look_for_checkpoints(self, key: str) -> None:
-        """A job whose checkpoint is gone stands for nothing any more: it is to be made again."""
+    async def _look_for_checkpoints(self, key: str) -> None:
+        """Mark jobs as failed whose checkpoint is gone, so that it is made again when it is asked
+        for."""
         for job in self.jobs.all():
-            made = job.facts.get("checkpoint")
-            gone = made and not self._maker.store.has(made["fingerprint"])
-            if job.key == key and gone and job.status.stands and not job.status.active:
+            made = job.facts.get("checkpoint") if job.key == key else None
+            if not made or await in_daemon_thread(self._builder.store.has, made["fingerprint"]):
+                continue
+            if job.status.is_reusable and not job.status.active:
                 job.error = {"code": CheckpointGone.code, "message": "The checkpoint is gone."}
                 self.jobs.amend(job, JobStatus.FAILED)
 
-    def _settle(self, status: Status) -> None:
-        """Whenever an engine begins to serve, have the jobs say what it serves: whatever was meant
-        to be, by a record or by who promotes."""
-        served = self._host.checkpoint
-        if status.stage is not Stage.READY or served is None:
+    def _settle(self) -> None:
+        """Whenever an engine begins to serve, have the jobs say what serves: whatever was meant to
+        be, by a record or by who promotes. Not before all slots have something to serve."""
+        served = [manager.checkpoint for manager in self._managers]
+        ready = any(manager.stage is Stage.READY for manager in self._managers)
+        if not ready or None in served:
             return
-        proven_by = served.provenance.get("job")
+        promoted = {
+            checkpoint.provenance["job"]: checkpoint.provenance["promoted_at"]
+            for checkpoint in served
+            if checkpoint and "job" in checkpoint.provenance
+        }
         for job in self.jobs.all():
-            if job.status.active or (job.id == proven_by) == (job.status is JobStatus.PROMOTED):
+            if job.status.active or (job.id in promoted) == (job.status is JobStatus.PROMOTED):
                 continue
-            if job.id == proven_by:
-                since = served.provenance["promoted_at"]
-                self.jobs.amend(job, JobStatus.PROMOTED, promoted_at=since)
+            if job.id in promoted:
+                self.jobs.amend(job, JobStatus.PROMOTED, promoted_at=promoted[job.id])
             else:
                 self.jobs.amend(job, JobStatus.PROVEN, demoted_at=int(time.time()))
 
 
 def _check_promotable(job: Job) -> None:
-    """Raises JobConflict."""
+    """Check that a job's candidate may be promoted. Raises JobConflict."""
     if job.status is not JobStatus.PROVEN:
         raise JobConflict(f"The job is {job.status}; only what is proven is promoted.")
     order = _order_of(job)
@@ -201,7 +270,7 @@ def _check_promotable(job: Job) -> None:
 
 
 def _order_of(job: Job) -> QuantizationRequest:
-    """Raises JobConflict."""
+    """Return a job's request. Raises JobConflict where it is of another version."""
     try:
         return QuantizationRequest.model_validate(job.request)
     except ValidationError as error:

@@ -1,6 +1,5 @@
-"""An order, looked at before it is taken: what cannot be done is refused at once, by field."""
+"""Validation of a request: what cannot be done is refused at once, by field."""
 
-import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ from app.checkpoints.schemes import widths
 from app.checkpoints.source import Source, is_hub_id, resolve
 from app.errors import BadField
 from app.languages import NAMES
-from app.models.whisper_vllm.plan import Device
+from app.models.base import Device
 from app.quantization.builder import check_recipe, default_calibration, dtype_on
 from app.quantization.checks import (
     Field,
@@ -24,16 +23,14 @@ from app.quantization.checks import (
     told_of,
 )
 from app.quantization.request import QuantizationRequest
-from app.recordings.read import Clip, digest, nearby, read
+from app.recordings.read import Clip, digest, is_hub_set, nearby, read
 from app.recordings.spec import Recordings, RecordingSet
 from app.settings import DEMO, Settings
 
-_HUB_SET = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?(:[\w.-]*){1,2}")
-
 
 class ValidatedRequest(NamedTuple):
-    """An order with nothing left to defaults; its key, the same for the same order of the same
-    files; and what these were, as content_hashes() has it."""
+    """A request with nothing left to defaults; its key, the same for the same request of the same
+    files; and the content_hashes() of these."""
 
     order: QuantizationRequest
     key: str
@@ -41,22 +38,24 @@ class ValidatedRequest(NamedTuple):
 
 
 class RequestValidator:
-    """Blocking: folders are read and hashed."""
+    """Validates requests. Blocking: folders are read and hashed."""
 
     def __init__(self, settings: Settings, device: Device, *, any_path: bool = False) -> None:
-        """`any_path` is for whoever may read every file as it is: a user of the shell."""
+        """`any_path` is for a user of the shell, who may read every file that the process may."""
         self._settings = settings
         self._device = device
         self._any_path = any_path
-        own = [Path(name).expanduser() for name in (settings.model, settings.calibration) if name]
+        models = settings.served_models.values()
+        own = [Path(name).expanduser() for name in (*models, settings.calibration) if name]
         # A file of the settings' own is a manifest: it and what it names, not what lies around it.
         self._own = {path.resolve() for path in own if path.is_file()}
         folders = [path.resolve() for path in own if path.is_dir()]
+        self._own_models = {Path(model).expanduser().resolve() for model in models}
         self._roots = [DEMO.resolve(), *settings.data_roots, *folders]
         self._heard: set[str] = set()  # digests of recordings known to be sound
 
     def completed(self, order: QuantizationRequest, versions: dict[str, str]) -> ValidatedRequest:
-        """Raises BadField."""
+        """Validate a request and fill in its defaults. Raises BadField."""
         source = self._source(order.model or self._settings.model)
         whole = self._checked(self._with_proof(order, source), source)
         found = content_hashes(source, whole.recipe.calibration, whole.proof)
@@ -67,8 +66,8 @@ class RequestValidator:
     def checked(
         self, order: QuantizationRequest, source: Source, *, needs_proof: bool
     ) -> QuantizationRequest:
-        """An order for a source that is here, with nothing left to defaults; but for the proof,
-        where it needs none. Raises BadField."""
+        """Validate a request for a source that is here, and fill in its defaults; but for the
+        proof, unless the request needs one. Raises BadField."""
         self._check_source(source)
         return self._checked(self._with_proof(order, source) if needs_proof else order, source)
 
@@ -99,18 +98,19 @@ class RequestValidator:
         return heard
 
     def canaries(self, wanted: Recordings) -> list[Clip]:
-        """Raises BadField."""
+        """Read an operator's canaries. Raises BadField."""
         clips = self._recordings("canaries", wanted)
         check_known("canaries", clips, NAMES.keys())
         check_sound("canaries", clips)
         return clips
 
     def _source(self, model: str) -> Source | None:
-        """The local source; None is one of the hub's, which the job will look at."""
+        """Return the local source; None stands for one of the hub's, which the job will check."""
         folder = _path("model", model)
         if not folder.exists() and is_hub_id(model):
             return None
         self._check_path("model", folder)
+        self._check_model_files(folder)
         with told_of("model"):
             source = resolve(model)
         self._check_source(source)
@@ -148,7 +148,7 @@ class RequestValidator:
         return Recordings(sources=(own,), samples=None)
 
     def _recordings(self, field: Field, wanted: Recordings, *, lenient: bool = False) -> list[Clip]:
-        """The clips, as far as they lie here. `lenient` takes fewer than are asked for."""
+        """Read the clips that lie here. `lenient` accepts fewer than are asked for."""
         local = [one for one in wanted.sources if self._is_local(field, one)]
         with told_of(field):
             for one in local:
@@ -171,13 +171,14 @@ class RequestValidator:
 
     def _is_local(self, field: Field, one: RecordingSet) -> bool:
         path = _path(field, one.source)
-        if not path.exists() and _HUB_SET.fullmatch(one.source):
+        if not path.exists() and is_hub_set(one.source):
             return False
         self._check_path(field, path)
         return True
 
     def _check_files(self, field: Field, one: Recordings) -> None:
-        """None of a set's files leads outside: neither what its manifest names, nor a link."""
+        """Check that none of a set's files leads outside: neither what its manifest names, nor a
+        link."""
         if self._any_path:
             return
         folder = Path(one.sources[0].source).expanduser()
@@ -190,6 +191,17 @@ class RequestValidator:
             assert isinstance(clip.audio, Path)
             self._check_path(field, clip.audio)
 
+    def _check_model_files(self, folder: Path) -> None:
+        """A model's files are read, and those beside its weights copied into what is made of it:
+        none is a link that leads outside. The settings' own model may lie as its operator linked
+        it, and a hub's snapshot is links into its cache."""
+        if self._any_path or folder.resolve() in self._own_models:
+            return
+        blobs = folder.resolve().parent.parent / "blobs"
+        for path in folder.rglob("*"):
+            if path.is_symlink() and not _leads_into(path, blobs):
+                self._check_path("model", path)
+
     def _check_path(self, field: Field, path: Path) -> None:
         real = path.resolve()
         inside = self._any_path or any(real.is_relative_to(root) for root in self._roots)
@@ -201,8 +213,14 @@ class RequestValidator:
             )
 
 
+def _leads_into(link: Path, blobs: Path) -> bool:
+    """Whether a link is a hub's cache's: …/snapshots/<commit>/<name> to …/blobs/<hash>."""
+    return blobs.parent.name.startswith("models--") and link.resolve().parent == blobs
+
+
 def _path(field: Field, given: str) -> Path:
-    """Raises BadField for what cannot be one: a home of nobody, a NUL, thousands of letters."""
+    """Return a path. Raises BadField for what cannot be one: a home of nobody, a NUL, thousands of
+    letters."""
     try:
         path = Path(given).expanduser()
         path.resolve().exists()

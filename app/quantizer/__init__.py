@@ -1,1 +1,1 @@
-"""The quantizer's process: llm-compressor in an environment of its own."""
+"""The quantizer's child process: llm-compressor, on packages of its own."""

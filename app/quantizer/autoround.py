@@ -1,4 +1,4 @@
-"""AutoRound on Whisper's layers. llm-compressor and auto_round know decoders of text alone."""
+"""AutoRound for Whisper's layers: llm-compressor and auto_round know text decoders alone."""
 
 import inspect
 from typing import Any
@@ -16,13 +16,13 @@ _FLOAT = {"bits": 16, "act_bits": 16, "data_type": "float", "act_data_type": "fl
 
 
 class WhisperAutoRound(AutoRoundModifier):
-    """AutoRound that tunes both stacks; `losses` are of its layers after tuning."""
+    """Tunes both of Whisper's stacks by AutoRound. `losses` are the layers' after tuning."""
 
     _losses: list[tuple[str, float]] = PrivateAttr(default_factory=list)
 
     @property
     def losses(self) -> list[tuple[str, float]]:
-        """By layer: the mean squared error of its output, with quantized layers before it."""
+        """Each layer's mean squared error of its output, with quantized layers before it."""
         return self._losses
 
     def input_capture_hook(self, module: Any, args: Any, kwargs: Any) -> None:
@@ -58,9 +58,11 @@ class WhisperAutoRound(AutoRoundModifier):
         return config
 
     def _pad_captured_inputs(self, captured_inputs: Inputs) -> tuple[Inputs, None]:
-        """Fill short texts up with their own tokens over again. A copy sees what its original
-        sees, so its output is its original's; whereas auto_round 0.15.1 does not read the mask
-        llm-compressor gives it, and would tune a layer to padding."""
+        """Fill short texts up with repetitions of their own tokens.
+
+        A copy sees what its original sees, so its output is its original's. auto_round 0.15.1 does
+        not read the mask that llm-compressor gives it, and would tune a layer to padding.
+        """
         longest = max(hidden.shape[1] for (hidden,), _ in captured_inputs)
         filled = []
         for (hidden,), named in captured_inputs:

@@ -1,9 +1,9 @@
-"""AWQ on Whisper: which weights may be scaled against which, so that the float model stays itself.
+"""AWQ for Whisper: which weights may be scaled against which without changing the float model.
 
 A norm's channels are divided by what the Linears behind it are multiplied with, and v_proj's by
-what out_proj is: attention only mixes values over time. fc2 is left alone, for before it lies GELU,
-and GELU(x / s) * s is not GELU(x). So are cross-attention's k_proj and v_proj, for they read the
-encoder's last norm, which all decoder layers share.
+what out_proj's are: attention only mixes values over time. fc2 is left alone, for before it lies
+GELU, and GELU(x / s) * s is not GELU(x). So are cross-attention's k_proj and v_proj, for they read
+the encoder's last norm, which all decoder layers share.
 """
 
 import re
@@ -41,15 +41,15 @@ def _named(stack: str, module: str) -> str:
 
 
 class WhisperAWQ(AWQModifier):
-    """AWQ with Whisper's mappings; `losses` are its searches' least errors."""
+    """Runs AWQ with Whisper's mappings. `losses` are the least errors of its searches."""
 
     @property
     def losses(self) -> list[tuple[str, float]]:
-        """By what was smoothed: mean squared errors of what it feeds."""
+        """The mean squared error of each search, by the name of what was smoothed."""
         return [(found["layer_name"], found["best_error"]) for found in self._error_metrics]
 
     def _run_samples(self, module: Any) -> list[torch.Tensor]:
-        """What `module` gives for each clip, of some frames."""
+        """Return the outputs of `module` for each clip, of some frames."""
         outputs = []
         for inputs in self._parent_args_cache[module]:
             if isinstance(module, torch.nn.Linear):

@@ -1,10 +1,10 @@
-"""Where the quantizer's process begins: it ties its life to the server's, then loads the rest.
+"""The entry of the quantizer's process: it ties its life to the server's, then loads the rest.
 
     python -m app.quantizer.child EVENTS PARENT WORK SHARE < job.json
 
-EVENTS is the descriptor it reports to, PARENT the pid it dies with, WORK a module beside this one
-whose `main(EVENTS)` does the job: make or comparison. SHARE of the processors: its `own`, or
-the `rest` that nobody else wants.
+EVENTS: the descriptor that the process reports to. PARENT: the pid that it dies with. WORK: a
+module beside this one whose `main(EVENTS)` does the job, make or comparison. SHARE: of the
+processors, its `own`, or the `rest` that nobody else wants.
 """
 
 import os

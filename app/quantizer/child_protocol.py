@@ -1,10 +1,10 @@
-"""How a job of the quantizer's process tells of itself: JSON lines, one object each.
+"""The protocol of the quantizer's process: JSON lines, one object each, by which it reports.
 
     {"event": "progress", "done", "total", "eta_seconds"}   and of a layer, "layer" and "loss"
     {"event": "done", "figures": {…}}
     {"event": "error", "kind", "message", "advice"}     kind: a key of quantizer_process.py's table
 
-They go to a descriptor of their own, because libraries print to standard output.
+The lines go to a descriptor of their own, because libraries print to standard output.
 """
 
 import errno
@@ -31,7 +31,7 @@ _MEMORY = (
 
 
 class Reporter:
-    """Writes events. The time left is reckoned from the first progress told."""
+    """Writes events. The time that is left is extrapolated from the first progress reported."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
@@ -48,7 +48,7 @@ class Reporter:
 
 
 def run(events: int, work: Callable[[str, Reporter], dict[str, Any]]) -> int:
-    """Do `work` on what standard input holds, reporting to the descriptor `events`; the exit
+    """Do `work` on what standard input holds and report to the descriptor `events`; return the exit
     status."""
     with os.fdopen(events, "w") as stream:
         report = Reporter(stream)
@@ -65,8 +65,8 @@ def run(events: int, work: Callable[[str, Reporter], dict[str, Any]]) -> int:
 
 
 def peaks() -> dict[str, int | None]:
-    """The most memory this process has held, in bytes: of the machine, and of a card, if it has
-    one, as torch counts what it allocates there."""
+    """Return the most memory that this process has held, in bytes: of the machine, and of a card,
+    if there is one, as torch counts what it allocates there."""
     card = torch.cuda.is_available()
     return {
         "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
@@ -75,7 +75,8 @@ def peaks() -> dict[str, int | None]:
 
 
 def kind(error: BaseException) -> str:
-    """What an operator can do about it decides, and not which library raised it."""
+    """Return an error's kind, by what an operator can do about it and not by the library that
+    raised it."""
     text = f"{error}".lower()
     if isinstance(error, NoCalibration):
         return "no_calibration"

@@ -1,9 +1,9 @@
-"""What a candidate checkpoint's tokens and layers differ by from its source's.
+"""Comparison of a candidate checkpoint with its source, token by token and layer by layer.
 
-Both write the recordings' own words, token by token (teacher forcing), after the prompts of
-service. Unlike error rates, this sees what a model nearly got wrong, and takes no decoding. Only
-one of the two is in memory at a time, and they run in the candidate's dtype, so that nothing but
-quantization differs.
+Both write the recordings' own words, token by token (teacher forcing), after the prompts that
+serving uses. Unlike error rates, this shows what a model nearly got wrong, and takes no decoding.
+Only one of the two is in memory at a time, and both run in the candidate's dtype, so that nothing
+but quantization differs.
 """
 
 import gc
@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
+from app.process import has_half_precision
 from app.quantizer.child_protocol import Reporter, peaks, run
 from app.quantizer.features import LabelledExample, batch, spoken
-from app.quantizer.layer_errors import Errors, Stream, kept
+from app.quantizer.layer_errors import Errors, Stream, captured
 from app.recordings.error_rates import mean
 from app.recordings.read import by_turns
 from app.recordings.spec import Recordings
@@ -31,7 +32,7 @@ _LAYERS_CLIPS = 8  # whose layers are compared: the source's streams of these st
 
 
 class Job(BaseModel):
-    """What is asked for: two checkpoints' folders, and what they are to write."""
+    """A comparison that is asked for: two checkpoints' folders, and the recordings to write."""
 
     source: Path
     candidate: Path
@@ -40,15 +41,15 @@ class Job(BaseModel):
 
 @dataclass(frozen=True)
 class Scores:
-    """A clip's tokens under one model, shapes (tokens,): the likeliest by its logits, and the log
-    likelihood, in nats, of those that were to be written."""
+    """One model's scores of a clip's tokens, shapes (tokens,): the likeliest token by the logits,
+    and the log likelihood, in nats, of the token that was to be written."""
 
     likeliest: NDArray[np.int64]
     likelihoods: NDArray[np.float64]
 
 
 def compare(job: Job, report: Reporter) -> dict[str, Any]:
-    """The figures."""
+    """Compare the two checkpoints of a job; return the figures."""
     started = time.monotonic()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = _dtype(job.candidate, device)
@@ -81,15 +82,17 @@ def compare(job: Job, report: Reporter) -> dict[str, Any]:
 
 
 def _dtype(candidate: Path, device: str) -> torch.dtype:
-    """What it is kept in. CPUs multiply half precision many times slower than float32, which
-    holds the very same numbers."""
+    """Return the dtype to compute in: the candidate's. CPUs multiply half precision many times
+    slower than float32, which holds the very same numbers."""
     dtype: torch.dtype = WhisperConfig.from_pretrained(candidate).dtype or torch.float32
-    return torch.float32 if device == "cpu" and dtype == torch.float16 else dtype
+    slow = dtype == torch.float16 or not has_half_precision()
+    return torch.float32 if device == "cpu" and slow else dtype
 
 
 def _load(folder: Path, dtype: torch.dtype, device: str) -> Any:
-    """A model that computes what the checkpoint means: weights are dequantized at its first pass,
-    and activations that its scheme quantizes are in every pass (compressed-tensors' forward).
+    """Load a checkpoint as a model that computes what the checkpoint means: weights are dequantized
+    at its first pass, and activations that its scheme quantizes are quantized in every pass
+    (compressed-tensors' forward).
 
     Raises ValueError where the files and the model do not fit: what is missing would be random.
     """
@@ -108,10 +111,11 @@ def _load(folder: Path, dtype: torch.dtype, device: str) -> Any:
 def _source(
     model: Any, clips: Sequence[LabelledExample], streams: Mapping[int, Stream]
 ) -> Iterator[Scores]:
-    """Each clip's scores; `streams` take what flows through the layers in the clips they are of."""
+    """Yield each clip's scores under the source. `streams` collect the layers' outputs for the
+    clips that they are keyed by."""
     for number, clip in enumerate(clips):
         stream = streams.get(number)
-        with nullcontext() if stream is None else kept(model, stream):
+        with nullcontext() if stream is None else captured(model, stream):
             scores = _scores(model, clip)
         yield scores
 
@@ -123,7 +127,8 @@ def _candidate(
     errors: Errors,
     alone: Errors,
 ) -> Iterator[Scores]:
-    """Each clip's scores; `errors` takes layers' in the whole model, `alone` each one's own."""
+    """Yield each clip's scores under the candidate. `errors` collect layers' errors in the whole
+    model, `alone` each layer's own."""
     for number, clip in enumerate(clips):
         stream = streams.get(number)
         if stream is None:
@@ -150,7 +155,7 @@ def _scores(model: Any, clip: LabelledExample) -> Scores:
 def _figures(
     languages: Sequence[str], source: Sequence[Scores], candidate: Sequence[Scores]
 ) -> dict[str, Any]:
-    """What the tokens say, by language and of all."""
+    """Return the figures of the tokens, by language and overall."""
     tokens = np.array([len(scores.likeliest) for scores in source])
     likelihoods = [
         np.array([scores.likelihoods.sum() for scores in scored]) for scored in (source, candidate)
@@ -182,5 +187,6 @@ def _figures(
 
 
 def main(events: int) -> int:
-    """Do the job on standard input, reporting to the descriptor `events`; the exit status."""
+    """Do the job on standard input and report to the descriptor `events`; return the exit
+    status."""
     return run(events, lambda job, report: compare(Job.model_validate_json(job), report))

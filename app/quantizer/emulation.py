@@ -1,4 +1,5 @@
-"""Quantized weights as ordinary ones: what a scheme loses, without a kernel that runs it."""
+"""Emulation of quantized weights by ordinary ones: what a scheme loses, without a kernel that runs
+it."""
 
 from typing import Any
 
@@ -13,7 +14,7 @@ from llmcompressor.observers import Observer
 
 
 def dequantize(model: Any) -> None:
-    """Give every quantized Linear the weights its kernel would see, and take its scheme away."""
+    """Give every quantized Linear the weights that its kernel would see, and remove its scheme."""
     for module in model.modules():
         scheme = getattr(module, "quantization_scheme", None)
         if scheme is not None:
@@ -23,7 +24,8 @@ def dequantize(model: Any) -> None:
 
 
 def round_embedding(model: Any, weights: dict[str, Any]) -> None:
-    """Round it to nearest, as `weights` say, and with it the output, which is tied to it."""
+    """Round the embedding to nearest, as `weights` say, and with it the output projection, which is
+    tied to it."""
     table = model.model.decoder.embed_tokens.weight.data
     args = QuantizationArgs(**weights)
     observer = Observer.load_from_registry("memoryless_minmax", base_name="weight", args=args)

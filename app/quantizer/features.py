@@ -1,4 +1,4 @@
-"""Recordings as the model's inputs. Runs in the quantizer's process."""
+"""Recordings as the model's inputs and labels."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -22,9 +22,10 @@ Sample = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class LabelledExample:
-    """A clip as the model meets it in service.
+    """A clip as the model meets it when it serves, with what it is to write.
 
-    written: what the model then writes itself, the end of the text included, shape (tokens,). The
+    written: the tokens that the model is to write, the end of the text included, shape (tokens,).
+    The
         last of the decoder's inputs are these, one token earlier.
     """
 
@@ -35,8 +36,8 @@ class LabelledExample:
 
 
 def spoken(folder: Path, wanted: Recordings, dtype: torch.dtype) -> list[LabelledExample]:
-    """The recordings as they will be in service: of each language every second with timestamps,
-    every other without. Raises NoCalibration."""
+    """Prepare recordings as they will be when the model serves: of each language every second with
+    timestamps, every other without. Raises NoCalibration."""
     tokens = SpecialTokens.load(folder)
     tokenizer = load_tokenizer(folder)
     extractor = WhisperFeatureExtractor.from_pretrained(folder)
@@ -62,7 +63,7 @@ def spoken(folder: Path, wanted: Recordings, dtype: torch.dtype) -> list[Labelle
 
 
 def _prompt(clip: Clip, tokens: SpecialTokens, timestamps: bool) -> list[int]:
-    """What service has written before the model's first token."""
+    """Return the tokens that come before the model's first own token when it serves."""
     ids = [tokens.start]
     if tokens.languages:
         if clip.language not in tokens.languages:
@@ -77,7 +78,7 @@ def _prompt(clip: Clip, tokens: SpecialTokens, timestamps: bool) -> list[int]:
 def _written(
     clip: Clip, seconds: float, tokens: SpecialTokens, tokenizer: Tokenizer, timestamps: bool
 ) -> list[int]:
-    """The clip's words, and their times where they are wanted."""
+    """Return the tokens of the clip's words, and of their times where they are wanted."""
 
     def words(text: str) -> list[int]:
         # As the model writes: English pieces begin with a space.

@@ -1,6 +1,7 @@
 """A recipe as compressed-tensors' config groups: which modules get which scheme.
 
-Pure arithmetic on names. Modules of one component share a scheme, and vLLM fuses only within one.
+Arithmetic on names alone. Modules of one component share a scheme, and vLLM fuses only within one
+component.
 """
 
 import re
@@ -13,7 +14,7 @@ OUTPUT = ("proj_out", "lm_head")  # the embedding once more: never quantized for
 
 
 def _pattern(stack: str, module: str) -> str:
-    """Of a Linear's name, here and in vLLM 0.32, which inserts words: there it is
+    """Return a pattern of a Linear's name, here and in vLLM 0.32, which inserts words: there it is
     .decoder.layers.0.layers.mlp.fc1 and .encoder.layers.0.layers.self_attn.q_proj."""
     return rf".*{stack}\.layers\.\d+\.(\w+\.)*{module}$"
 
@@ -28,7 +29,7 @@ _LINEARS: dict[Component, str] = {
 
 
 def wanted(recipe: Recipe, linears: Iterable[str]) -> dict[str, Scheme]:
-    """Of these modules, those to quantize, with their schemes."""
+    """Return the modules to quantize, with their schemes."""
     found: dict[str, Scheme] = {}
     for name in linears:
         if name not in OUTPUT:
@@ -40,7 +41,7 @@ def wanted(recipe: Recipe, linears: Iterable[str]) -> dict[str, Scheme]:
 
 
 def config_groups(recipe: Recipe) -> dict[str, Any]:
-    """One for each scheme, of all Linears or of components by name."""
+    """Return a config group for each scheme, of all Linears or of components by name."""
     targets: dict[Scheme, list[str]] = {}
     for component, pattern in _LINEARS.items():
         scheme = recipe.schemes[component]
@@ -62,7 +63,7 @@ def ignored(recipe: Recipe) -> list[str]:
 def _scheme(scheme: Scheme, recipe: Recipe) -> dict[str, Any]:
     weights = weights_of(scheme, recipe)
     if recipe.observer == "imatrix":
-        # Unless it is strict it falls back to plain errors where nothing was heard.
+        # Unless it is strict it falls back to plain errors without calibration.
         weights |= {"observer": "imatrix_mse", "observer_kwargs": {"strict": True}}
     if scheme != "W8A8":
         return {"weights": weights}
@@ -71,7 +72,7 @@ def _scheme(scheme: Scheme, recipe: Recipe) -> dict[str, Any]:
 
 
 def weights_of(scheme: Scheme, recipe: Recipe) -> dict[str, Any]:
-    """A scheme's weights, as compressed-tensors' QuantizationArgs."""
+    """Return a scheme's weights as compressed-tensors' QuantizationArgs."""
     args = {"num_bits": int(scheme[1]), "type": "int", "symmetric": True}
     if scheme == "W8A8" or recipe.group_size == "channel":
         return args | {"strategy": "channel"}

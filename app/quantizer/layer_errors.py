@@ -1,9 +1,9 @@
-"""How far a candidate's layers are from its source's.
+"""Errors of a candidate's layers against its source's, on the residual stream.
 
-They are compared on the residual stream, where one layer hands it to the next. What a layer does
-within may be scaled otherwise and mean the same: AWQ multiplies a Linear's weights by what it
-divides the norm before it by. So neither weights nor a Linear's outputs can be compared across all
-methods, and the stream can.
+The residual stream is where one layer hands its output to the next. Inside a layer the same may be
+computed with other scales: AWQ multiplies a Linear's weights by what it divides the norm before it
+by. So neither weights nor a Linear's outputs can be compared across all methods, and the stream
+can.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,8 +18,8 @@ Stream = list[torch.Tensor]  # what enters each gate of a model, in order, of on
 
 
 def _gates(model: Any) -> list[tuple[str | None, nn.Module]]:
-    """Where the stream is seen: the layers and the norm after the last. Each with the layer whose
-    output enters it, which is none for the first of a stack."""
+    """Return the modules where the stream is seen: the layers and the norm after the last, each
+    with the layer whose output enters it (none for the first of a stack)."""
     gates: list[tuple[str | None, nn.Module]] = []
     for name, stack in (("encoder", model.model.encoder), ("decoder", model.model.decoder)):
         before = [None, *(f"{name}.{number}" for number in range(len(stack.layers)))]
@@ -31,7 +31,8 @@ def _gates(model: Any) -> list[tuple[str | None, nn.Module]]:
 def _watched(
     model: Any, enter: Callable[[str | None, torch.Tensor], torch.Tensor]
 ) -> Iterator[None]:
-    """While this lasts, `enter` sees what enters each gate and says what shall enter it."""
+    """While the context lasts, `enter` is called with what enters each gate and returns what shall
+    enter it."""
 
     def hook(layer: str | None, _: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         return (enter(layer, args[0]), *args[1:])
@@ -47,8 +48,8 @@ def _watched(
 
 
 @contextmanager
-def kept(model: Any, stream: Stream) -> Iterator[None]:
-    """Append to `stream` what enters each gate."""
+def captured(model: Any, stream: Stream) -> Iterator[None]:
+    """Append to `stream` what enters each gate, while the context lasts."""
 
     def enter(_: str | None, hidden: torch.Tensor) -> torch.Tensor:
         stream.append(hidden.cpu())
@@ -67,8 +68,9 @@ class Errors:
 
     @contextmanager
     def measured(self, model: Any, source: Stream, *, corrected: bool) -> Iterator[None]:
-        """Compare one clip's pass with the source's stream. Where `corrected`, each layer is then
-        given what the source's was, so that only its own error shows and not those before it."""
+        """Compare one clip's pass with the source's stream. Where `corrected`, each layer is given
+        what the source's layer was given, so that only its own error shows and not that of the
+        layers before it."""
         expected = iter(source)
 
         def enter(layer: str | None, hidden: torch.Tensor) -> torch.Tensor:
@@ -85,5 +87,5 @@ class Errors:
             sums[layer] = sums.get(layer, 0.0) + difference.square().sum(dtype=torch.float64).item()
 
     def relative(self) -> dict[str, float]:
-        """Each layer's, in the order of the model."""
+        """Return each layer's relative error, in the order of the model."""
         return {layer: (self._wrong[layer] / self._right[layer]) ** 0.5 for layer in self._wrong}

@@ -1,7 +1,6 @@
-"""The quantizer's process makes a checkpoint: one job, told as child_protocol.py has it
-(see child.py).
+"""Making of a checkpoint, in the quantizer's process (see child.py and child_protocol.py).
 
-It runs on its own overlay of packages, because llm-compressor and vLLM cannot share one.
+The process runs on its own overlay of packages, because llm-compressor and vLLM pin different ones.
 """
 
 import json
@@ -18,6 +17,7 @@ from transformers import WhisperForConditionalGeneration, WhisperProcessor
 from app.checkpoints.recipe import Recipe
 from app.checkpoints.schemes import unfit
 from app.errors import BadRecipe, NoCalibration
+from app.process import has_half_precision
 from app.quantizer import child_protocol, emulation, methods
 from app.quantizer.child_protocol import Reporter
 from app.quantizer.features import LabelledExample, spoken
@@ -27,7 +27,8 @@ _REMADE = {"config.json", "model.safetensors.index.json"}
 
 
 class Job(BaseModel):
-    """What is asked for. `folder` is where the source lies; `out` exists and is empty."""
+    """A checkpoint that is asked for. `folder` is where the source lies; `out` exists and is
+    empty."""
 
     folder: Path
     out: Path
@@ -35,13 +36,15 @@ class Job(BaseModel):
 
 
 def quantize(job: Job, report: Reporter) -> dict[str, Any]:
-    """Make the checkpoint in `job.out`; the figures for its manifest. Raises StartupErrors."""
+    """Make the checkpoint in `job.out`; return the figures for its manifest. Raises
+    StartupErrors."""
     started = time.monotonic()
     recipe = job.recipe
     if why := unfit(recipe, json.loads((job.folder / "config.json").read_text("utf-8"))):
         raise BadRecipe(f"It cannot be {recipe.label}: {why}.", "Choose another recipe.")
+    dtype = getattr(torch, recipe.dtype)
     model = WhisperForConditionalGeneration.from_pretrained(
-        job.folder, dtype=getattr(torch, recipe.dtype)
+        job.folder, dtype=_computing_dtype(recipe)
     )
     model.eval()
     report.progress(0, model.config.encoder_layers + model.config.decoder_layers)
@@ -50,7 +53,7 @@ def quantize(job: Job, report: Reporter) -> dict[str, Any]:
     inputs = [one.inputs for one in heard]
     outcome = methods.apply(model, recipe, inputs, processor, report)
     _add_key_biases(model)
-    _save(model, job)
+    _save(model.to(dtype), job)
     return {
         "seconds": round(time.monotonic() - started, 1),
         **child_protocol.peaks(),
@@ -61,8 +64,19 @@ def quantize(job: Job, report: Reporter) -> dict[str, Any]:
     }
 
 
+def _computing_dtype(recipe: Recipe) -> torch.dtype:
+    """Return what the method computes in: the recipe's dtype, or float32 on a processor that has no
+    half precision, if four bits or fewer are made: their integers survive rounding to the recipe's
+    dtype when they are saved, and those of eight may not."""
+    schemes = set(recipe.schemes.values()) - {"none"}
+    eight = any(scheme.startswith("W8") for scheme in schemes)
+    if eight or torch.cuda.is_available() or has_half_precision():
+        return getattr(torch, recipe.dtype)
+    return torch.float32
+
+
 def _described(heard: list[LabelledExample]) -> dict[str, Any]:
-    """What was calibrated on, for the record."""
+    """Describe what was calibrated on, for the record."""
     return {
         "recordings": len(heard),
         "languages": dict(Counter(one.language for one in heard)),
@@ -71,7 +85,7 @@ def _described(heard: list[LabelledExample]) -> dict[str, Any]:
 
 
 def _heard(job: Job, dtype: torch.dtype) -> list[LabelledExample]:
-    """What the method calibrates on. Raises NoCalibration."""
+    """Return what the method calibrates on. Raises NoCalibration."""
     if job.recipe.method == "rtn":
         return []
     if job.recipe.calibration is None:
@@ -83,8 +97,8 @@ def _heard(job: Job, dtype: torch.dtype) -> list[LabelledExample]:
 
 
 def _add_key_biases(model: Any) -> None:
-    """Whisper's keys have no bias, but vLLM fuses them with queries and values, which have, and
-    some releases leave the missing ones uninitialised: write the zeros down."""
+    """Add biases of zero to Whisper's keys, which have none: vLLM fuses keys with queries and
+    values, which have biases, and some releases leave the missing ones uninitialised."""
     for name, module in model.named_modules():
         if name.endswith("k_proj") and module.bias is None:
             zeros = torch.zeros(module.out_features, dtype=model.dtype)
@@ -92,19 +106,20 @@ def _add_key_biases(model: Any) -> None:
 
 
 def _save(model: Any, job: Job) -> None:
-    """Write the checkpoint, and with it the source's generation config, tokenizer and processor
-    files: transformers writes a generation config of its own, without language ids, suppress lists
-    and alignment heads."""
+    """Write the checkpoint with the source's generation config, tokenizer and processor files:
+    transformers writes a generation config of its own, without language ids, suppress lists and
+    alignment heads."""
     if job.recipe.emulate:
         emulation.dequantize(model)
     model.save_pretrained(job.out)
     # llm-compressor's account of it, in classes that are ours alone.
     (job.out / "recipe.yaml").unlink(missing_ok=True)
     for path in job.folder.iterdir():
-        if path.suffix in (".json", ".txt") and path.name not in _REMADE:
+        if path.suffix in (".json", ".txt") and path.name not in _REMADE and path.is_file():
             shutil.copyfile(path, job.out / path.name)
 
 
 def main(events: int) -> int:
-    """Do the job on standard input, reporting to the descriptor `events`; the exit status."""
+    """Do the job on standard input and report to the descriptor `events`; return the exit
+    status."""
     return child_protocol.run(events, lambda job, to: quantize(Job.model_validate_json(job), to))

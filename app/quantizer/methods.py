@@ -1,4 +1,4 @@
-"""What a recipe asks for, as llm-compressor's modifiers, run over a model in memory."""
+"""Quantization methods: a recipe as llm-compressor's modifiers, run over a model in memory."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -29,8 +29,12 @@ _LAYERS = ["WhisperEncoderLayer", "WhisperDecoderLayer"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """quantized: how many modules by scheme; losses: the method's own, by layer, where it has any;
-    rounded: names of modules that GPTQ gave up on, whose Hessian could not be inverted."""
+    """What a method did.
+
+    quantized: how many modules by scheme.
+    losses: the method's own, by layer, where it has any.
+    rounded: names of modules whose Hessian GPTQ could not invert, and which are rounded to nearest.
+    """
 
     quantized: dict[Scheme, int]
     losses: dict[str, float]
@@ -38,14 +42,14 @@ class Outcome:
 
 
 class RememberingGPTQ(GPTQModifier):
-    """GPTQ that keeps its losses, and the names it gave up on."""
+    """GPTQ that keeps its losses, and the names of the modules that it could not quantize."""
 
     _losses: list[tuple[str, float]] = PrivateAttr(default_factory=list)
     _rounded: list[str] = PrivateAttr(default_factory=list)
 
     @property
     def losses(self) -> list[tuple[str, float]]:
-        """By module: the error in its outputs, weighted by the Hessian, that it ended with."""
+        """The final error in each module's outputs, weighted by the Hessian."""
         return self._losses
 
     @property
@@ -60,7 +64,7 @@ class RememberingGPTQ(GPTQModifier):
                 losses.append((names[self.module], loss))
                 super().set_results(name, loss)
 
-        # The loss is told to the log alone.
+        # The loss goes to the log alone.
         with patch_attr(gptq, "CompressionLogger", KeepingLogger):
             super().compress_module_list(module_list)
 
@@ -70,7 +74,8 @@ class RememberingGPTQ(GPTQModifier):
 
 
 class Watch(Modifier):
-    """Comes last in a recipe: tells of each layer when the others have done with it."""
+    """A modifier that comes last in a recipe and reports each layer once the others have finished
+    it."""
 
     _method: Any = PrivateAttr()
     _report: Any = PrivateAttr()
@@ -124,10 +129,10 @@ class Watch(Modifier):
 
 
 def apply(
-    model: Any, recipe: Recipe, heard: list[Sample], processor: Any, report: Reporter
+    model: Any, recipe: Recipe, samples: list[Sample], processor: Any, report: Reporter
 ) -> Outcome:
-    """Quantize `model` in place; `heard` is what calibrated methods calibrate on. The recipe fits
-    the model (see schemes.py)."""
+    """Quantize `model` in place; calibrated methods learn from `samples`. The recipe must fit the
+    model (see schemes.py)."""
     linears = {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
     wanted = groups.wanted(recipe, linears)
     counted = Counter(wanted.values())
@@ -137,16 +142,16 @@ def apply(
         emulation.round_embedding(model, groups.weights_of(embedding, recipe))
     if not wanted:
         return Outcome(dict(counted), {}, [])
-    method, watch = _run(model, recipe, heard, processor, report)
+    method, watch = _run(model, recipe, samples, processor, report)
     unlike = wanted.keys() ^ {name for name, module in linears.items() if _scaled(module)}
     assert not unlike, f"never calibrated, or without being asked: {sorted(unlike)[:5]}"
     return Outcome(dict(counted), watch.losses, getattr(method, "rounded", []))
 
 
 def _run(
-    model: Any, recipe: Recipe, heard: list[Sample], processor: Any, report: Reporter
+    model: Any, recipe: Recipe, samples: list[Sample], processor: Any, report: Reporter
 ) -> tuple[Any, Watch]:
-    """The method's modifier after its work, and what watched it."""
+    """Run the method; return its modifier, and the one that watched it."""
     modifiers = _modifiers(recipe)
     watch = Watch().over(modifiers[0], model, report)
     modifiers.append(watch)
@@ -155,15 +160,15 @@ def _run(
         return modifiers[0], watch
     # Layer by layer, which keeps memory low. GPTQ's layers hear what quantized layers before them
     # give. AutoRound sees to that itself, within a stack; AWQ rounds no weights before the end.
-    with traceable(model, batch(heard[:1])):
+    with traceable(model, batch(samples[:1])):
         oneshot(
             model=model,
             processor=processor,
-            dataset=DataLoader(heard, batch_size=1, collate_fn=batch),
+            dataset=DataLoader(samples, batch_size=1, collate_fn=batch),
             recipe=modifiers,
             pipeline="sequential",
             sequential_targets=_LAYERS,
-            num_calibration_samples=len(heard),
+            num_calibration_samples=len(samples),
             propagate_error=recipe.method != "autoround",
         )
     # A tracer that swallowed layers would calibrate them on unquantized inputs, or not at all.

@@ -1,9 +1,9 @@
-"""Whisper's forward without the branches that llm-compressor's tracer swallows.
+"""Whisper's forward without the branches that llm-compressor's tracer cannot follow.
 
-Its sequential pipeline cuts the model at each layer by tracing `forward`. It wraps an `if` it
-cannot evaluate into one opaque call, and two such `if`s each swallow the whole encoder:
-`if encoder_outputs is None` in WhisperModel and `if not to_drop` (layer drop, a training aid) in
-WhisperEncoder. These are the same computations for inference, written straight.
+Its sequential pipeline cuts the model at each layer by tracing `forward`. The tracer wraps an `if`
+that it cannot evaluate into one opaque call, and two such `if`s each hide the whole encoder: `if
+encoder_outputs is None` in WhisperModel and `if not to_drop` (layer drop, a training aid) in
+WhisperEncoder. The forwards here do the same computations for inference, without branches.
 """
 
 from collections.abc import Iterator
@@ -56,7 +56,7 @@ class StraightModel(WhisperModel):
 def traceable(
     model: WhisperForConditionalGeneration, sample: dict[str, torch.Tensor]
 ) -> Iterator[None]:
-    """Give `model` the straight forwards, and take them back.
+    """Give `model` the forwards without branches for as long as the context lasts.
 
     Raises AssertionError if they do not compute the very same logits for `sample`.
     """

@@ -1,8 +1,8 @@
-"""Error rates as the field counts them: of normalized words or characters, with their uncertainty.
+"""Error rates of transcripts: WER and CER of normalized text, with their uncertainty.
 
 WER and CER are errors (substitutions, insertions, deletions: Levenshtein distance) over units of
 the reference, summed over all recordings before dividing. English is normalized as the Whisper
-paper does (appendix C); languages written without spaces are judged by characters, Chinese with
+paper does (appendix C); languages written without spaces are measured by characters, Chinese with
 its two scripts folded into one.
 """
 
@@ -29,7 +29,7 @@ _MOST_RECOVERY = 10.0
 
 @dataclass(frozen=True)
 class Pair:
-    """What was said and what was heard, in a language by its ISO code."""
+    """A reference and its transcript, `heard`, in a language by its ISO code."""
 
     language: str
     reference: str
@@ -38,7 +38,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Counts:
-    """Errors and units of the reference, a recording each; shapes (recordings,)."""
+    """Errors and units of the reference for each recording; shapes (recordings,)."""
 
     errors: NDArray[np.int64]
     units: NDArray[np.int64]
@@ -46,7 +46,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and where it lies with 95 % confidence."""
+    """An estimate with its 95 % confidence interval."""
 
     value: float
     low: float
@@ -54,12 +54,13 @@ class Interval:
 
 
 def metrics_of(language: str) -> tuple[Metric, ...]:
-    """What a language is judged by."""
+    """Return the metrics of a language, the one that decides first."""
     return ("cer",) if language in UNSPACED else ("wer", "cer")
 
 
 def count(pairs: Iterable[Pair], metric: Metric, *, fold_script: bool = True) -> Counts:
-    """`fold_script` takes Traditional and Simplified Chinese for the same."""
+    """Count errors and units. `fold_script` takes Traditional and Simplified Chinese for the
+    same."""
     rows = []
     for pair in pairs:
         said, heard = (
@@ -72,23 +73,23 @@ def count(pairs: Iterable[Pair], metric: Metric, *, fold_script: bool = True) ->
 
 
 def rate(counts: Counts) -> Interval:
-    """Errors a unit. Raises ValueError where the references hold nothing."""
+    """Return the errors a unit. Raises ValueError where the references hold nothing."""
     return mean(counts.errors, counts.units)
 
 
 def mean(totals: NDArray[Any], units: NDArray[np.int64]) -> Interval:
-    """A figure a unit, where each recording has its total and its units, both of shape
-    (recordings,): nats a token, say. Raises ValueError where there are no units."""
+    """Return a figure a unit (nats a token, say), where each recording has its total and its units,
+    both of shape (recordings,). Raises ValueError where there are no units."""
     return _interval(_sampled([(totals, units)], lambda one: one))
 
 
 def recovery(source: Counts, candidate: Counts) -> Interval:
-    """How much of the source's accuracy a candidate keeps: the source's rate by the candidate's,
-    1 where nothing is lost, as model cards of quantized checkpoints have it; 10 at most, since a
-    candidate that makes no error at all would have it infinite.
+    """Return the source's error rate by the candidate's: 1 where nothing is lost, as model cards of
+    quantized checkpoints have it; 10 at most, since a candidate without errors would have it
+    infinite.
 
-    Both must be of the same recordings in the same order, which are resampled together: the
-    recordings' difficulty then cancels. Raises ValueError as `rate` does.
+    Both must be of the same recordings in the same order. The recordings are resampled together, so
+    that their difficulty cancels. Raises ValueError as `rate` does.
     """
     both = [(counts.errors, counts.units) for counts in (source, candidate)]
     return _interval(_sampled(both, _kept))
@@ -104,8 +105,8 @@ def _sampled(
     several: Sequence[tuple[NDArray[Any], NDArray[np.int64]]],
     combine: Callable[..., NDArray[np.float64]],
 ) -> NDArray[np.float64]:
-    """The statistic of all recordings, then of each bootstrap sample of them (Bisani and Ney,
-    "Bootstrap estimates for confidence intervals in ASR performance evaluation", 2004)."""
+    """Return the statistic of all recordings, then of each bootstrap sample of them (Bisani and
+    Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation", 2004)."""
     number = len(several[0][1])
     if any(units.sum() == 0 for _, units in several):
         raise ValueError("the references hold no words")
@@ -133,7 +134,8 @@ def _units(text: str, language: str, metric: Metric, fold_script: bool) -> Seque
 
 
 def normalized(text: str, language: str, *, fold_script: bool = True) -> str:
-    """Text without what is style and not recognition: case, punctuation, spelling of numbers."""
+    """Remove from a text what is style and not recognition: case, punctuation, spelling of
+    numbers."""
     text = unicodedata.normalize("NFKC", text)
     if language in CHINESE and fold_script:
         text = simplified(text)

@@ -1,11 +1,12 @@
-"""Recordings with their words, from a manifest, a folder or the hub."""
+"""Reading of recordings with their words, from a manifest, a folder or the hub."""
 
 import csv
 import hashlib
 import io
 import json
+import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,6 +21,8 @@ from app.recordings.spec import Recordings, RecordingSet
 _MANIFESTS = ("manifest.jsonl", "manifest.csv", "metadata.jsonl", "metadata.csv")
 _AUDIO = {".wav", ".mp3", ".flac", ".m4a", ".mp4", ".ogg", ".oga", ".opus", ".webm"}
 _WINDOW_SECONDS = 30.0
+_HUB = "hf://datasets/"
+_HUB_SET = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(:[\w.-]*){1,2}")
 _MOST_LOOKED_AT = 50  # clips for each one wanted: a stream may never bring the language
 _ADVICE = (
     "Set MARLINSCRIBE_CALIBRATION (make serve CALIBRATION=…) to a folder or manifest of "
@@ -31,7 +34,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Clip:
-    """At most 30 s of speech. `timed` are its sentences as (start s, end s, text), if known."""
+    """A recording of at most 30 s. `timed` are its sentences as (start s, end s, text), if
+    known."""
 
     audio: Path | bytes
     text: str
@@ -43,14 +47,14 @@ class Clip:
         return self.audio.name if isinstance(self.audio, Path) else "(from a hub)"
 
     def content(self) -> bytes:
-        """The file's bytes. Raises NoCalibration."""
+        """Return the file's bytes. Raises NoCalibration."""
         try:
             return self.audio if isinstance(self.audio, bytes) else self.audio.read_bytes()
         except OSError as error:
             raise NoCalibration(f"{self.audio!s} cannot be read: {error}.", _ADVICE) from error
 
     def waveform(self) -> Waveform:
-        """Decode it. Raises NoCalibration, naming the file, also where it is over 30 s."""
+        """Decode the file. Raises NoCalibration, naming the file, also where it is over 30 s."""
         try:
             if isinstance(self.audio, bytes):
                 return decode(io.BytesIO(self.audio), max_seconds=_WINDOW_SECONDS)
@@ -62,8 +66,8 @@ class Clip:
 
 
 def digest(wanted: Recordings) -> str:
-    """What `read` gives, as a hash; a hub's set counts by its name, and what lies here beside one
-    in full. Raises NoCalibration."""
+    """Return a hash of what `read` gives; a hub's set counts by its name, and what lies here beside
+    one in full. Raises NoCalibration."""
     mark = hashlib.sha256()
     local = [one for one in wanted.sources if _path(one).exists()]
     if len(local) < len(wanted.sources):
@@ -82,7 +86,8 @@ def _path(one: RecordingSet) -> Path:
 
 
 def read(wanted: Recordings) -> list[Clip]:
-    """As many clips as are wanted, or all there are where that is less. Raises NoCalibration."""
+    """Return as many clips as are wanted, or all there are where that is less. Raises
+    NoCalibration."""
     bound = _MOST_LOOKED_AT * wanted.samples if wanted.mix and wanted.samples else None
     clips = _in_turn([_clips(one, bound) for one in wanted.sources])
     mixed = bool(wanted.mix)
@@ -94,8 +99,8 @@ def read(wanted: Recordings) -> list[Clip]:
 
 
 def nearby(wanted: Recordings) -> list[Clip]:
-    """Those of the clips that `read` may give which lie here, beside a hub's: how many the hub has
-    nobody knows yet. Raises NoCalibration."""
+    """Return the clips that `read` may give and that lie here, beside a hub's: how many the hub has
+    is not known yet. Raises NoCalibration."""
     local = [one for one in wanted.sources if _path(one).exists()]
     clips = _in_turn([_clips(one, None) for one in local])
     if not wanted.mix:
@@ -104,7 +109,7 @@ def nearby(wanted: Recordings) -> list[Clip]:
 
 
 def _in_turn(streams: list[Iterator[T]]) -> Iterator[T]:
-    """The first of each, the second of each, … until all are empty."""
+    """Yield the first of each stream, the second of each, … until all are empty."""
     while streams:
         for stream in tuple(streams):
             one = next(stream, None)
@@ -115,7 +120,8 @@ def _in_turn(streams: list[Iterator[T]]) -> Iterator[T]:
 
 
 def by_turns(languages: Sequence[str], most: int) -> list[int]:
-    """Which of clips in these languages: the first of each, the second of each, … in order."""
+    """Return the numbers of clips, given each clip's language: the first of each language, the
+    second of each, … in order."""
     numbers: defaultdict[str, list[int]] = defaultdict(list)
     for number, language in enumerate(languages):
         numbers[language].append(number)
@@ -123,7 +129,8 @@ def by_turns(languages: Sequence[str], most: int) -> list[int]:
 
 
 def _quotas(wanted: Recordings) -> dict[str, int]:
-    """Clips of each language. What rounding leaves over goes to the largest remainders."""
+    """Return how many clips to take of each language. What rounding leaves over goes to the largest
+    remainders."""
     assert wanted.samples is not None, "a mix is of a number"
     whole = sum(wanted.mix.values())
     exact: defaultdict[str, float] = defaultdict(float)
@@ -137,8 +144,8 @@ def _quotas(wanted: Recordings) -> dict[str, int]:
 
 
 def _mixed(clips: Iterator[Clip], quotas: dict[str, int]) -> list[Clip]:
-    """The first clips of each language, up to its quota. Raises NoCalibration where one is not
-    met: a mix that quietly became another would be a lie in the record."""
+    """Return the first clips of each language, up to its quota. Raises NoCalibration where one is
+    not met: a mix that became another without a word would make the record false."""
     left = dict(quotas)
     chosen = _taken(clips, left)
     if not any(left.values()):
@@ -148,7 +155,8 @@ def _mixed(clips: Iterator[Clip], quotas: dict[str, int]) -> list[Clip]:
 
 
 def _taken(clips: Iterator[Clip], left: dict[str, int]) -> list[Clip]:
-    """The first clips of each language, as many as are `left` to take of it; counts them down."""
+    """Return the first clips of each language, as many as are `left` to take; counts `left`
+    down."""
     chosen = []
     for clip in clips:
         if left.get(clip.language, 0):
@@ -159,30 +167,36 @@ def _taken(clips: Iterator[Clip], left: dict[str, int]) -> list[Clip]:
     return chosen
 
 
+def is_hub_set(source: str) -> bool:
+    """Whether a source is one of the hub's, "owner/name:config:split": a name without an owner is
+    as easily a folder here, or a format's that reads any file (json, text)."""
+    return _HUB_SET.fullmatch(source) is not None
+
+
 def _clips(one: RecordingSet, bound: int | None) -> Iterator[Clip]:
-    """`bound` is of a stream, which has no end."""
+    """Yield a set's clips. `bound` limits a stream, which has no end."""
     path = _path(one)
     if path.exists():
         return recordings(path, one.language)
-    if ":" in one.source:
+    if is_hub_set(one.source):
         return islice(_hub(one), bound)
     raise NoCalibration(f"There is no calibration source {one.source}.", _ADVICE)
 
 
 def recordings(path: Path, language: str) -> Iterator[Clip]:
-    """Those of a manifest or a folder, in its order; `language` is of those that name none.
-    Raises NoCalibration."""
+    """Yield the recordings of a manifest or a folder, in its order; `language` is of those that
+    name none. Raises NoCalibration."""
     if path.is_file():
         return _manifest(path, language)
     for name in _MANIFESTS:
-        if (path / name).exists():
+        if (path / name).is_file():
             return _manifest(path / name, language)
     return _folder(path, language)
 
 
 def _manifest(path: Path, language: str) -> Iterator[Clip]:
-    """Rows of jsonl or csv with `audio` (or `file_name`), `text`, and perhaps `language` and
-    `segments`."""
+    """Yield the rows of jsonl or csv with `audio` (or `file_name`), `text`, and perhaps `language`
+    and `segments`."""
     rows = _rows(path)
     for number, row in enumerate(rows, 1):
         fields = row if isinstance(row, dict) else {}
@@ -199,7 +213,7 @@ def _manifest(path: Path, language: str) -> Iterator[Clip]:
 
 
 def _timed(fields: dict[str, Any]) -> tuple[tuple[float, float, str], ...]:
-    """A row's sentences with their times; () where it has none, or none that can be read."""
+    """Return a row's sentences with their times; () where it has none, or none that can be read."""
     segments = fields.get("segments")
     try:
         return tuple((float(start), float(end), str(text)) for start, end, text in segments or ())
@@ -208,7 +222,7 @@ def _timed(fields: dict[str, Any]) -> tuple[tuple[float, float, str], ...]:
 
 
 def _language(named: str) -> str:
-    """The ISO code of a language as people write it: zh-TW, Chinese."""
+    """Return the ISO code of a language as people write it: zh-TW, Chinese."""
     return code_of(named) or named
 
 
@@ -225,10 +239,12 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def _folder(path: Path, language: str) -> Iterator[Clip]:
     """Recordings with their words in a .txt of the same name."""
-    for audio in sorted(p for p in path.rglob("*") if p.suffix.lower() in _AUDIO):
+    # Regular files alone: opening a pipe waits for a writer, and a device may never end.
+    found = (p for p in path.rglob("*") if p.suffix.lower() in _AUDIO and p.is_file())
+    for audio in sorted(found):
         words = audio.with_suffix(".txt")
         try:
-            text = words.read_text("utf-8").strip() if words.exists() else ""
+            text = words.read_text("utf-8").strip() if words.is_file() else ""
         except (OSError, ValueError) as error:
             raise NoCalibration(f"{words} cannot be read: {error}.", _ADVICE) from error
         if text:
@@ -236,9 +252,10 @@ def _folder(path: Path, language: str) -> Iterator[Clip]:
 
 
 def _hub(one: RecordingSet) -> Iterator[Clip]:
-    """A streamed Hugging Face dataset, "id:config:split"; only what is taken is downloaded."""
+    """Yield the clips of a streamed Hugging Face dataset, "id:config:split"; only what is taken is
+    downloaded."""
     try:
-        from datasets import Audio, load_dataset
+        from datasets import Audio, load_dataset_builder
     except ImportError as error:
         raise NoCalibration(
             f"{one.source} is a hub's set, which only the quantizer reads.",
@@ -246,13 +263,37 @@ def _hub(one: RecordingSet) -> Iterator[Clip]:
         ) from error
     name, config, split = [*one.source.split(":"), "", ""][:3]
     try:
-        rows = load_dataset(name, config or None, split=split or "train", streaming=True)
-        for row in rows.cast_column("audio", Audio(decode=False)):
+        # With its scheme, for without one a folder here of the same name would go before the hub.
+        builder = load_dataset_builder(f"{_HUB}{name}", config or None)
+        _check_remote(one.source, name, builder.config.data_files or {})
+        rows = builder.as_streaming_dataset(split=split or "train")
+        for number, row in enumerate(rows.cast_column("audio", Audio(decode=False)), 1):
             if row.get("duration_ms", 0) <= _WINDOW_SECONDS * 1000:
-                audio = row["audio"]["bytes"] or Path(row["audio"]["path"]).read_bytes()
                 language = _language(row.get("language") or one.language)
-                yield Clip(audio, row["text"], language)
+                yield Clip(_carried(one.source, number, row["audio"]), row["text"], language)
     except KeyError as error:
         raise NoCalibration(f"{one.source} has no column {error}.", _ADVICE) from error
+    except NoCalibration:
+        raise
     except Exception as error:  # the library's errors share no root
         raise NoCalibration(f"{one.source} cannot be reached: {error}", _ADVICE) from error
+
+
+def _check_remote(source: str, name: str, files: Mapping[str, Sequence[str]]) -> None:
+    """A set's card may name any path or address as its data: only the set's own are read. Raises
+    NoCalibration."""
+    own = f"{_HUB}{name}@"
+    foreign = [file for several in files.values() for file in several if not file.startswith(own)]
+    if foreign:
+        raise NoCalibration(f"{source} points outside of itself, to {foreign[0]}.", _ADVICE)
+
+
+def _carried(source: str, number: int, audio: Any) -> bytes:
+    """A row's recording. Raises NoCalibration where the row has a path in its place, which would
+    be one of this machine's."""
+    content = audio.get("bytes") if isinstance(audio, Mapping) else None
+    if not isinstance(content, bytes) or not content:
+        raise NoCalibration(
+            f"{source}, row {number}: it names a file and carries no bytes of its own.", _ADVICE
+        )
+    return content

@@ -1,4 +1,4 @@
-"""Which recordings are meant: typed, hashable descriptions that name where they lie."""
+"""Descriptions of sets of recordings: typed and hashable, naming where the recordings lie."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
@@ -9,7 +9,7 @@ _MOST_SAMPLES = 1_000_000
 
 
 class Plain(BaseModel):
-    """Frozen, and without fields that nobody asked for: a misspelt one is an error."""
+    """A frozen model that refuses unknown fields, so that a misspelt one is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -19,7 +19,7 @@ class RecordingSet(Plain):
 
     source: a folder, a manifest (jsonl or csv with audio, text, language), or a Hugging Face
         dataset as "id:config:split".
-    language: of recordings that name none, an ISO code.
+    language: ISO code of recordings that name none.
     """
 
     source: str
@@ -30,7 +30,7 @@ _Given = str | RecordingSet | list[str | RecordingSet]
 
 
 def _as_sets(given: Any) -> Any:
-    """One set or several, each perhaps as a string."""
+    """Return a list of sets for one set or several, each perhaps a string."""
     several = given if isinstance(given, list | tuple) else [given]
     return [{"source": one} if isinstance(one, str) else one for one in several]
 

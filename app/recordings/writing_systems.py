@@ -1,4 +1,4 @@
-"""How languages are written: which have no spaces, and the two scripts of Chinese."""
+"""Writing systems of languages: which have no spaces, and the two scripts of Chinese."""
 
 from functools import cache
 
@@ -8,7 +8,7 @@ CHINESE = frozenset({"zh", "yue"})
 
 
 def simplified(text: str) -> str:
-    """Traditional and Simplified characters folded into one script."""
+    """Fold Traditional and Simplified characters into one script."""
     folded: str = _converter().convert(text)
     return folded
 

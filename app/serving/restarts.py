@@ -1,4 +1,4 @@
-"""When an engine that is gone is started again, and when that is given up."""
+"""The pauses between restarts of an engine, and the number after which they end."""
 
 import time
 from collections.abc import Callable
@@ -8,8 +8,10 @@ _GOOD_WHILE = 300.0  # seconds of service after which a death is a new misfortun
 
 
 class Restarts:
-    """Counts losses: deaths, and starts that failed. in_a_row: since an engine last served for a
-    good while."""
+    """Counts losses of the engine: deaths, and starts that failed.
+
+    in_a_row: losses since an engine last served for five minutes.
+    """
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.most = most
@@ -19,12 +21,12 @@ class Restarts:
         self._due_at = 0.0
 
     def serves(self) -> None:
-        """An engine serves from now on."""
+        """Note that an engine serves from now on."""
         self._served_from = self._clock()
 
     def lost(self) -> float | None:
-        """It is gone, or did not come: the pause in seconds before the next start, or None where
-        there have been enough."""
+        """Count a loss: an engine died or did not start. Return the pause in seconds before the
+        next start, or None where there have been enough."""
         now = self._clock()
         if self._served_from is not None and now - self._served_from >= _GOOD_WHILE:
             self.in_a_row = 0

@@ -1,13 +1,10 @@
-"""An engine that is stuck is as good as dead, and made so."""
+"""Detection of a stuck engine, which is then killed."""
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
 
+from app.models.base import Engine
 from app.process import in_daemon_thread
-
-if TYPE_CHECKING:
-    from app.models.whisper_vllm.engine import VllmEngine
 
 log = logging.getLogger(__name__)
 
@@ -15,7 +12,7 @@ _LOOKS = 10  # in the time that an engine may be silent
 _LONGEST_BETWEEN = 1.0  # seconds, between two looks
 
 
-async def end_if_stuck(engine: "VllmEngine", seconds: float) -> bool:
+async def end_if_stuck(engine: Engine, seconds: float) -> bool:
     """Watch an engine until it is dead; kill it once it has had a window for so long and no token
     for any. Whether it came to that.
 

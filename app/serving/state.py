@@ -1,116 +1,118 @@
-"""What routes know of the service: one object on the app, given to each by dependency."""
+"""The models that a service serves: a slot each, which a request is bound to once."""
 
-from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Protocol
+from functools import cached_property
+from typing import Any
 
-from fastapi import Depends, Request
-
-from app.admission.control import DECODES_AT_ONCE, Admission
+from app.admission.control import Admission
+from app.admission.requests import RequestLimit
+from app.checkpoints.checkpoint import Checkpoint
+from app.checkpoints.weights import weight_bytes
 from app.errors import NotReady, ShuttingDown, UnknownModel
-from app.jobs import Job, Jobs
-from app.metrics import Metrics
-from app.quantization.proof import Proof
-from app.quantization.request import QuantizationRequest
-from app.recordings.spec import Recordings
+from app.metrics import Metrics, ModelMetrics
+from app.models.base import LoadedModel
 from app.serving.lifecycle import Lifecycle, Stage, Status
 from app.settings import Settings
-from app.tracing import Tracing
-from app.transcription.coalescing import InFlight
-from app.transcription.results import Transcriber
 
 _SHORT = (Stage.EXCHANGING, Stage.IDLE)  # worth waiting for
 
 
-@dataclass
+@dataclass(frozen=True)
 class ServedModel:
-    """The model that answers. `facts` are ours, beside OpenAI's fields in /v1/models."""
+    """A checkpoint in a running engine. since: Unix seconds. watch: the task that kills the engine
+    where it is stuck; the event loop itself holds on to no task."""
 
     name: str
+    checkpoint: Checkpoint
+    loaded: LoadedModel
+    kernels: dict[str, int]
     since: int
-    transcriber: Transcriber
-    facts: dict[str, Any] = field(default_factory=dict)
+    watch: asyncio.Task[bool] | None = None
 
+    @property
+    def alive(self) -> bool:
+        return self.loaded.engine.alive
 
-class Quantizing(Protocol):
-    """What `api` knows of quantization."""
-
-    jobs: Jobs
-
-    async def submit(self, order: QuantizationRequest) -> tuple[Job, bool]:
-        """The job for an order, and whether it is new. Raises BadField, JobsFull."""
-        ...
-
-    async def report(self, job: Job) -> Proof:
-        """A job's whole proof. Raises JobConflict where there is none yet."""
-        ...
-
-    async def promote(self, job_id: str, own: Recordings | None) -> Job:
-        """Begin to serve a proven checkpoint, tried on `own` canaries where they are given.
-        Raises UnknownJob, JobConflict, BadField."""
-        ...
-
-    async def roll_back(self) -> dict[str, Any]:
-        """Serve what was served before the last promotion: its fingerprint and scheme. Raises
-        JobConflict, StartupError."""
-        ...
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What /v1/models tells beside OpenAI's fields."""
+        checkpoint = self.checkpoint
+        return {
+            "source": checkpoint.source.name,
+            "revision": checkpoint.source.revision or None,
+            "scheme": checkpoint.scheme,
+            "kernels": self.kernels,
+            "weight_bytes": weight_bytes(checkpoint.folder),
+            "fingerprint": checkpoint.fingerprint,
+            "languages": sorted(self.loaded.capabilities.languages),
+            **checkpoint.provenance,
+        }
 
 
 @dataclass
-class Context:
-    """`served` is None until the start is over; `alive` asks the engine."""
+class ModelSlot:
+    """One name that the service answers to, and what serves under it. For the event loop's thread.
 
-    settings: Settings
-    startup: Lifecycle
-    metrics: Metrics
-    served: ServedModel | None = None
-    quantization: Quantizing | None = None
+    model: None until the first start is over, and while a checkpoint is exchanged. alive: asks its
+    engine. wake: asks for an engine that was unloaded.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    admission: Admission
+    metrics: ModelMetrics
+    exchange_wait_seconds: float
+    lifecycle: Lifecycle = field(default_factory=Lifecycle)
+    model: ServedModel | None = None
     alive: Callable[[], bool] = lambda: True
-    wake: Callable[[], None] = lambda: None  # the engine that was put away
-    tracing: Tracing = field(init=False)
-    works: InFlight = field(default_factory=InFlight)
-    decoders: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(DECODES_AT_ONCE, "decode")
-    )
-    admission: Admission = field(init=False)
+    wake: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
-        settings = self.settings
-        self.tracing = Tracing(settings.otlp_traces_endpoint)
-        self.admission = Admission(settings.max_requests, settings.max_queue_seconds, self.metrics)
+        self.lifecycle.listen(
+            lambda status: self.metrics.enter(status.stage, Stage, answers=status.answers)
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name, *self.aliases)
 
     def status(self) -> Status:
-        """Where the service stands; an engine's death shows here before the watch notices it."""
-        status = self.startup.status
-        if status.stage is Stage.READY and not (self.served and self.alive()):
-            eta = self.startup.eta()
+        """Where the model stands; an engine's death shows here before its supervisor notices it."""
+        status = self.lifecycle.status
+        if status.stage is Stage.READY and not (self.model and self.alive()):
+            eta = self.lifecycle.eta()
             return Status(Stage.RESTARTING, "The engine's process died.", eta_seconds=eta)
         return status
 
     @asynccontextmanager
-    async def place(self, client: str, *, back: bool = False) -> AsyncGenerator[ServedModel]:
-        """A transcription's place, and what serves it. It waits, in a bounded queue and for a
+    async def place(self, client: str, *, is_retry: bool = False) -> AsyncGenerator[ServedModel]:
+        """Hold a transcription's place; what serves it. It waits, in a bounded queue and for a
         bounded time, while one checkpoint is exchanged for another and while an engine that was
-        put away starts. `back`: see Admission. Raises NotReady, ShuttingDown, TooManyRequests."""
+        unloaded starts. Raises NotReady, ShuttingDown, TooManyRequests."""
         if self.status().stage in _SHORT:
             with self.admission.waiting(client):
-                if self.status().stage is Stage.IDLE:
-                    self.wake()
-                await self.startup.left(_SHORT, self.settings.exchange_wait_seconds)
-        served = self.ready()
+                await self.wait_short()
+        model = self.ready()
         # No await between: an exchange waits for this request.
-        with self.admission.place(client, back=back):
-            yield served
+        with self.admission.place(client, is_retry=is_retry):
+            yield model
+
+    async def wait_short(self) -> None:
+        """Wait, for a bounded time, where the model will serve again shortly."""
+        if self.status().stage is Stage.IDLE:
+            self.wake()
+        await self.lifecycle.left(_SHORT, self.exchange_wait_seconds)
 
     def ready(self) -> ServedModel:
         """What serves. Raises NotReady, with how long to wait, and ShuttingDown."""
         status = self.status()
         if status.stage is Stage.STOPPING:
             raise ShuttingDown("The service is shutting down.", retry_after=status.retry_after)
-        if self.served is not None and status.stage is Stage.READY:
-            return self.served
+        if self.model is not None and status.stage is Stage.READY:
+            return self.model
         raise NotReady(
             f"The model is not ready ({status.stage.value}); /health/ready says more.",
             retry_after=status.retry_after,
@@ -119,28 +121,115 @@ class Context:
     def still_serves(self) -> ServedModel:
         """What serves, for a request that has its place: an exchange, or the end, that began since
         waits for it. Raises as `ready`."""
-        return self.served if self.served is not None and self.alive() else self.ready()
+        return self.model if self.model is not None and self.alive() else self.ready()
+
+    def successor(self, model: ServedModel) -> ServedModel:
+        """What serves a request that was bound to `model`: the same, or the same checkpoint in an
+        engine that was started again. Raises NotReady, ShuttingDown."""
+        if model.alive:
+            return model
+        current = self.still_serves()
+        if current.checkpoint == model.checkpoint:
+            return current
+        raise NotReady(f"Another checkpoint serves {self.name!r} now.", retry_after=1)
+
+    @property
+    def is_known(self) -> bool:
+        return self.model is not None and self.status().answers
 
     def known(self) -> ServedModel:
         """What serves, or will again for the next request. Raises as `ready`."""
-        if self.served is not None and self.status().stage is Stage.IDLE:
-            return self.served
+        if self.model is not None and self.status().stage is Stage.IDLE:
+            return self.model
         return self.ready()
 
-    def names(self, served: ServedModel) -> tuple[str, ...]:
-        return (served.name, *self.settings.model_aliases)
 
-    def check_model(self, served: ServedModel, model: str | None) -> None:
-        """Raises UnknownModel for a name that is neither the model's nor an alias."""
-        if model is not None and model not in self.names(served):
-            raise UnknownModel(
-                f"The model {model!r} is not served here; {served.name!r} is.", param="model"
-            )
+class ServiceState:
+    """All slots of a service, and what they share.
+
+    limit: of requests. The first slot is the default, for requests that name no model.
+    """
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self.settings = settings
+        self.metrics = metrics
+        self.limit = RequestLimit(
+            settings.max_requests,
+            metrics,
+            most_upload_bytes=settings.stored_upload_bytes,
+            most_held_seconds=settings.max_decoded_seconds,
+        )
+        aliases = settings.model_aliases
+        self.slots: Mapping[str, ModelSlot] = {
+            name: self._slot(name, () if number else aliases)
+            for number, name in enumerate(settings.served_models)
+        }
+
+    def _slot(self, name: str, aliases: tuple[str, ...]) -> ModelSlot:
+        metrics = self.metrics.of(name)
+        admission = Admission(self.limit, self.settings.max_queue_seconds, metrics)
+        wait = self.settings.exchange_wait_seconds
+        return ModelSlot(name, aliases, admission, metrics, wait)
+
+    @property
+    def default(self) -> ModelSlot:
+        return next(iter(self.slots.values()))
+
+    def slot(self, model: str | None) -> ModelSlot:
+        """The slot of a name or alias. Raises UnknownModel."""
+        if model is None:
+            return self.default
+        by_alias = (slot for slot in self.slots.values() if model in slot.aliases)
+        if slot := self.slots.get(model) or next(by_alias, None):
+            return slot
+        served = " and ".join(repr(name) for name in self.slots)
+        are = "is" if len(self.slots) == 1 else "are"
+        raise UnknownModel(
+            f"The model {model!r} is not served here; {served} {are}.", param="model"
+        )
+
+    def status(self) -> Status:
+        """Where the service stands: as the first of its models that does not answer, or as the
+        default where all do."""
+        statuses = [slot.status() for slot in self.slots.values()]
+        return next((status for status in statuses if not status.answers), statuses[0])
+
+    @asynccontextmanager
+    async def place(self, client: str, *, is_retry: bool = False) -> AsyncGenerator["Place"]:
+        """Hold a request's place from before its body is read, which says what model it is for,
+        until it is answered. Raises NotReady, ShuttingDown, TooManyRequests."""
+        if len(self.slots) == 1:
+            async with self.default.place(client, is_retry=is_retry):
+                yield Place(self, client, self.default)
+            return
+        _check_any(self.slots.values())
+        with self.limit.place(client, is_retry=is_retry), ExitStack() as stack:
+            yield Place(self, client, None, stack)
 
 
-async def _context(request: Request) -> Context:  # async, or FastAPI would take a thread for it
-    context: Context = request.app.state.context
-    return context
+@dataclass
+class Place:
+    """A request's place in the service, which is bound to one model once its body is read."""
+
+    _state: ServiceState
+    _client: str
+    _slot: ModelSlot | None
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    async def bind(self, model: str | None) -> tuple[ModelSlot, ServedModel]:
+        """The slot of a model's name, and what serves under it from here on. Raises UnknownModel,
+        NotReady, ShuttingDown."""
+        slot = self._state.slot(model)
+        if self._slot is None:
+            if slot.status().stage in _SHORT:
+                await slot.wait_short()
+            slot.ready()
+            self._stack.enter_context(slot.admission.bound(self._client))
+            self._slot = slot
+        return slot, slot.still_serves()
 
 
-Ctx = Annotated[Context, Depends(_context)]
+def _check_any(slots: Iterable[ModelSlot]) -> None:
+    """Raises as `ready` of the first slot where no model serves or will shortly."""
+    if not any(slot.status().answers or slot.status().stage in _SHORT for slot in slots):
+        next(iter(slots)).ready()

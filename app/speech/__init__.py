@@ -1,1 +1,1 @@
-"""Where a recording is cut."""
+"""Speech: where a recording is cut into windows."""

@@ -1,7 +1,7 @@
-"""Cutting a waveform into windows the model can hear at once.
+"""Cutting of a waveform into windows that the model can decode at once.
 
-A window knows where it begins from birth, so nobody repairs timestamps later. Windows tile the
-waveform: no sample is dropped and none is heard twice.
+A window knows its offset from its beginning, so timestamps need no repair later. Windows tile the
+waveform: no sample is dropped and none is decoded twice.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,8 @@ _HEARING = 1e-4  # a level nobody would call sound
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """`samples` is a view, shape (n,), of the waveform from sample `offset` on."""
+    """A stretch of a waveform. `samples` is a view, shape (n,), of the waveform from sample
+    `offset` on."""
 
     offset: int
     samples: Samples
@@ -36,13 +37,13 @@ class Window:
         return len(self.samples) * 1000 // SAMPLE_RATE
 
     def after(self, milliseconds: int) -> "Window":
-        """What is left of it behind a point, counted from its start."""
+        """Return what is left of the window behind a point, in milliseconds from its start."""
         skipped = milliseconds * SAMPLE_RATE // 1000
         return Window(self.offset + skipped, self.samples[skipped:])
 
     def is_heard_after(self, milliseconds: int) -> bool:
-        """Whether something sounds behind a point: a syllable's length, not far below the
-        window's loud places."""
+        """Return whether something sounds behind a point, in milliseconds from the window's start:
+        for a syllable's length, not far below the window's loud places."""
         count = len(self.samples) // _FRAME
         frames = self.samples[: count * _FRAME].reshape(count, _FRAME)
         levels = np.sqrt(np.mean(np.square(frames), axis=1))
@@ -53,7 +54,7 @@ class Window:
 
 
 def cut(wave: Waveform, max_seconds: float) -> Iterator[Window]:
-    """Windows of at most `max_seconds`, each cut at the quietest place near its limit."""
+    """Yield windows of at most `max_seconds`, each cut at the quietest place near its limit."""
     limit = int(max_seconds * SAMPLE_RATE)
     search = int(min(_SEARCH_SECONDS, max_seconds / 2) * SAMPLE_RATE)
     start, end = 0, len(wave.samples)
@@ -67,7 +68,7 @@ def cut(wave: Waveform, max_seconds: float) -> Iterator[Window]:
 
 
 def quietest(samples: Samples, low: int, high: int) -> int:
-    """The sample in (low, high) around which about 0.3 s carry the least energy.
+    """Return the sample in (low, high) around which about 0.3 s carry the least energy.
 
     Among equals (digital silence) the last one wins: longer windows are fewer windows.
     """

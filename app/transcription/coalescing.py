@@ -1,4 +1,4 @@
-"""Work that outlives the connection it was asked on.
+"""InFlightWork that outlives the connection it was asked on.
 
 OpenAI's SDKs send a request again when their read timeout runs out. What was begun for the first
 goes on for a while, and a retry of the same bytes joins it.
@@ -9,18 +9,18 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Generator, Hashable
 from contextlib import AbstractContextManager, aclosing, contextmanager, suppress
 
-from app.models.base import SegmentEvent
+from app.models.base import Segment
 from app.replay import Replay
 from app.transcription.results import Transcript
 
-Event = SegmentEvent | Transcript
+Event = Segment | Transcript
 
 _RETURN_SECONDS = 10  # openai's SDKs are back within 8
 _LONGEST_KEPT = 600  # seconds, however long a retry's upload takes
 
 
-class Work:
-    """A recording's events, kept for whoever follows: one client, or its next try too."""
+class InFlightWork:
+    """Runs a transcription and keeps its events for its followers: a client, or its next try."""
 
     def __init__(self, events: AsyncGenerator[Event]) -> None:
         self.failed: Exception | None = None
@@ -60,10 +60,10 @@ class Work:
 
 
 class InFlight:
-    """Those that may be joined, by what was asked. For the event loop's thread."""
+    """Finds transcriptions that a retry may join. For the event loop's thread."""
 
     def __init__(self) -> None:
-        self._works: dict[Hashable, Work] = {}
+        self._works: dict[Hashable, InFlightWork] = {}
         self._returning: Counter[str] = Counter()
         self._keeping: set[asyncio.Task[None]] = set()
 
@@ -77,19 +77,19 @@ class InFlight:
             self._returning[client] -= 1
             self._returning += Counter()
 
-    def find(self, key: Hashable) -> Work | None:
+    def find(self, key: Hashable) -> InFlightWork | None:
         """One that is worth joining."""
         work = self._works.get(key)
         return None if work is None or work.failed else work
 
-    def begin(self, key: Hashable, events: AsyncGenerator[Event]) -> Work:
-        work = self._works[key] = Work(events)
+    def begin(self, key: Hashable, events: AsyncGenerator[Event]) -> InFlightWork:
+        work = self._works[key] = InFlightWork(events)
         return work
 
     async def follow(
         self,
         key: Hashable,
-        work: Work,
+        work: InFlightWork,
         client: str,
         *,
         will_return: Callable[[], bool],
@@ -115,7 +115,7 @@ class InFlight:
     async def _keep(
         self,
         key: Hashable,
-        work: Work,
+        work: InFlightWork,
         client: str,
         place: Callable[[], AbstractContextManager[None]],
     ) -> None:
@@ -127,7 +127,7 @@ class InFlight:
         if not work.followed.is_set():
             await self._end(key, work)
 
-    async def _end(self, key: Hashable, work: Work) -> None:
+    async def _end(self, key: Hashable, work: InFlightWork) -> None:
         if self._works.get(key) is work:
             del self._works[key]
         await work.stop()

@@ -6,7 +6,7 @@ from typing import Literal, NotRequired
 from typing_extensions import TypedDict  # typing's own: pydantic takes it from Python 3.12 on
 
 from app.languages import NAMES
-from app.models.base import Segment, SegmentEvent
+from app.models.base import Segment
 from app.transcription.results import Transcript
 
 _FRAME_MS = 10  # Whisper's hop: `seek` counts mel frames
@@ -30,16 +30,18 @@ class JsonBody(TypedDict):
 
 
 class VerboseSegment(TypedDict):
+    """OpenAI's segment. What a model family has no figures for is left out."""
+
     id: int
-    seek: int
+    seek: NotRequired[int]
     start: float
     end: float
     text: str
     tokens: list[int]
-    temperature: float
-    avg_logprob: float
-    compression_ratio: float
-    no_speech_prob: float
+    temperature: NotRequired[float]
+    avg_logprob: NotRequired[float]
+    compression_ratio: NotRequired[float]
+    no_speech_prob: NotRequired[float]
 
 
 class VerboseBody(TypedDict):
@@ -59,7 +61,7 @@ class DeltaEvent(TypedDict):
 
 
 class SegmentEventBody(TypedDict):
-    """`speaker` is in OpenAI's event, and empty here: nobody tells speakers apart."""
+    """OpenAI's event. `speaker` is empty where nobody tells speakers apart."""
 
     type: Literal["transcript.text.segment"]
     id: str
@@ -80,7 +82,7 @@ class VerboseDoneEvent(VerboseBody):
 def json_body(transcript: Transcript, *, logprobs: bool = False) -> JsonBody:
     body = JsonBody(text=transcript.text, usage=_usage(transcript))
     if logprobs:
-        body["logprobs"] = _logprobs(s.spoken for s in transcript.segments)
+        body["logprobs"] = _logprobs(transcript.segments)
     return body
 
 
@@ -100,25 +102,25 @@ def verbose_body(transcript: Transcript, *, logprobs: bool = False) -> VerboseBo
         usage=_usage(transcript),
     )
     if logprobs:
-        body["logprobs"] = _logprobs(s.spoken for s in transcript.segments)
+        body["logprobs"] = _logprobs(transcript.segments)
     return body
 
 
-def delta_event(delta: str, segment: SegmentEvent, *, logprobs: bool = False) -> DeltaEvent:
+def delta_event(delta: str, segment: Segment, *, logprobs: bool = False) -> DeltaEvent:
     event = DeltaEvent(type="transcript.text.delta", delta=delta)
     if logprobs:
         event["logprobs"] = _logprobs([segment])
     return event
 
 
-def segment_event(number: int, segment: SegmentEvent) -> SegmentEventBody:
+def segment_event(number: int, segment: Segment) -> SegmentEventBody:
     return SegmentEventBody(
         type="transcript.text.segment",
         id=f"seg_{number}",
         start=segment.start_ms / 1000,
         end=segment.end_ms / 1000,
         text=segment.text,
-        speaker="",
+        speaker=segment.speaker,
     )
 
 
@@ -132,22 +134,23 @@ def verbose_done_event(transcript: Transcript, *, logprobs: bool = False) -> Ver
 
 
 def _segment(number: int, segment: Segment) -> VerboseSegment:
-    spoken, window = segment.spoken, segment.window
-    return VerboseSegment(
+    body = VerboseSegment(
         id=number,
-        seek=window.start_ms // _FRAME_MS,
-        start=spoken.start_ms / 1000,
-        end=spoken.end_ms / 1000,
-        text=spoken.text,
-        tokens=list(spoken.tokens),
-        temperature=window.temperature,
-        avg_logprob=window.avg_logprob,
-        compression_ratio=window.compression_ratio,
-        no_speech_prob=window.no_speech_prob,
+        start=segment.start_ms / 1000,
+        end=segment.end_ms / 1000,
+        text=segment.text,
+        tokens=list(segment.tokens),
     )
+    if figures := segment.figures:
+        body["seek"] = figures.start_ms // _FRAME_MS
+        body["temperature"] = figures.temperature
+        body["avg_logprob"] = figures.avg_logprob
+        body["compression_ratio"] = figures.compression_ratio
+        body["no_speech_prob"] = figures.no_speech_prob
+    return body
 
 
-def _logprobs(segments: Iterable[SegmentEvent]) -> list[Logprob]:
+def _logprobs(segments: Iterable[Segment]) -> list[Logprob]:
     """`token` shows U+FFFD where a token is part of a character; `bytes` are exact."""
     return [
         Logprob(

@@ -1,33 +1,19 @@
-"""What a transcription is made of. Plain types: everything may import them, they import nothing."""
+"""What a transcription is asked for and what it results in. Plain types."""
 
-from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
-from app.audio.waveform import Waveform
-from app.models.base import Segment, SegmentEvent
-
-
-@dataclass(frozen=True, slots=True)
-class Transcript:
-    """The whole of it. `language` is the ISO code of what is spoken."""
-
-    language: str
-    duration_s: float
-    text: str
-    segments: tuple[Segment, ...]
-    translated: bool = False  # then `text` is English
+from app.models.base import Segment
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a request asks of the decoder.
+    """What a request asks of the model.
 
     languages: ISO codes that may be spoken; one settles it, none lets the model choose of all.
     translate: into English, rather than to write what is spoken.
     prompt, keywords: text that comes before, and words to expect; both sway the spelling.
-    logprobs: whether segments carry theirs.
+    logprobs: whether segments carry their tokens'.
     """
 
     languages: tuple[str, ...] = ()
@@ -38,31 +24,16 @@ class Options:
     logprobs: bool = False
 
 
-# What a window of so many seconds waits in until the engine has room for it, and holds meanwhile.
-Turn = Callable[[float], AbstractAsyncContextManager[None]]
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """A whole recording's. `language` is the ISO code of what is spoken; `text` is English where it
+    is `translated`."""
 
-
-class Transcriber(Protocol):
-    """What `api` knows of speech recognition."""
-
-    def transcribe(
-        self,
-        wave: Waveform,
-        options: Options,
-        on_token: Callable[[], None] = ...,
-        turn: Turn | None = ...,
-    ) -> AsyncGenerator[SegmentEvent | Transcript]:
-        """Segments in order, each as soon as it closes, then one Transcript.
-
-        `on_token` is called as tokens of any window arrive, for latency figures. Without `turn` a
-        recording's windows share the engine with nobody else's.
-        Closing the generator aborts what is still being decoded. Raises EngineDied.
-        """
-        ...
-
-    def languages(self) -> frozenset[str]:
-        """ISO codes the checkpoint knows; "en" alone for an English-only one."""
-        ...
+    language: str
+    duration_s: float
+    text: str
+    segments: tuple[Segment, ...]
+    translated: bool = False
 
 
 class Joiner:

@@ -1,169 +1,194 @@
-"""From an upload to its events: decoded, let in, heard, and measured on the way."""
+"""One request's way from a recording to its text: decoded, queued, transcribed, measured.
+
+Whoever wants a transcription enters here, over HTTP or not.
+"""
 
 import asyncio
 import itertools
-import threading
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import ExitStack, aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
-from typing import cast
+from typing import Any, Protocol, cast
 
-from fastapi import Request
-from starlette.types import Receive
+from prometheus_client import Histogram
 
-from app.api.caller import Caller
-from app.api.disconnect import unless_client_leaves
-from app.api.telemetry import RequestTelemetry
-from app.api.uploads import Upload, read_upload
-from app.audio.decode import decode
+from app.admission.control import Slot
+from app.admission.requests import DECODES_AT_ONCE, RequestLimit
+from app.audio.pool import DecoderPool
+from app.audio.recording import RecordingFile
 from app.audio.waveform import Waveform
-from app.serving.state import Context, ServedModel
-from app.transcription.coalescing import Event
-from app.transcription.results import Options, Transcript, Turn
+from app.metrics import Metrics, ModelMetrics
+from app.serving.state import ModelSlot, ServedModel
+from app.settings import Settings
+from app.transcription.coalescing import Event, InFlight
+from app.transcription.pipeline import transcribe
+from app.transcription.results import Options, Transcript
 
-_NEARLY = 0.9  # of its patience: a client that leaves then left because of it
+_NEARLY = 0.9  # of its timeout: a client that leaves then left because of it
 _numbers = itertools.count()
 
 
 @dataclass(frozen=True)
+class Caller:
+    """Who asks, and how long they wait.
+
+    name: one key's, where keys are asked for; else one address's. OpenAI's SDKs say of themselves
+    how long they wait for an answer (timeout, seconds) and how often they have tried before
+    (retries; None for other clients). Python's waits that long once all is sent, JavaScript's from
+    the first byte on (while_sending).
+    """
+
+    name: str
+    timeout: float | None = None
+    retries: int | None = None
+    while_sending: bool = False
+
+
+class Telemetry(Protocol):
+    """Where a request's figures go. begun: when it came, by time.perf_counter()."""
+
+    begun: float
+    facts: dict[str, Any]
+
+    def observe(self, stage: str, seconds: float, histogram: Histogram) -> None: ...
+    def record_transcribed(
+        self, audio_seconds: float, seconds: float, metrics: ModelMetrics
+    ) -> None: ...
+
+
+@dataclass
+class Transcriptions:
+    """What all sessions share."""
+
+    settings: Settings
+    metrics: Metrics
+    limit: RequestLimit
+    in_flight: InFlight = field(default_factory=InFlight)
+    decoders: DecoderPool = field(default_factory=lambda: DecoderPool(DECODES_AT_ONCE))
+
+
+@dataclass(frozen=True)
 class TranscriptionSession:
-    """One request's way to its text."""
+    """One request, bound to one model."""
 
-    context: Context
-    served: ServedModel
+    shared: Transcriptions
+    slot: ModelSlot
+    model: ServedModel
     caller: Caller
-    account: RequestTelemetry
-
-    @asynccontextmanager
-    async def upload(self, request: Request) -> AsyncGenerator[Upload]:
-        """The form that is sent; see read_upload."""
-        with ExitStack() as stack:
-            if self.caller.retries:
-                stack.enter_context(self.context.works.returning(self.caller.name))
-            begun = time.perf_counter()
-            async with read_upload(request, self.context.settings) as upload:
-                self._took("upload", begun)
-                yield upload
+    telemetry: Telemetry
 
     async def events(
-        self, receive: Receive, upload: Upload, options: Options, *, stream: bool
+        self, recording: RecordingFile, options: Options, *, stream: bool
     ) -> AsyncGenerator[Event]:
-        """A recording's. What is to be refused is refused before they are returned: raises the
-        decoder's errors, QueueFull, DeadlineExceeded, ClientLeft, NotReady. Closing them ends the
-        work, unless it is the kind of client that tries again, and will."""
-        read = time.perf_counter()
-        name, patience = self.caller.name, self.caller.patience
-        if stream or patience is None or self.caller.retries is None:
-            wave = await unless_client_leaves(receive, self._decoded(upload, read))
-            return await self._let_in(wave, options, read, until=None)
-        waits_from = self.account.begun if self.caller.while_sending else read
-        works = self.context.works
-        key = (name, await asyncio.to_thread(upload.digest), options, self.served.since)
-        work = works.find(key) if self.caller.retries else None
+        """A recording's segments, then its Transcript. What is to be refused is refused before they
+        are returned: raises the decoder's errors, QueueFull, DeadlineExceeded, NotReady. Closing
+        them ends the work, unless it is the kind of client that tries again, and will."""
+        read, caller = time.perf_counter(), self.caller
+        if stream or caller.timeout is None or caller.retries is None:
+            wave = await self._decoded(recording, read)
+            return await self._queued(wave, options, read, until=None)
+        waits_from = self.telemetry.begun if caller.while_sending else read
+        in_flight = self.shared.in_flight
+        digest = await asyncio.to_thread(recording.digest)
+        key = (caller.name, digest, options, self.slot.name, self.model.since)
+        work = in_flight.find(key) if caller.retries else None
         if work is None:
-            wave = await unless_client_leaves(receive, self._decoded(upload, read))
-            until = waits_from + patience
-            work = works.begin(key, await self._let_in(wave, options, read, until))
+            wave = await self._decoded(recording, read)
+            until = waits_from + caller.timeout
+            work = in_flight.begin(key, await self._queued(wave, options, read, until))
         else:
-            self.context.metrics.joined.inc()
-            self.account.facts["joined"] = True
-        return works.follow(
+            self.shared.metrics.joined.inc()
+            self.telemetry.facts["joined"] = True
+        timeout = caller.timeout
+        return in_flight.follow(
             key,
             work,
-            name,
-            will_return=lambda: time.perf_counter() - waits_from >= _NEARLY * patience,
-            place=partial(self.context.admission.kept, name),
+            caller.name,
+            will_return=lambda: time.perf_counter() - waits_from >= _NEARLY * timeout,
+            place=partial(self.slot.admission.reserved, caller.name),
         )
 
-    async def _decoded(self, upload: Upload, read: float) -> Waveform:
-        """In a thread, when it is this client's turn. One that leaves stops it at the next frame;
-        it is waited for, since the file is closed behind it."""
-        cancelled = threading.Event()
-        most = self.context.settings.max_audio_seconds
-
-        def work() -> Waveform:
-            with self.account.stage("decode"):
-                return decode(upload.file, max_seconds=most, cancelled=cancelled)
-
-        turns, request = self.context.admission.decodings, _next_name()
+    async def _decoded(self, recording: RecordingFile, read: float) -> Waveform:
+        """Decode when a slot is this client's. A cancellation ends the decoder at once."""
+        shared, request = self.shared, _next_name()
+        slots, most = shared.limit.audio_decoding, shared.settings.max_audio_seconds
         try:
-            async with turns.turn(self.caller.name, request, upload.size):
-                self._took("decode_queue", read)
-                done = asyncio.wrap_future(self.context.decoders.submit(work))
-                try:
-                    wave = await asyncio.shield(done)
-                except asyncio.CancelledError:
-                    cancelled.set()
-                    with suppress(Exception):
-                        await done
-                    raise
+            async with slots.slot(self.caller.name, request, recording.size):
+                self._observe("decode_queue", read, shared.metrics.decode_queue)
+                begun = time.perf_counter()
+                wave = await shared.decoders.decode(recording.file, max_seconds=most)
         finally:
-            turns.forget(self.caller.name, request)
-        self.context.metrics.audio_received.inc(wave.seconds)
-        self.account.facts["audio_seconds"] = round(wave.seconds, 3)
+            slots.forget(self.caller.name, request)
+        self._observe("decode", begun, shared.metrics.decode)
+        shared.metrics.audio_received.inc(wave.seconds)
+        self.telemetry.facts["audio_seconds"] = round(wave.seconds, 3)
         return wave
 
-    async def _let_in(
+    async def _queued(
         self, wave: Waveform, options: Options, read: float, until: float | None
     ) -> AsyncGenerator[Event]:
-        heard = self._heard(wave, options, read, until)
-        await anext(heard)
-        return cast("AsyncGenerator[Event]", heard)
+        events = self._transcribed(wave, options, read, until)
+        await anext(events)
+        return cast("AsyncGenerator[Event]", events)
 
-    async def _heard(
+    async def _transcribed(
         self, wave: Waveform, options: Options, read: float, until: float | None
     ) -> AsyncGenerator[Event | None]:
-        """None once there is a place in line, then the transcriber's events. `until`: when its
-        client gives up."""
-        served = self.context.still_serves()  # an upload may have taken longer than an engine lives
-        decoded = time.perf_counter()
+        """None once the recording is queued, then its events. `until`: when its client gives up."""
+        model = self.slot.successor(self.model)  # an upload may have taken longer than its engine
+        decoded, metrics = time.perf_counter(), self.slot.metrics
         left = None if until is None else until - decoded
-        admission = self.context.admission
-        with admission.queued(self.caller.name, _next_name(), wave.seconds, left) as turn:
+        queued = self.slot.admission.queued(self.caller.name, _next_name(), wave.seconds, left)
+        with queued as slot:
             yield None
-            events = served.transcriber.transcribe(
+            events = transcribe(
+                model.loaded,
                 wave,
                 options,
-                on_token=_once(lambda: self._took("first_token", read)),
-                turn=_telling(turn, _once(lambda: self._took("queue", decoded))),
+                window_seconds=self.shared.settings.window_seconds,
+                on_token=_once(lambda: self._observe("first_token", read, metrics.first_token)),
+                slot=_observed(slot, _once(lambda: self._observe("queue", decoded, metrics.queue))),
             )
             async with aclosing(events):
                 async for event in events:
                     if isinstance(event, Transcript):
-                        self.account.told(event.duration_s, time.perf_counter() - read)
-                        if self.context.settings.log_transcripts:
-                            self.account.facts["text"] = event.text
+                        self._record(event, time.perf_counter() - read)
                     yield event
 
-    def _took(self, stage: str, since: float) -> None:
-        self.account.took(stage, time.perf_counter() - since)
+    def _record(self, transcript: Transcript, seconds: float) -> None:
+        self.telemetry.record_transcribed(transcript.duration_s, seconds, self.slot.metrics)
+        if self.shared.settings.log_transcripts:
+            self.telemetry.facts["text"] = transcript.text
+
+    def _observe(self, stage: str, since: float, histogram: Histogram) -> None:
+        self.telemetry.observe(stage, time.perf_counter() - since, histogram)
 
 
 def _next_name() -> str:
-    """A request's in its lines: the client's own name for it may not be its alone."""
+    """A name for a request in its queues: the one that its client gave it may not be its alone."""
     return str(next(_numbers))
 
 
 def _once(tell: Callable[[], None]) -> Callable[[], None]:
-    """The first of several calls."""
-    told = False
+    """A function that calls `tell` the first time it is called."""
+    called = False
 
     def first() -> None:
-        nonlocal told
-        if not told:
-            told = True
+        nonlocal called
+        if not called:
+            called = True
             tell()
 
     return first
 
 
-def _telling(turn: Turn, on_turn: Callable[[], None]) -> Turn:
+def _observed(slot: Slot, on_slot: Callable[[], None]) -> Slot:
     @asynccontextmanager
-    async def told(seconds: float) -> AsyncGenerator[None]:
-        async with turn(seconds):
-            on_turn()
+    async def observed(seconds: float) -> AsyncGenerator[None]:
+        async with slot(seconds):
+            on_slot()
             yield
 
-    return told
+    return observed

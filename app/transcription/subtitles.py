@@ -52,14 +52,13 @@ def vtt(segments: Iterable[Segment], layout: Layout) -> str:
 
 def cues(segments: Iterable[Segment], layout: Layout) -> Iterator[Cue]:
     for segment in segments:
-        spoken = segment.spoken
-        text = " ".join(spoken.text.split())
+        text = " ".join(segment.text.split())
         lines = wrap(text, layout.width) if layout.width else [text]
         a_cue = layout.lines or len(lines)
         groups = [tuple(lines[i : i + a_cue]) for i in range(0, len(lines), a_cue)]
         # A millisecond at least: players pass over a cue that ends where it starts.
-        end = max(spoken.end_ms, spoken.start_ms + len(groups))
-        yield from _shared_out(spoken.start_ms, end, groups)
+        end = max(segment.end_ms, segment.start_ms + len(groups))
+        yield from _shared_out(segment.start_ms, end, groups)
 
 
 def _shared_out(start: int, end: int, groups: list[tuple[str, ...]]) -> Iterator[Cue]:

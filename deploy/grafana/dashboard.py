@@ -39,12 +39,12 @@ GLANCE: Row = [
     (3, 4, stat(
         "Ready", "Whether transcriptions are answered. No: /health/ready says why, and what to do.",
         # An engine that was put away comes back for the next request.
-        {"": f"min(max by (instance) ({ours('ready')} or {ours('stage', _IDLE)}))"},
+        {"": f"min(max by (instance, model) ({ours('ready')} or {ours('stage', _IDLE)}))"},
         mappings=_YES_NO, thresholds=steps((None, RED), (1, GREEN)),
     )),
     (4, 4, stat(
         "Stage", "Where the service is; /health/ready has the stage's progress.",
-        {"{{stage}}": f"{ours('stage')} == 1"}, name=True,
+        {"{{model}}  {{stage}}": f"{ours('stage')} == 1"}, name=True,
     )),
     (3, 4, stat(
         "Alerts", "That fire now. Prometheus lists them under /alerts, and each has a section in "
@@ -176,7 +176,7 @@ QUEUE: Row = [
         quantiles("queue_duration_seconds"), unit="s",
     )),
     (8, 8, lines(
-        "Refused", "Told to come again later, by error code; README.md has what each means.",
+        "Refused", "Refused with a Retry-After, by error code: docs/reference.md has each.",
         {"{{code}}": f"sum by (code) ({rate('requests_refused_total')})"},
         unit="reqps", stacked=True,
     )),
@@ -196,7 +196,7 @@ ENGINE: Row = [
         "state-timeline", "Stage over time", "What the service was doing. Gaps in ready are "
         "exchanges of checkpoints, jobs that took the device, or an engine that was lost: see the "
         "restarts.",
-        {"{{stage}}": f"{ours('stage')} == 1"},
+        {"{{model}}  {{stage}}": f"{ours('stage')} == 1"},
         mappings=[{"type": "value", "options": {"1": {"text": " ", "color": BLUE}}}],
         custom={"fillOpacity": 70, "spanNulls": False},
         options={"showValue": "never", "legend": {"showLegend": False}, "rowHeight": 0.8},

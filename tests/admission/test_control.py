@@ -6,6 +6,7 @@ from contextlib import ExitStack, suppress
 import pytest
 
 from app.admission.control import Admission
+from app.admission.requests import RequestLimit
 from app.errors import DeadlineExceeded, QueueFull, TooManyRequests
 from app.metrics import Metrics
 
@@ -13,20 +14,21 @@ pytestmark = pytest.mark.anyio
 
 
 def admission(requests=4, seconds=1000.0):
-    return Admission(requests, seconds, Metrics())
+    metrics = Metrics()
+    return Admission(RequestLimit(requests, metrics), seconds, metrics.of("mine"))
 
 
 async def measured(pace, windows=2):
     """An admission whose engine is full at `pace` seconds of audio a second."""
     one, now = admission(), [0.0]
     one.resize(windows)
-    one.pace._clock = lambda: now[0]
-    one.pace._since = 0.0
-    one.pace.note(running=windows, full=True)
+    one.throughput._clock = lambda: now[0]
+    one.throughput._since = 0.0
+    one.throughput.note(running=windows, full=True)
     for _ in range(4):
         now[0] += 30 / pace
-        one.pace.note(running=windows, full=True, audio=30)
-    one.pace.note(running=0, full=False)
+        one.throughput.note(running=windows, full=True, audio=30)
+    one.throughput.note(running=0, full=False)
     return one
 
 
@@ -74,28 +76,28 @@ def test_who_waits_for_a_place_counts_too():
 
 def test_kept_work_is_never_refused():
     one = admission(1)
-    with one.place("a"), one.kept("a"):
+    with one.place("a"), one.reserved("a"):
         assert one.under_way == 2
     assert one.under_way == 0
 
 
 def test_a_client_that_is_back_has_the_places_that_were_kept_for_it():
     one = admission(4)
-    with one.kept("a"), one.kept("a"), one.kept("a"), one.place("b"):
+    with one.reserved("a"), one.reserved("a"), one.reserved("a"), one.place("b"):
         for client in ("a", "c"):
             with pytest.raises(TooManyRequests):
                 one.place(client).__enter__()
         with pytest.raises(TooManyRequests):
-            one.place("c", back=True).__enter__()
-        with one.place("a", back=True):
+            one.place("c", is_retry=True).__enter__()
+        with one.place("a", is_retry=True):
             pass
 
 
-async def test_another_engine_has_a_pace_of_its_own():
+async def test_another_engine_has_a_throughput_of_its_own():
     one = await measured(pace=10)
-    assert one.pace.known
+    assert one.throughput.known
     one.resize(2)
-    assert one.pace.known is None
+    assert one.throughput.known is None
 
 
 async def test_it_tells_when_nothing_is_under_way():
@@ -137,11 +139,11 @@ def test_one_recording_is_never_too_long_for_an_empty_line():
 async def test_what_has_its_turn_waits_no_longer():
     one = admission(seconds=100)
     one.resize(1)
-    with one.queued("a", "1", 60) as turn:
-        async with turn(30), turn(30):
+    with one.queued("a", "1", 60) as slot:
+        async with slot(30), slot(30):
             with one.queued("b", "2", 100):
                 pass
-    assert b"marlinscribe_audio_queued_seconds 0.0" in one._metrics.exposition()
+    assert b'marlinscribe_audio_queued_seconds{model="mine"} 0.0' in one._metrics.whole.exposition()
 
 
 async def test_the_wait_is_told_by_the_measured_pace():
@@ -173,20 +175,22 @@ async def test_who_has_its_own_share_waits_for_it_beside_the_others():
 async def test_requests_that_wait_are_counted():
     one = admission()
     one.resize(1)
-    with one.queued("a", "1", 30) as turn, one.queued("a", "2", 30), one.queued("b", "1", 30):
-        async with turn(30):
-            assert b"marlinscribe_requests_queued 2.0" in one._metrics.exposition()
-    assert b"marlinscribe_requests_queued 0.0" in one._metrics.exposition()
-    assert b"marlinscribe_requests_limit 4.0" in one._metrics.exposition()
+    with one.queued("a", "1", 30) as slot, one.queued("a", "2", 30), one.queued("b", "1", 30):
+        async with slot(30):
+            assert (
+                b'marlinscribe_requests_queued{model="mine"} 2.0' in one._metrics.whole.exposition()
+            )
+    assert b'marlinscribe_requests_queued{model="mine"} 0.0' in one._metrics.whole.exposition()
+    assert b"marlinscribe_requests_limit 4.0" in one._metrics.whole.exposition()
 
 
 async def test_a_client_whose_patience_is_too_short_is_told_so_at_once():
     one = await measured(pace=10)
     with pytest.raises(DeadlineExceeded, match="about 30 s") as caught:
-        one.queued("a", "1", 300, patience=20).__enter__()
+        one.queued("a", "1", 300, client_timeout=20).__enter__()
     assert caught.value.never_fits
     assert "timeout" in caught.value.message
-    with one.queued("a", "1", 300, patience=31):
+    with one.queued("a", "1", 300, client_timeout=31):
         pass
 
 
@@ -194,7 +198,7 @@ async def test_where_others_are_why_it_is_told_to_come_again():
     one = await measured(pace=10)
     with one.queued("b", "1", 600):
         with pytest.raises(DeadlineExceeded) as caught:
-            one.queued("a", "2", 300, patience=35).__enter__()
+            one.queued("a", "2", 300, client_timeout=35).__enter__()
         assert not caught.value.never_fits
         assert caught.value.retry_after == 25  # 300 of ours and as many of theirs take 60 s
 
@@ -204,34 +208,62 @@ async def test_a_short_recording_waits_for_as_much_of_a_long_one_only():
     with one.queued("archive", "1", 600):
         assert one.wait_for("phone", 10) == pytest.approx(2)
         assert one.wait_for("archive", 10) == pytest.approx(2)
-        with one.queued("phone", "2", 10, patience=3):
+        with one.queued("phone", "2", 10, client_timeout=3):
             pass
 
 
 async def test_nobody_is_sent_away_on_a_guess():
     one = admission()
-    with one.queued("a", "1", 900, patience=0.1):
+    with one.queued("a", "1", 900, client_timeout=0.1):
         pass
 
 
-async def test_turns_are_measured_while_they_last():
+async def test_slots_are_measured_while_they_last():
     one = admission()
     one.resize(1)
     now = [0.0]
-    one.pace._clock = lambda: now[0]
-    with one.queued("a", "1", 90) as turn:
+    one.throughput._clock = lambda: now[0]
+    with one.queued("a", "1", 90) as slot:
         for _ in range(3):
-            async with turn(30):
+            async with slot(30):
                 now[0] += 3
-    assert one.pace.full == pytest.approx(10)
+    assert one.throughput.full == pytest.approx(10)
 
 
 async def test_a_turn_that_fails_did_nothing_and_is_given_back():
     one = admission()
     one.resize(1)
-    with one.queued("a", "1", 30) as turn:
+    with one.queued("a", "1", 30) as slot:
         with suppress(ValueError):
-            async with turn(30):
+            async with slot(30):
                 raise ValueError
-        assert (one._running, one._turns.running) == (0, 0)
-    assert one.pace.known is None
+        assert (one._running, one._slots.running) == (0, 0)
+    assert one.throughput.known is None
+
+
+def test_decoded_audio_counts_until_its_text_is_there_however_much_of_it_was_decoded():
+    metrics = Metrics()
+    limit = RequestLimit(9, metrics, most_held_seconds=100)
+    one = Admission(limit, 1000.0, metrics.of("mine"))
+
+    async def heard(stack, client, seconds):
+        slot = stack.enter_context(one.queued(client, client, seconds))
+        async with slot(seconds):
+            pass  # nothing of it waits any more
+
+    async def story():
+        with ExitStack() as stack:
+            await heard(stack, "a", 70.5)
+            with pytest.raises(QueueFull, match="of audio are in memory, and 100 may") as caught:
+                await heard(stack, "b", 30)
+            assert caught.value.retry_after
+            await heard(stack, "b", 29)
+        with ExitStack() as stack:
+            await heard(stack, "c", 500)  # a single one is always held
+        with ExitStack() as stack:
+            await heard(stack, "a", 40)
+            with pytest.raises(QueueFull, match="of yours are in memory, and 75 may"):
+                await heard(stack, "a", 40)
+
+    asyncio.run(story())
+    assert not limit.held_audio._held

@@ -25,7 +25,7 @@ class Line:
         await steps()
 
     async def _hold(self, name, client, request, seconds):
-        async with self.turns.turn(client, request, seconds):
+        async with self.turns.slot(client, request, seconds):
             self.order.append(name)
             await self.release[name].wait()
 

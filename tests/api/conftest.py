@@ -5,27 +5,42 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from http.client import HTTPResponse
 
 import pytest
 import uvicorn
 from fastapi.testclient import TestClient
 
+from app.admission.requests import DECODES_AT_ONCE
+from app.api.context import Context
+from app.audio.pool import DecoderPool
+from app.checkpoints.checkpoint import Checkpoint
+from app.checkpoints.source import Source
+from app.commands.connections import BoundedHttpProtocol
 from app.main import build_app
 from app.metrics import Metrics
-from app.models.base import Segment, SegmentEvent, TokenLogprob, WindowFigures
-from app.serving.lifecycle import Lifecycle, Stage
-from app.serving.state import Context, ServedModel
+from app.models.base import (
+    Capabilities,
+    LanguageDetection,
+    Segment,
+    TokenLogprob,
+    WindowFigures,
+    WindowResult,
+)
+from app.serving.lifecycle import Stage
 from app.settings import Settings
-from app.transcription.results import Transcript, join
+from tests.serving.fakes import served
 
 
-class FakeTranscriber:
+class FakeDecoder:
     """Says `texts`, a second each, and remembers what it was asked.
 
     Each text comes after `delay` seconds, and not before `gate` is open, where there is one;
     `error`, if set, comes before text number `fails_at`. `told` counts the texts that were said.
     """
+
+    capabilities = Capabilities(frozenset({"en", "zh"}), prompt=True, translate=True)
 
     def __init__(self):
         self.texts, self.delay = [" Mayday."], 0.0
@@ -33,41 +48,33 @@ class FakeTranscriber:
         self.asked, self.told, self.closed = [], 0, 0
         self.gate = None
 
-    def languages(self):
-        return frozenset({"en", "zh"})
-
-    async def transcribe(self, wave, options, on_token=lambda: None, turn=None):
-        self.asked.append((wave, options))
-        spoken = []
+    async def decode_window(self, request, on_token=lambda: None):
+        self.asked.append(request)
+        figures = WindowFigures(0, request.temperature, -0.1, 1.0, 0.01)
+        language = (request.languages or ("en",))[0]
+        result = WindowResult(request, LanguageDetection({language: 1.0}, 0.01), figures)
         try:
             for number, text in enumerate(self.texts):
-                async with turn(wave.seconds / len(self.texts)):
-                    await asyncio.sleep(self.delay)
-                    if self.gate:
-                        await self.gate.wait()
+                await asyncio.sleep(self.delay)
+                if self.gate:
+                    await self.gate.wait()
                 if self.error and number == self.fails_at:
                     raise self.error
                 on_token()
-                logprobs = (TokenLogprob(text.encode(), -0.5),) if options.logprobs else ()
+                logprobs = (TokenLogprob(text.encode(), -0.5),) if request.logprobs else ()
                 start = 1000 * number
-                spoken.append(SegmentEvent(start, start + 900, text, (5,), logprobs))
+                segment = Segment(start, start + 900, text, (5,), logprobs)
+                result = replace(result, closed=(*result.closed, segment))
                 self.told += 1
-                yield spoken[-1]
-            figures = WindowFigures(0, options.temperature, -0.1, 1.0, 0.01)
-            yield Transcript(
-                (options.languages or ("en",))[0],
-                wave.seconds,
-                join(self.texts),
-                tuple(Segment(one, figures) for one in spoken),
-                translated=options.translate,
-            )
+                yield result
+            yield replace(result, ended="text")
         finally:
             self.closed += 1
 
 
 @pytest.fixture
 def transcriber():
-    return FakeTranscriber()
+    return FakeDecoder()
 
 
 @pytest.fixture
@@ -76,11 +83,27 @@ def settings():
     return {}
 
 
+@pytest.fixture(scope="session")
+def decoders():
+    """Children take a moment to start, and would end with the thread of a test's event loop."""
+    pool = DecoderPool(DECODES_AT_ONCE)
+    pool.start()
+    yield pool
+    pool.close()
+
+
 @pytest.fixture
-def context(transcriber, settings):
-    context = Context(Settings(max_audio_seconds=10, **settings), Lifecycle(), Metrics())
-    context.served = ServedModel("mine", 1, transcriber, {"scheme": "W4A16"})
-    context.startup.enter(Stage.READY)
+def context(transcriber, settings, tmp_path, decoders):
+    (tmp_path / "config.json").write_text("{}")
+    context = Context(
+        Settings(**{"max_audio_seconds": 10, "models": "mine=here"} | settings), Metrics()
+    )
+    context.transcriptions.decoders = decoders
+    slot = context.state.default
+    slot.model = served(transcriber, Checkpoint(Source("mine", tmp_path, ""), tmp_path))
+    assert slot.model.facts  # read before there is a loop
+    slot.admission.resize(8)
+    slot.lifecycle.enter(Stage.READY)
     return context
 
 
@@ -90,11 +113,13 @@ def client(context):
 
 
 @contextmanager
-def serving(app):
+def serving(app, protocol=BoundedHttpProtocol):
     """The app behind a real socket, in a thread: in-process transports join streamed bodies."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(
+            app, http=protocol, log_config=None, lifespan="off", timeout_graceful_shutdown=1
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

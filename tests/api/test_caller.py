@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from app.api import transcriptions
 from app.api.uploads import read_upload
-from app.transcription import session
 from tests.sound import encode, tone
 
 WAV = encode(tone(1))
@@ -16,13 +16,13 @@ WAV = encode(tone(1))
 def callers(context, monkeypatch):
     """The clients that places were given to, and the patience that was counted with."""
     seen = []
-    queued = context.admission.queued
+    queued = context.state.default.admission.queued
 
     def noting(client, request, seconds, patience):
         seen.append((client, patience))
         return queued(client, request, seconds, patience)
 
-    monkeypatch.setattr(context.admission, "queued", noting)
+    monkeypatch.setattr(context.state.default.admission, "queued", noting)
     return seen
 
 
@@ -72,8 +72,7 @@ def test_an_sdk_that_counts_from_the_first_byte_has_less_left_after_a_long_uploa
             yield upload
 
     monkeypatch.setattr(time, "perf_counter", lambda: clock() + passed)
-
-    monkeypatch.setattr(session, "read_upload", slowly)
+    monkeypatch.setattr(transcriptions, "read_upload", slowly)
     for header in ("x-stainless-timeout", "x-stainless-read-timeout"):
         post(client, headers={header: "600", "x-stainless-retry-count": "0"})
     (_, from_the_first_byte), (_, once_sent) = callers

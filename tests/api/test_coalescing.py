@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from app.errors import EngineDied
-from app.models.base import SegmentEvent
+from app.models.base import Segment
 from app.transcription import coalescing
 from app.transcription.coalescing import InFlight
 from tests.sound import encode, tone
@@ -47,8 +47,8 @@ def test_a_retry_gets_the_answer_that_the_first_try_did_not_wait_for(url, transc
     assert ask(sdk(url, timeout=0.8)).text == "Mayday."
     assert len(transcriber.asked) == 1
     assert "marlinscribe_requests_joined_total 1.0" in httpx.get(f"{url}/metrics").text
-    wait_until(lambda: not context.admission.under_way)
-    assert not context.works._works
+    wait_until(lambda: not context.state.default.admission.under_way)
+    assert not context.transcriptions.in_flight._works
 
 
 def test_a_retry_of_openais_sdk_for_javascript_joins_as_well(url, transcriber):
@@ -79,9 +79,11 @@ def test_a_client_that_does_not_come_back_is_not_waited_for_long(url, transcribe
     transcriber.delay = 30
     with pytest.raises(openai.APITimeoutError):
         ask(sdk(url, timeout=0.3, retries=0))
-    assert context.admission.under_way  # its place is the work's
-    wait_until(lambda: transcriber.closed and not context.admission.under_way, seconds=3)
-    assert not context.works._works
+    assert context.state.default.admission.under_way  # its place is the work's
+    wait_until(
+        lambda: transcriber.closed and not context.state.default.admission.under_way, seconds=3
+    )
+    assert not context.transcriptions.in_flight._works
 
 
 def test_a_client_that_leaves_before_its_timeout_has_changed_its_mind(url, transcriber, context):
@@ -93,7 +95,9 @@ def test_a_client_that_leaves_before_its_timeout_has_changed_its_mind(url, trans
             await asyncio.wait_for(ask(client), 0.3)
 
     asyncio.run(leave())
-    wait_until(lambda: transcriber.closed and not context.admission.under_way, seconds=0.9)
+    wait_until(
+        lambda: transcriber.closed and not context.state.default.admission.under_way, seconds=0.9
+    )
 
 
 def test_other_bytes_and_other_options_join_nothing(url, transcriber):
@@ -167,14 +171,14 @@ def test_an_answer_that_came_late_but_came_is_not_kept(url, transcriber, context
     monkeypatch.setattr(coalescing, "_RETURN_SECONDS", 30)
     transcriber.delay = 0.95
     assert ask(sdk(url, timeout=1.0, retries=0)).text == "Mayday."
-    wait_until(lambda: not context.admission.under_way, seconds=5)
+    wait_until(lambda: not context.state.default.admission.under_way, seconds=5)
 
 
 # The work itself
 
 
 def segment(number):
-    return SegmentEvent(number, number, str(number), ())
+    return Segment(number, number, str(number), ())
 
 
 async def events(*numbers, gate=None, closed=None):

@@ -12,6 +12,9 @@ import httpx
 import openai
 import pytest
 
+import app.api.spool
+from app.api.spool import check_spool_folder, spool_folder
+from app.errors import UploadFolderUnusable
 from app.main import build_app
 from tests.api.conftest import answer_before_the_body, serving, whole_answer
 from tests.sound import encode, tone
@@ -34,7 +37,7 @@ def test_an_upload_that_announces_too_much_is_refused_at_once(url, context):
     assert answer.startswith(b"HTTP/1.1 413")
     assert b"upload_too_large" in answer
     assert b"1000 bytes" in answer
-    assert context.admission.under_way == 0
+    assert context.state.default.admission.under_way == 0
 
 
 @pytest.mark.parametrize("settings", [{"max_upload_bytes": 1000}])
@@ -118,7 +121,7 @@ async def test_places_are_given_back_however_requests_end(url, context, transcri
             request = client.post(f"{url}/v1/audio/transcriptions", files={"file": WAV})
             with pytest.raises(asyncio.TimeoutError):
                 await asyncio.wait_for(request, 0.1)  # leaves
-        await until(lambda: context.admission.under_way == 0)
+        await until(lambda: context.state.default.admission.under_way == 0)
     assert transcriber.closed == len(transcriber.asked)
 
 
@@ -133,6 +136,110 @@ def test_a_disk_without_room_for_the_upload_is_503(url, monkeypatch):
     assert answer.headers["retry-after"]
 
 
+@pytest.mark.parametrize(
+    "settings", [{"max_upload_bytes": 50_000, "max_stored_upload_bytes": 60_000}]
+)
+def test_uploads_that_together_are_too_much_for_the_disk_are_503_until_some_are_over(url, context):
+    with context.state.limit.uploads.receiving("another") as other:
+        other.add(30_000)
+        answer = post(url)
+        assert code(answer) == (503, "upload_not_stored")
+        assert answer.headers["retry-after"]
+        chunked = httpx.post(
+            f"{url}/v1/audio/transcriptions",
+            content=iter([b"--x\r\n", b"y" * 40_000]),
+            headers={"content-type": "multipart/form-data; boundary=x"},
+        )
+        assert code(chunked) == (503, "upload_not_stored")
+    for _ in range(3):
+        assert post(url).status_code == 200
+
+
+@pytest.mark.parametrize("settings", [{"max_decoded_seconds": 1.5}])
+def test_audio_that_is_in_memory_is_bounded_and_given_back(url, transcriber):
+    transcriber.delay = 0.5
+    first = threading.Thread(target=post, args=(url,))
+    first.start()
+    while not transcriber.asked:
+        pass
+    assert code(post(url)) == (503, "queue_full")
+    first.join()
+    assert post(url).status_code == 200
+
+
+@pytest.mark.parametrize("settings", [{"max_requests": 4}])
+def test_uploads_that_trickle_do_not_shut_others_out(url):
+    """From two addresses, which hold every place, and ask again at once."""
+    port, over = int(url.rsplit(":", 1)[1]), threading.Event()
+    head = (
+        b"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: x\r\ncontent-length: 900000\r\n"
+        b"content-type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"
+        b'content-disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    )
+
+    def trickle(address):
+        while not over.is_set():
+            with (
+                suppress(OSError),
+                socket.create_connection(
+                    ("127.0.0.1", port), 5, source_address=(address, 0)
+                ) as connection,
+            ):
+                connection.sendall(head)
+                while not over.wait(0.1):
+                    connection.sendall(b"x" * 240)  # 12 kB every 5 s
+
+    holding = [threading.Thread(target=trickle, args=(f"127.0.0.{2 + n % 2}",)) for n in range(8)]
+    for one in holding:
+        one.start()
+    try:
+        time.sleep(0.5)
+        assert [post(url).status_code for _ in range(5)] == [200] * 5
+    finally:
+        over.set()
+        for one in holding:
+            one.join()
+
+
+@pytest.fixture
+def spool(monkeypatch, tmp_path):
+    """TMPDIR, as a start finds it."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "spool"))
+    spool_folder.cache_clear()
+    yield tmp_path / "spool"
+    spool_folder.cache_clear()
+
+
+def test_large_uploads_are_kept_in_tmpdir_and_nowhere_else(url, spool, monkeypatch):
+    kept = []
+
+    def keep(*_, dir=None, **__):
+        kept.append(dir)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", keep)
+    assert code(post(url, b"x" * 2**21)) == (503, "upload_not_stored")
+    assert kept == [str(spool)]
+
+
+def test_a_tmpdir_that_cannot_be_written_is_told_at_the_start(spool):
+    with pytest.raises(UploadFolderUnusable, match="TMPDIR") as caught:
+        check_spool_folder()
+    assert str(spool) in caught.value.message
+    spool.mkdir()
+    check_spool_folder()
+    assert list(spool.iterdir()) == []
+
+
+def test_a_tmpdir_that_is_only_full_does_not_end_the_start(spool, monkeypatch, caplog):
+    def full(**_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(app.api.spool, "TemporaryFile", full)
+    check_spool_folder()
+    assert "503" in caplog.text
+
+
 def test_a_client_that_leaves_while_it_sends_is_no_error_in_the_log(context, caplog):
     head = (
         b"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n"
@@ -143,7 +250,7 @@ def test_a_client_that_leaves_while_it_sends_is_no_error_in_the_log(context, cap
             connection.sendall(head)
         httpx.get(f"{url}/health/live")
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
-    assert context.admission.under_way == 0
+    assert context.state.default.admission.under_way == 0
 
 
 BODIES = {

@@ -31,7 +31,8 @@ def test_every_route_is_described(described):
         SPEECH, "/v1/audio/translations", "/v1/models", "/v1/models/{model}",
         "/health/live", "/health/ready", "/metrics",
         "/quantize", "/quantize/{id}", "/quantize/{id}/events", "/quantize/{id}/promote",
-        "/quantize/{id}/report", "/quantize/{id}/resume", "/models/rollback",
+        "/quantize/{id}/record", "/quantize/{id}/report", "/quantize/{id}/resume",
+        "/models/rollback",
     }  # fmt: skip
 
 

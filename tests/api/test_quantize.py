@@ -29,6 +29,7 @@ ROUTES = [
     ("GET", "/quantize"),
     ("GET", "/quantize/{id}"),
     ("DELETE", "/quantize/{id}"),
+    ("DELETE", "/quantize/{id}/record"),
     ("POST", "/quantize/{id}/resume"),
     ("GET", "/quantize/{id}/events"),
     ("POST", "/quantize/{id}/promote"),
@@ -66,14 +67,16 @@ class FakeQuantizing:
         whole = order.as_json()
         whole["model"] = whole["model"] or MODEL
         whole["proof"] = whole["proof"] or PROOF
-        return self.jobs.submit(whole, json.dumps(whole))
+        job, new = self.jobs.submit(whole, json.dumps(whole))
+        await self.jobs.kept(job)
+        return job, new
 
     async def report(self, job):
         if "proof" not in job.facts:
             raise JobConflict("There is no proof yet.", code="no_proof")
         return proof()
 
-    async def promote(self, job_id, own):
+    async def promote(self, job_id, own, model):
         job = self.jobs.get(job_id)
         if self.refusal:
             raise self.refusal
@@ -86,7 +89,10 @@ class FakeQuantizing:
         self.promoted.append(own)
         return self.jobs.start_beside(job.id, work)
 
-    async def roll_back(self):
+    async def delete(self, job_id):
+        await self.jobs.delete(job_id)
+
+    async def roll_back(self, model):
         if self.refusal:
             raise self.refusal
         return {"fingerprint": None, "scheme": "unquantized", "more": "than is told"}
@@ -359,6 +365,19 @@ def test_a_job_is_cancelled_and_resumed(client, quantizing, done):
     envelope(client.post(f"/quantize/{name}/resume"), 409, "conflict")
 
 
+def test_a_job_that_is_over_is_deleted_and_not_cancelled_by_that(client, quantizing, done):
+    name = client.post("/quantize", json={"model": "waits"}).json()["id"]
+    envelope(client.delete(f"/quantize/{name}/record"), 409, "conflict")
+    assert client.get(f"/quantize/{name}").json()["status"] in ("queued", "running")
+    name = done()["id"]
+    answer = client.delete(f"/quantize/{name}/record")
+    assert answer.status_code == 200
+    assert answer.json() == {"id": name, "object": "quantization.job", "deleted": True}
+    envelope(client.get(f"/quantize/{name}"), 404, "job_not_found", "id")
+    envelope(client.delete(f"/quantize/{name}/record"), 404, "job_not_found", "id")
+    assert name not in [job["id"] for job in client.get("/quantize").json()["data"]]
+
+
 # Promoting
 
 
@@ -492,6 +511,24 @@ def test_a_report_is_a_page_or_json_by_what_is_accepted(client, done):
     data = client.get(path, headers={"accept": "application/json"})
     assert data.headers["content-type"] == "application/json"
     assert data.json() == proof().model_dump(mode="json")
+
+
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        ("127.0.0.1:8100", "127.0.0.1:8100/quantize/"),
+        ("[::1]:8100", "[::1]:8100/quantize/"),
+        ("speech.example", "speech.example/quantize/"),
+        ("x;rm -r ~", "testserver/quantize/"),  # Starlette's own doubt
+        ("-ofile", "localhost:8000/quantize/"),
+        ("$(id)", "localhost:8000/quantize/"),
+    ],
+)
+def test_a_report_is_asked_for_again_where_it_was_asked_for(client, done, host, told):
+    path = f"/quantize/{done()['id']}/report"
+    text = client.get(path, headers={"host": host}).text
+    assert f"\\\n  {told}" in text
+    assert "rm -r" not in text
 
 
 def test_a_report_that_is_not_there_yet_is_409(client):
@@ -642,6 +679,7 @@ def test_every_route_is_described_with_its_errors_and_key(described):
         ("GET", "/quantize"): {"200", "401", "403"},
         ("GET", "/quantize/{id}"): {"200", "401", "403", "404"},
         ("DELETE", "/quantize/{id}"): {"200", "401", "403", "404", "409"},
+        ("DELETE", "/quantize/{id}/record"): {"200", "401", "403", "404", "409", "503"},
         ("POST", "/quantize/{id}/resume"): {"202", "401", "403", "404", "409"},
         ("GET", "/quantize/{id}/events"): {"200", "401", "403", "404"},
         ("POST", "/quantize/{id}/promote"): {"202", "400", "401", "403", "404", "409"},
@@ -720,6 +758,8 @@ def test_jobs_are_as_described_whatever_became_of_them(client, described, done):
     assert again.status_code == 200
     valid(described, schema_of(described, "/quantize", "post"), again.json())
     valid(described, schema_of(described, "/quantize", "post", "202"), again.json())
+    gone = client.delete(f"/quantize/{names[1]}/record").json()
+    valid(described, schema_of(described, "/quantize/{id}/record", "delete"), gone)
     back = client.post("/models/rollback").json()
     valid(described, schema_of(described, "/models/rollback", "post"), back)
 

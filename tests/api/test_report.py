@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.report import page
+from app.api import report
 from app.api.report.sentences import Run, marked
 from app.api.report.svg import Axis
 from app.api.report.wording import change, duration, megabytes, number, percent, signed
@@ -26,6 +26,10 @@ SECTIONS = [
 
 def spread(value, low, high):
     return {"value": value, "low": low, "high": high}
+
+
+def page(asked, judged):
+    return report.page(asked, judged, "localhost:8000")
 
 
 SAME = spread(1.0, 1.0, 1.0)
@@ -230,6 +234,41 @@ def test_a_rejected_candidate_says_why():
     assert ">fail<" in chinese
     forced = html.partition('id="forcing"')[2].partition("</section>")[0]
     assert ">fail<" in forced
+
+
+def test_a_verdict_that_says_little_is_said_to():
+    note = "en: 6 of at least 30 recordings"
+    assert "Uncertain" not in read().text
+    assert f"Uncertain: {note}." in read(notes=[note]).text
+
+
+def test_modules_that_were_rounded_are_counted_where_there_are_any():
+    one = proof()
+    one.run["making"]["rounded_to_nearest"] = []
+    assert "Rounded to nearest" not in Reading(page(job(), one)).text
+    one.run["making"]["rounded_to_nearest"] = ["decoder.fc1"]
+    assert "1 module" in Reading(page(job(), one)).text
+
+
+@pytest.mark.parametrize(
+    ("limits", "rates", "recovery"),
+    [
+        (Thresholds(), False, True),
+        (Thresholds(min_recovery=None), False, False),
+        (Thresholds(max_error_rate=0.07), True, True),
+        (Thresholds(max_error_rate=0.9), False, True),  # too far off to be drawn
+    ],
+)
+def test_a_legend_has_a_key_to_a_limit_where_one_is_drawn(limits, rates, recovery):
+    html = page(job(), proof(thresholds=limits))
+    keys = re.findall(r"<figcaption>.*?</figcaption>", html)
+    assert ['"key limit"' in one for one in keys] == [rates, recovery]
+
+
+def test_a_legend_has_a_key_to_a_layers_own_error_where_that_is_known():
+    made = [{"name": "encoder.0", "relative_error": 0.1}]
+    assert "by its own doing alone" not in page(job(), proof(comparison={"layers": made}))
+    assert "by its own doing alone" in page(job(), proof())
 
 
 def test_limits_of_one_language_are_its_own():

@@ -53,7 +53,7 @@ def test_the_key_is_asked_for_before_the_body_is_read(context):
     with serving(build_app(context)) as url:
         answer = answer_before_the_body(url, "content-length: 1000000")
     assert answer.startswith(b"HTTP/1.1 401")
-    assert not context.admission.under_way
+    assert not context.state.default.admission.under_way
 
 
 def test_keys_are_not_shown_where_settings_are(context):
@@ -89,6 +89,20 @@ def test_beyond_it_they_are_unless_told_otherwise(host):
         Settings(host=host)
     assert Settings(host=host, api_keys="k").host == host
     assert Settings(host=host, allow_anonymous=True).host == host
+
+
+@pytest.mark.parametrize("admin_key", ["second", " second "])
+def test_an_admin_key_that_is_also_a_clients_is_refused(admin_key):
+    with pytest.raises(ValueError, match="MARLINSCRIBE_ADMIN_KEY is one of") as caught:
+        Settings(api_keys="first,second", admin_key=admin_key)
+    assert "second" not in str(caught.value.errors(include_input=False, include_context=False))
+
+
+@pytest.mark.parametrize("admin_key", ["", " ", "\t\n"])
+def test_a_blank_admin_key_is_no_key(context, admin_key):
+    context.settings = Settings(api_keys="first", admin_key=admin_key)
+    assert context.settings.admin_key is None
+    assert ask_admin(context, bearer("first")) == 403
 
 
 @pytest.mark.parametrize("settings", [{}])

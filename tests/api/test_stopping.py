@@ -46,11 +46,15 @@ class House:
                                 files={"file": encode(tone(1))})  # fmt: skip
         return asyncio.create_task(post)
 
+    @property
+    def decoder(self):
+        return self.context.state.default.model.loaded.decoder
+
     async def under_way(self, **fields):
         """A transcription that has reached the engine."""
-        asked = len(self.context.served.transcriber.asked)
+        asked = len(self.decoder.asked)
         task = self.ask(**fields)
-        await until(lambda: len(self.context.served.transcriber.asked) > asked)
+        await until(lambda: len(self.decoder.asked) > asked)
         return task
 
 
@@ -88,7 +92,7 @@ async def test_what_is_under_way_finishes_and_nobody_else_is_let_in(house, trans
     transcriber.gate = asyncio.Event()
     first = await house.under_way()
     house.server.signal()
-    await until(lambda: house.context.startup.status.stage is Stage.STOPPING)
+    await until(lambda: house.context.state.default.lifecycle.status.stage is Stage.STOPPING)
     ready = await house.client.get("/health/ready")
     assert (ready.status_code, ready.json()) == (503, {"status": "stopping"})
     assert (await house.client.get("/health/live")).status_code == 200
@@ -142,7 +146,7 @@ async def test_an_upload_that_does_not_finish_is_answered(house):
     headers = {"content-type": "multipart/form-data; boundary=x", "content-length": "1000"}
     post = house.client.post("/v1/audio/transcriptions", content=slowly(), headers=headers)
     upload = asyncio.create_task(post)
-    await until(lambda: house.context.admission.under_way)
+    await until(lambda: house.context.state.default.admission.under_way)
     house.server.signal()
     async with asyncio.timeout(60):
         await house.task
@@ -165,16 +169,16 @@ async def test_an_upload_that_was_let_in_is_answered_whatever_begins_meanwhile(h
 
     post = house.client.post(request.url, content=slowly(), headers=request.headers)
     upload = asyncio.create_task(post)
-    await until(lambda: house.context.admission.under_way)
-    house.context.startup.enter(stage)
+    await until(lambda: house.context.state.default.admission.under_way)
+    house.context.state.default.lifecycle.enter(stage)
     begun.set()
     assert (await upload).status_code == 200
 
 
 async def test_who_waits_for_an_exchange_is_told_at_once(house):
-    house.context.startup.enter(Stage.EXCHANGING)
+    house.context.state.default.lifecycle.enter(Stage.EXCHANGING)
     waits = house.ask()
-    await until(lambda: house.context.admission.waiters)
+    await until(lambda: house.context.state.default.admission.waiters)
     house.server.signal()
     assert_shutting_down(await waits)
 
@@ -182,11 +186,11 @@ async def test_who_waits_for_an_exchange_is_told_at_once(house):
 @pytest.mark.parametrize("settings", [SOON])
 async def test_a_failed_start_is_still_shown_as_one(house):
     error = DiskFull("The disk is full.", "Free space.")
-    house.context.startup.enter(Stage.FAILED, error=error)
+    house.context.state.default.lifecycle.enter(Stage.FAILED, error=error)
     house.server.should_exit = True
     async with asyncio.timeout(60):
         await house.task
-    assert house.context.startup.status.error is error
+    assert house.context.state.default.lifecycle.status.error is error
 
 
 async def test_told_twice_it_ends_at_once(house, transcriber, monkeypatch):
@@ -206,7 +210,7 @@ async def test_a_client_that_leaves_is_no_refusal(house, transcriber):
     task = await house.under_way()
     task.cancel()
     await until(lambda: transcriber.closed)
-    await until(lambda: not house.context.admission.under_way)
+    await until(lambda: not house.context.state.default.admission.under_way)
     told = house.context.metrics.exposition().decode()
     assert (
         'requests_refused_total{code="shutting_down",route="/v1/audio/transcriptions"} 0.0' in told

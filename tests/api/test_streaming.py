@@ -133,9 +133,9 @@ def test_a_client_that_leaves_ends_the_work_and_frees_its_place(url, transcriber
     ) as answer:
         lines = answer.iter_lines()  # held: its end would close the connection
         next(lines)
-        assert context.admission.under_way == 1
+        assert context.state.default.admission.under_way == 1
     deadline = time.monotonic() + 5
-    while transcriber.closed == 0 or context.admission.under_way:
+    while transcriber.closed == 0 or context.state.default.admission.under_way:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert "marlinscribe_client_aborts_total 1.0" in httpx.get(f"{url}/metrics").text

@@ -84,7 +84,7 @@ def test_what_alerts_look_at_is_there_before_its_first_event(client):
 
 
 def test_refusals_that_ask_to_come_again_are_counted_by_code(client, context):
-    context.alive = lambda: False
+    context.state.default.alive = lambda: False
     assert post(client).status_code == 503
     assert client.post("/v1/audio/transcriptions").status_code == 503
     text = client.get("/metrics").text

@@ -62,13 +62,13 @@ def attributes(span):
 
 def test_a_request_is_a_span_in_its_callers_trace(client, context, collector, transcriber):
     sent = []
-    transcribe = transcriber.transcribe
+    decode = transcriber.decode_window
 
     def noting(*args, **kwargs):
         sent.append(trace_headers())
-        return transcribe(*args, **kwargs)
+        return decode(*args, **kwargs)
 
-    transcriber.transcribe = noting
+    transcriber.decode_window = noting
     client.post(
         "/v1/audio/transcriptions",
         files={"file": WAV},

@@ -7,6 +7,7 @@ import pytest
 
 from app.api.disconnect import ClientLeft, unless_client_leaves
 from app.errors import EngineDied
+from app.models.base import Capabilities
 from app.serving.lifecycle import Stage
 from tests.sound import encode, tone
 
@@ -67,7 +68,7 @@ def test_logprobs_come_with_json_when_asked_for(client):
 
 def test_fields_reach_the_transcriber(client, transcriber):
     post(client, prompt="Pan pan", temperature="0.5", **{"keywords[]": ["Heron", "Owl"]})
-    options = transcriber.asked[0][1]
+    options = transcriber.asked[0]
     assert (options.prompt, options.temperature) == ("Pan pan", 0.5)
     assert options.keywords == ("Heron", "Owl")
     assert not options.translate
@@ -75,7 +76,7 @@ def test_fields_reach_the_transcriber(client, transcriber):
 
 def test_several_languages_may_be_named(client, transcriber):
     post(client, **{"languages[]": ["en", "zh-TW", "english"]})
-    assert transcriber.asked[0][1].languages == ("en", "zh")
+    assert transcriber.asked[0].languages == ("en", "zh")
     assert error(post(client, **{"languages[]": ["en", "fr"]})) == (
         400, "invalid_value", "languages",
     )  # fmt: skip
@@ -85,7 +86,7 @@ def test_a_translation_is_asked_for_and_told(client, transcriber):
     answer = client.post(
         "/v1/audio/translations", files={"file": WAV}, data={"response_format": "verbose_json"}
     )
-    assert transcriber.asked[0][1].translate
+    assert transcriber.asked[0].translate
     assert (answer.json()["task"], answer.json()["language"]) == ("translate", "english")
 
 
@@ -97,11 +98,11 @@ def test_the_model_may_be_named_by_its_name_an_alias_or_not_at_all(client, model
 @pytest.mark.parametrize(("asked", "code"), [("zh", "zh"), ("zh-TW", "zh"), ("English", "en")])
 def test_the_language_reaches_the_transcriber_as_a_code(client, transcriber, asked, code):
     assert post(client, language=asked).status_code == 200
-    assert transcriber.asked[0][1].languages == (code,)
+    assert transcriber.asked[0].languages == (code,)
 
 
 def test_an_english_only_checkpoint_knows_english_alone(client, transcriber):
-    transcriber.languages = lambda: frozenset({"en"})
+    transcriber.capabilities = Capabilities(frozenset({"en"}))
     assert post(client, language="en").status_code == 200
     assert error(post(client, language="zh")) == (400, "invalid_value", "language")
 
@@ -161,8 +162,8 @@ def test_a_body_that_is_not_multipart_is_refused(client):
 
 
 def test_while_starting_the_answer_is_503_with_how_long_to_wait(client, context):
-    context.served = None
-    context.startup.enter(Stage.QUANTIZING, eta_seconds=42.0)
+    context.state.default.model = None
+    context.state.default.lifecycle.enter(Stage.QUANTIZING, eta_seconds=42.0)
     answer = post(client)
     assert error(answer) == (503, "not_ready", None)
     assert answer.headers["retry-after"] == "42"

@@ -10,6 +10,7 @@ from app.checkpoints.checkpoint import Checkpoint
 from app.checkpoints.source import resolve
 from app.cli import main
 from app.recordings.read import read
+from app.recordings.spec import Recordings
 from app.settings import DEMO
 from tests.quantization.fakes import proof, recordings
 
@@ -61,6 +62,14 @@ def test_what_it_calibrates_on_does_not_judge(made, model, tmp_path, capsys):
     assert "proof: 1 recordings are both calibrated on and judged by" in capsys.readouterr().err
 
 
+def test_a_proof_that_says_little_is_said_to(made, model, tmp_path, capsys, monkeypatch):
+    judged = recordings(tmp_path / "judged", ("mayday", "en"))
+    small = proof(*read(Recordings(sources=judged)), notes=["en: 1 of at least 30 recordings"])
+    monkeypatch.setattr("tests.commands.test_quantize_command.proof", lambda *_: small)
+    assert main(["quantize", str(model), "--method", "rtn", "--prove", judged]) == 0
+    assert "uncertain: en: 1 of at least 30" in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_whole_order_may_come_in_a_file(made, model, tmp_path):
     order = {
         "model": str(model),
@@ -77,9 +86,51 @@ def test_a_whole_order_may_come_in_a_file(made, model, tmp_path):
     assert json.loads((tmp_path / "proof.json").read_text("utf-8"))["reasons"] == []
 
 
+def test_an_order_without_a_proof_is_made_and_not_proven(made, model, tmp_path, capsys):
+    recipe = {"method": "rtn", "components": {"encoder.mlp": "none"}}
+    order = {"model": str(model), "recipe": recipe}
+    file = tmp_path / "order.json"
+    file.write_text(json.dumps(order))
+    assert main(["quantize", "--order", str(file)]) == 0
+    (asked,) = made
+    assert (asked.recipe.components, asked.proof) == ({"encoder.mlp": "none"}, None)
+    assert capsys.readouterr().out.strip() == str(model)
+
+
+def test_parts_may_have_schemes_of_their_own(made, model):
+    parts = ["--component", "encoder.mlp=none", "--component", "decoder.mlp=W8A8"]
+    assert main(["quantize", str(model), "--method", "rtn", *parts]) == 0
+    assert made[0].recipe.components == {"encoder.mlp": "none", "decoder.mlp": "W8A8"}
+
+
+@pytest.mark.parametrize("part", ["encoder", "encoder.mlp", "encoder.mlp=W5A16", "x=none", "="])
+def test_a_part_that_is_none_is_refused(made, model, capsys, part):
+    with pytest.raises(SystemExit) as ended:
+        main(["quantize", str(model), "--component", part])
+    assert (ended.value.code, made) == (2, [])
+    assert "such as encoder.mlp=W8A8" in capsys.readouterr().err
+
+
+def test_a_recipe_that_contradicts_itself_is_told_without_a_traceback(made, model, capsys):
+    every = ["encoder.attention", "encoder.mlp", "decoder.self_attention",
+             "decoder.cross_attention", "decoder.mlp"]  # fmt: skip
+    parts = [word for name in every for word in ("--component", f"{name}=none")]
+    assert main(["quantize", str(model), "--method", "rtn", *parts]) == 1
+    assert made == []
+    assert "nothing would be quantized" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_limit_without_recordings_to_judge_by_is_refused(made, model, capsys):
+    assert main(["quantize", str(model), "--method", "rtn", "--min-recovery", "0.5"]) == 2
+    assert made == []
+    assert "without --prove" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("content", "more", "told"),
     [
+        ('{"thresholds": {"min_recovery": 0.5}}', [], "without a proof"),
+        ("{}", ["--component", "encoder.mlp=none"], "leave components to"),
         ("{", [], "JSON"),
         ('{"recipe": {"scheme": "W5A16"}}', [], "recipe.scheme"),
         ("{}", ["--scheme", "W8A8"], "leave scheme to"),

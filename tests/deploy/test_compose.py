@@ -30,6 +30,20 @@ def test_a_service_is_bare_and_reachable_from_this_machine_alone(name):
 
 
 @pytest.mark.parametrize("name", SERVICES)
+def test_every_port_on_this_machine_may_be_another(name):
+    for port in SERVICES[name]["ports"]:
+        assert re.fullmatch(
+            r"127\.0\.0\.1:\$\{(MARLINSCRIBE|PROMETHEUS|GRAFANA)_PORT:-\d+\}:\d+", port
+        )
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_does_not_take_the_whole_machines_memory(name):
+    assert re.fullmatch(r"\d+[mg]", default(SERVICES[name]["mem_limit"]))
+    assert (name in VARIANTS) == ("${MEMORY_LIMIT:-" in SERVICES[name]["mem_limit"])
+
+
+@pytest.mark.parametrize("name", SERVICES)
 def test_what_is_mounted_exists(name):
     for mount in SERVICES[name]["volumes"]:
         source, target, *_ = default(mount).split(":")
@@ -59,7 +73,8 @@ def test_only_the_gpu_variant_asks_for_a_card():
 
 
 def test_the_example_has_every_variable_that_compose_asks_for():
-    asked = set(re.findall(r"\$\{(\w+):\?", TEXT)) | {"PRESET", "RECORDINGS"}
+    asked = set(re.findall(r"\$\{(\w+):[?-]", TEXT)) - {"MARLINSCRIBE_DATA_ROOTS"}
+    assert {"PRESET", "RECORDINGS", "MEMORY_LIMIT", "GRAFANA_PORT"} <= asked
     assert asked <= set(re.findall(r"^#?(\w+)=", EXAMPLE, re.MULTILINE))
 
 

@@ -108,7 +108,10 @@ def test_a_killed_engine_is_noticed_answered_for_and_started_again(victim, recor
         victim.wait_for("restarting", seconds=5)
         assert_comes_back(victim)
     assert set(codes(answers)) <= {"engine_died", "not_ready"}
-    assert metric(victim, 'marlinscribe_engine_restarts_total{reason="died"}') == 1
+    assert (
+        metric(victim, 'marlinscribe_engine_restarts_total{model="marine-radio",reason="died"}')
+        == 1
+    )
 
 
 def test_a_stuck_engine_is_killed_and_then_the_same(victim, recording, pool):
@@ -118,7 +121,10 @@ def test_a_stuck_engine_is_killed_and_then_the_same(victim, recording, pool):
         assert_comes_back(victim)
     assert "engine_died" in codes(answers)
     assert set(codes(answers)) <= {"engine_died", "not_ready", None}
-    assert metric(victim, 'marlinscribe_engine_restarts_total{reason="stalled"}') == 1
+    assert (
+        metric(victim, 'marlinscribe_engine_restarts_total{model="marine-radio",reason="stalled"}')
+        == 1
+    )
 
 
 def test_an_idle_engine_gives_its_memory_back_until_it_is_wanted(victim):

@@ -20,7 +20,7 @@ from harness.processes import (
     may_mount,
 )
 from harness.server import DEMO, Server
-from tests.engine.conftest import FEW_CLIPS, MAYDAY, MAYDAY_WORDS, ROUNDED, copied
+from tests.engine.conftest import FEW_CLIPS, KERNELS, MAYDAY, MAYDAY_WORDS, ROUNDED, copied
 
 # A failed start is shown for long enough to be asked about; GPTQ begins and is soon over.
 FAILING: dict[str, Any] = {"failure_linger_seconds": 3, "calibration_samples": 4}
@@ -63,7 +63,7 @@ def second(cache, server):
 def test_the_first_start_quantizes(cache, server):
     log = server.read_log()
     assert "quantizing marine-radio: W4A16 gptq g128" in log
-    assert "CPUWNA16LinearKernel" in log
+    assert any(kernel in log for kernel in KERNELS)
     assert len(checkpoints(cache)) == 1
 
 

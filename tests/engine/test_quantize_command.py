@@ -48,6 +48,7 @@ def test_a_checkpoint_is_proven_without_a_server_and_the_status_is_the_verdict(t
     proven = quantize(tmp_path, *asked, "--min-recovery", "0", "--json", str(proof))
     assert proven.returncode == 0, proven.stderr
     assert "proven" in proven.stderr
+    assert "Traceback" not in proven.stderr  # an engine that was told to end has not failed
     assert len(json.loads(proof.read_text("utf-8"))["sentences"]) == 3
     assert quantize(tmp_path, *asked, "--min-recovery", "2").returncode == 2
 

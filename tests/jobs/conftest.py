@@ -1,7 +1,22 @@
 import pytest
 
 from app.jobs import Jobs
-from tests.jobs.fakes import Work
+from app.jobs.records import Records
+from tests.jobs.fakes import OPENED, Work
+
+
+@pytest.fixture(autouse=True)
+def records(monkeypatch):
+    """Those that a test has, so that it can wait for them."""
+    begin = Records.__init__
+
+    def noted(records, folder):
+        begin(records, folder)
+        OPENED.append(records)
+
+    monkeypatch.setattr(Records, "__init__", noted)
+    yield
+    OPENED.clear()
 
 
 @pytest.fixture

@@ -51,12 +51,23 @@ async def over(*several):
 
 
 def submit(jobs, *names):
-    """A job for each name, which is its key."""
+    """A job for each name, which is its key, and whose record is written."""
     made = [jobs.submit({"name": name}, name)[0] for name in names]
+    flush()
     return made[0] if len(made) == 1 else made
 
 
+OPENED = []  # every Records of a test
+
+
+def flush():
+    """Wait until all that was saved is on the disk."""
+    for records in OPENED:
+        records.flush()
+
+
 def record(tmp_path, job):
+    flush()
     return json.loads((tmp_path / "jobs" / f"{job.id}.json").read_text("utf-8"))
 
 

@@ -1,6 +1,7 @@
 """Jobs are found again by the next process, and a full disk is lived with."""
 
 import asyncio
+import threading
 
 import pytest
 
@@ -18,7 +19,7 @@ from tests.jobs.fakes import (
     submit,
     working,
 )
-from tests.waiting import until
+from tests.waiting import turns, until
 
 pytestmark = pytest.mark.anyio
 
@@ -112,14 +113,57 @@ def test_what_a_killed_process_left_half_written_is_no_record(jobs, open_again, 
     assert open_again().all() == [job]
 
 
-def test_a_job_whose_record_cannot_be_written_is_not_taken(jobs, monkeypatch, tmp_path):
+async def test_a_job_whose_record_cannot_be_written_is_not_taken(jobs, work, monkeypatch, tmp_path):
     monkeypatch.setattr(app.jobs.records, "write_json", no_space)
-    with pytest.raises(RecordNotKept, match="No space left") as caught:
-        submit(jobs, "a")
-    assert caught.value.retry_after
-    assert jobs.all() == []
-    monkeypatch.undo()
-    assert submit(jobs, "a").status == "queued"
+    work.gates["a"].set()
+    async with working(jobs):
+        job, _ = jobs.submit({"name": "a"}, "a")
+        with pytest.raises(RecordNotKept, match="No space left"):
+            await jobs.kept(job)
+        job, _ = jobs.submit({"name": "a"}, "a")
+        same, new = jobs.submit({"name": "a"}, "a")
+        assert (same, new) == (job, False)
+        told = await asyncio.gather(*(jobs.kept(job) for _ in range(2)), return_exceptions=True)
+        assert all(isinstance(one, RecordNotKept) and one.retry_after for one in told)
+        assert jobs.all() == []
+        monkeypatch.undo()
+        job, _ = jobs.submit({"name": "a"}, "a")
+        await jobs.kept(job)
+        await over(job)
+    assert work.began == ["a"]  # and the first one never did
+
+
+async def test_no_job_begins_before_its_record_is_on_the_disk(jobs, work, monkeypatch):
+    """After a crash it would have been for nothing, and nobody would know of it."""
+    room, write = threading.Event(), app.jobs.records.write_json
+
+    def slowly(path, value):
+        assert room.wait(60)
+        write(path, value)
+
+    monkeypatch.setattr(app.jobs.records, "write_json", slowly)
+    async with working(jobs):
+        job, _ = jobs.submit({"name": "a"}, "a")
+        await turns()
+        assert (job.status, work.began) == ("queued", [])
+        room.set()
+        await until(lambda: work.began)
+
+
+async def test_records_are_written_in_the_order_of_what_happened(jobs, work, tmp_path, monkeypatch):
+    written, write = [], app.jobs.records.write_json
+
+    def noted(path, value):
+        written.append(value["status"])
+        write(path, value)
+
+    monkeypatch.setattr(app.jobs.records, "write_json", noted)
+    job = submit(jobs, "a")
+    jobs.cancel(job.id)
+    jobs.resume(job.id)
+    jobs.cancel(job.id)
+    assert record(tmp_path, job)["status"] == "cancelled"
+    assert written == ["queued", "cancelled", "queued", "cancelled"]
 
 
 async def test_a_disk_that_fills_up_does_not_stop_the_queue(jobs, work, monkeypatch, caplog):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.quantization.acceptance import judge, score
+from app.quantization.acceptance import doubts, judge, score
 from app.quantization.proof import LanguageProof, TranscribedSet
 from app.quantization.request import Thresholds
 from app.recordings.error_rates import Interval
@@ -33,6 +33,32 @@ def language(source=0.1, candidate=0.1, kept=None, metric="wer"):
         recovery=kept or at(source / candidate),
         increase=candidate - source,
     )
+
+
+@pytest.mark.parametrize(
+    ("recordings", "kept", "limits", "told"),
+    [
+        (6, at(0.7, 0.2, 1.4), {}, "en: 6 of at least 30 recordings"),
+        (6, at(1.0), NO_LIMIT, "en: 6 of at least 30 recordings"),
+        (29, at(1.0), {}, "en: 29 of at least 30 recordings"),
+        (30, at(1.0), {}, None),
+        (300, at(0.95, 0.85, 1.02), {}, "on both sides of the limit of 90.0%"),
+        (300, at(0.85, 0.8, 0.93), {}, "on both sides of the limit of 90.0%"),
+        (300, at(0.85, 0.8, 0.89), {}, None),
+        (300, at(0.95, 0.91, 0.99), {}, None),
+        (300, at(0.95, 0.85, 1.02), NO_LIMIT, None),
+    ],
+)
+def test_a_verdict_that_other_recordings_might_turn_is_said_to_say_little(
+    recordings, kept, limits, told
+):
+    one = language(kept=kept).model_copy(update={"recordings": recordings})
+    found = doubts({"en": one}, Thresholds(**limits))
+    if told is None:
+        assert found == []
+    else:
+        (note,) = found
+        assert told in note
 
 
 def comparison(nll=0.0, agreement=1.0):

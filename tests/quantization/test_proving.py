@@ -18,14 +18,14 @@ from app.errors import (
 )
 from app.jobs import Job, JobReporter
 from app.quantization.builder import CheckpointBuilder
-from app.quantization.proving import Prover, from_thread, hear
+from app.quantization.proving import Prover, from_thread, transcribe_set
 from app.quantization.quantizer_process import Progress
 from app.quantization.request import Thresholds
 from app.recordings.read import read
 from app.recordings.spec import Recordings
 from app.settings import Settings
 from tests.quantization.fakes import Says, recordings
-from tests.serving.fakes import FakeLoader, checkpoint
+from tests.serving.fakes import FakeLoader, checkpoint, served
 
 pytestmark = pytest.mark.anyio
 
@@ -261,6 +261,10 @@ async def test_a_layer_is_told_with_its_name_and_loss():
 # Transcribing
 
 
+def said_by(decoder, folder):
+    return served(decoder, checkpoint(folder, "said"))
+
+
 def teller(events):
     return JobReporter(Job("x", {}, "k"), lambda job, event: events.append(event))
 
@@ -271,19 +275,21 @@ async def test_recordings_are_heard_a_few_at_a_time_and_told_in_their_order(tmp_
     at_once, most = 0, 0
 
     class Slow(Says):
-        async def transcribe(self, wave, options, on_token=lambda: None):
+        async def decode_window(self, request, on_token=lambda: None):
             nonlocal at_once, most
             at_once += 1
             most = max(most, at_once)
             try:
                 await asyncio.sleep(0)
-                async for event in super().transcribe(wave, options):
+                async for event in super().decode_window(request):
                     yield event
             finally:
                 at_once -= 1
 
     events = []
-    hearing = await hear(Slow(en="x"), clips, {"marlin": 4}, teller(events))
+    hearing = await transcribe_set(
+        said_by(Slow(en="x"), tmp_path), clips, teller(events), window_seconds=30
+    )
     assert hearing.texts == ["x"] * 20
     assert hearing.audio_seconds == pytest.approx(20, abs=0.5)
     assert 1 <= most <= 10
@@ -295,5 +301,6 @@ async def test_recordings_are_heard_a_few_at_a_time_and_told_in_their_order(tmp_
 async def test_a_recording_that_cannot_be_decoded_is_named(tmp_path):
     folder = recordings(tmp_path / "few", ("a", "en"), ("b", "en"))
     (tmp_path / "few" / "1.wav").write_bytes(b"none")
+    clips = read(Recordings(sources=folder))
     with pytest.raises(NoCalibration, match=r"1\.wav"):
-        await hear(Says(en="x"), read(Recordings(sources=folder)), {}, teller([]))
+        await transcribe_set(said_by(Says(en="x"), tmp_path), clips, teller([]), window_seconds=30)

@@ -14,11 +14,21 @@ import app.main
 import app.quantization.promotion_log
 import app.quantization.proving
 import app.quantization.service
+from app.checkpoints.cache import checkpoints
 from app.checkpoints.checkpoint import Checkpoint
 from app.checkpoints.recipe import Recipe
 from app.checkpoints.source import Source
 from app.checkpoints.store import Store
-from app.errors import BadField, CanaryFailed, EngineFailed, JobConflict, OutOfMemory
+from app.errors import (
+    BadField,
+    CanaryFailed,
+    EngineFailed,
+    JobConflict,
+    OutOfMemory,
+    UnknownJob,
+)
+from app.metrics import Metrics
+from app.quantization.promotion_log import PromotionLog
 from app.quantization.quantizer_process import Quantizer
 from app.quantization.request import QuantizationRequest
 from app.quantization.service import Quantization
@@ -27,9 +37,10 @@ from app.recordings.read import read
 from app.recordings.spec import Recordings
 from app.serving.lifecycle import Stage
 from app.serving.manager import EngineManager
-from app.settings import DEMO
+from app.serving.state import ServiceState
+from app.settings import DEMO, Settings
 from tests.quantization.fakes import Says, proof, recordings
-from tests.serving.fakes import FakeLoader, Request, context
+from tests.serving.fakes import FakeLoader, Request
 from tests.waiting import turns, until
 
 pytestmark = pytest.mark.anyio
@@ -65,15 +76,17 @@ class House:
         """Another process over the same cache; nothing serves yet."""
         if self.jobs:
             self.jobs.leave()
-        self.context = context(**self.settings)
-        self.loader = FakeLoader(self.context.settings)
+        settings = Settings(**self.settings)
+        self.slot = ServiceState(settings, Metrics()).default
+        self.loader = FakeLoader(settings)
         self.loader.make = lambda checkpoint: self.says
-        self.host = EngineManager(self.context, self.loader)
-        self.quantization = Quantization(self.loader, self.host, self.context.startup)
+        self.host = EngineManager(self.slot, self.loader)
+        self.quantization = Quantization(self.loader, [self.host])
         self.jobs = self.quantization.jobs
 
     async def open(self):
-        await self.host.open(self.quantization.checkpoint(lambda *_, **__: None))
+        checkpoint = self.quantization.checkpoint(self.slot.name, lambda *_, **__: None)
+        await self.host.open(checkpoint)
 
     def make(self, name):
         def fill(out):
@@ -124,7 +137,7 @@ class House:
             return ValidatedRequest(order, str(order), dict(content_hashes))
 
         monkeypatch.setattr(Quantizer, "versions", lambda self: {"llmcompressor": "1"})
-        monkeypatch.setattr(self.quantization._intake, "completed", completed)
+        monkeypatch.setattr(self.quantization._validator, "completed", completed)
         return keyed
 
     def submit(self, order):
@@ -147,7 +160,7 @@ class House:
     @property
     def serving(self):
         """What clients get. Raises NotReady. No other engine is there."""
-        name = self.context.ready().name
+        name = self.slot.ready().name
         assert self.loader.running == [name]
         return name
 
@@ -175,9 +188,9 @@ def house(tmp_path, monkeypatch, settings):
 @asynccontextmanager
 async def under_way(house):
     """A request that does not end before it is told to."""
-    request = Request(house.context, asyncio.Event())
+    request = Request(house.slot, asyncio.Event())
     task = asyncio.create_task(request())
-    await until(lambda: house.context.admission.under_way)
+    await until(lambda: house.slot.admission.under_way)
     try:
         yield request
     finally:
@@ -248,7 +261,7 @@ async def test_the_key_of_a_job_is_of_all_that_decides_its_proof(house, monkeypa
     monkeypatch.setattr(app.quantization.proving, "distributions", lambda: [Dist("vllm", "9")])
     await house.quantization.submit(house.make("a"))
     (found,) = keyed
-    assert found == app.quantization.proving.versions(house.loader, house.quantization._maker)
+    assert found == app.quantization.proving.versions(house.loader, house.quantization._builder)
     assert found["vllm"] == "9"
     assert {"llmcompressor", "device", "window_seconds", "linear_backend"} <= found.keys()
 
@@ -271,7 +284,7 @@ async def test_promoting_serves_the_candidate_and_a_restart_does_too(house):
     async with house.working():
         job = await house.promoted("a")
         assert house.serving == "a"
-        facts = house.context.served.facts
+        facts = house.slot.model.facts
         assert (facts["job"], facts["promoted_at"]) == (job.id, job.facts["promoted_at"])
         assert facts["proof"]["passed"]
     house.start()
@@ -321,6 +334,24 @@ async def test_where_canaries_fail_the_old_one_serves_and_the_job_is_proven(hous
         await house.quantization.promote(job.id, None)
         await over(job)
         assert (job.status, job.error) == ("promoted", None)
+
+
+@pytest.mark.parametrize("log_level", ["DEBUG", "INFO"])
+async def test_what_a_canary_said_is_in_the_jobs_record_and_not_in_the_log(
+    house, caplog, log_level
+):
+    caplog.set_level(log_level)
+    await house.open()
+    async with house.working():
+        job = await house.proven("a")
+        house.says = Says(en="thank you for watching", zh="求救")
+        await house.quantization.promote(job.id, None)
+        await over(job)
+    record = (house.cache / "jobs" / f"{job.id}.json").read_text("utf-8")
+    assert "'mayday' was heard as 'thank you for watching'" in record
+    assert "differ by" in caplog.text
+    for said in ("mayday", "thank you for watching"):
+        assert said not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -462,7 +493,7 @@ async def test_a_job_promoted_while_canaries_are_read_is_not_promoted_twice(hous
 
     async with house.working():
         job = await house.proven("a")
-        monkeypatch.setattr(house.quantization._intake, "canaries", slowly)
+        monkeypatch.setattr(house.quantization._validator, "canaries", slowly)
         own = Recordings(sources=house.recordings)
         late = asyncio.create_task(house.quantization.promote(job.id, own))
         await until(reading.is_set)
@@ -485,11 +516,13 @@ async def test_a_checkpoint_that_was_thrown_away_is_made_again_when_it_is_asked_
         order = house.order("a")
         assert await house.quantization.submit(order) == (job, False)
         shutil.rmtree(house.entry("a").folder)
+        house.gate = asyncio.Event()
         again, new = await house.quantization.submit(order)
         assert new
         assert again.id != job.id
         assert job.status == "failed"
         house.make("a")
+        house.gate.set()
         await over(again)
         assert (again.status, house.serving) == ("proven", "asked")
 
@@ -534,6 +567,26 @@ async def test_what_was_rolled_back_may_be_promoted_again(house):
         await house.quantization.promote(job.id, None)
         await over(job)
         assert (job.status, house.serving) == ("promoted", "a")
+
+
+async def test_a_crash_during_a_rollback_brings_nothing_back_that_was_rolled_back(house):
+    """Whenever clients are let in, the next process would serve what they are served."""
+    await house.open()
+    async with house.working():
+        await house.promoted("a")
+        await house.promoted("b")
+        found = []
+
+        def on_status(status):
+            if status.stage is Stage.READY:
+                current = PromotionLog(house.loader.settings).current
+                found.append(current.fingerprint if current else None)
+
+        house.slot.lifecycle.listen(on_status)
+        found.clear()  # it hears at once where the service stands
+        first = await house.quantization.roll_back()
+        second = await house.quantization.roll_back()
+        assert found == [first["fingerprint"], second["fingerprint"]]
 
 
 async def test_a_rollback_that_fails_leaves_what_was_promoted(house):
@@ -763,7 +816,7 @@ async def test_a_promotion_that_is_cancelled_leaves_one_of_both_serving(house, w
             request.end.set()
         await house.quantization.promote(job.id, None)
         if when == "draining":
-            await until(lambda: "waiting" in house.context.startup.status.detail)
+            await until(lambda: "waiting" in house.slot.lifecycle.status.detail)
         elif when == "loading":
             await house.loader.loading.wait()
         else:
@@ -791,7 +844,7 @@ async def test_room_is_made_for_a_job_and_given_back(maintained):
         house.make("a")
         job = house.submit(house.order("a"))
         await until(lambda: job.stage == "quantizing")
-        assert house.context.status().stage is Stage.MAINTENANCE
+        assert house.slot.status().stage is Stage.MAINTENANCE
         assert house.loader.running == []
         house.gate.set()
         await over(job)
@@ -840,7 +893,7 @@ async def test_a_job_cancelled_while_room_is_made_gives_it_back(maintained):
     async with house.working():
         async with under_way(house):
             job = house.submit(house.make("a"))
-            await until(lambda: house.context.status().stage is Stage.EXCHANGING)
+            await until(lambda: house.slot.status().stage is Stage.EXCHANGING)
             await cancel(house, job)
             await turns()
         await over(job)
@@ -881,18 +934,18 @@ async def test_a_shutdown_in_maintenance_does_not_load_the_engine_again(maintain
         loaders.append(FakeLoader(settings, device))
         return loaders[-1]
 
-    monkeypatch.setattr("app.main.forkserver.start", lambda *_: None)
+    monkeypatch.setattr(app.main.WhisperFamily, "prepare", lambda *_: None)
     monkeypatch.setattr(app.main, "Loader", loader_for)
     house.gate = asyncio.Event()
     house.jobs.leave()
-    asgi = app.main.create_app(house.context.settings)
+    asgi = app.main.create_app(Settings(**house.settings))
     async with asgi.router.lifespan_context(asgi):
         context = asgi.state.context
-        await until(lambda: context.status().stage is Stage.READY)
+        await until(lambda: context.state.status().stage is Stage.READY)
         jobs = context.quantization.jobs
         job, _ = jobs.submit(house.make("a").as_json(), "a")
         await until(lambda: job.stage == "quantizing")
-        assert context.status().stage is Stage.MAINTENANCE
+        assert context.state.status().stage is Stage.MAINTENANCE
     assert job.status == "interrupted"
     assert len(loaders[0].loaded) == 1
 
@@ -926,3 +979,77 @@ async def test_what_was_interrupted_goes_on_when_it_is_resumed(house):
         await over(again)
         assert again.status == "proven"
         assert house.serving == "asked"
+
+
+# Deleting, and what is deleted at a start
+
+
+async def test_a_job_is_deleted_with_all_it_left_but_its_checkpoint(house):
+    await house.open()
+    async with house.working():
+        job, other = await house.proven("a"), await house.proven("b")
+        await house.quantization.delete(job.id)
+        left = [path.name for path in house.cache.rglob("*") if job.id in path.name]
+        assert left == []
+        assert house.entry("a")
+        assert (await house.quantization.report(other)).passed
+        with pytest.raises(UnknownJob):
+            await house.quantization.delete(job.id)
+
+
+async def test_the_job_whose_checkpoint_serves_is_not_deleted_before_it_is_rolled_back(house):
+    await house.open()
+    async with house.working():
+        job = await house.promoted("a")
+        with pytest.raises(JobConflict) as caught:
+            await house.quantization.delete(job.id)
+        assert caught.value.code == "job_serves"
+        await house.quantization.roll_back()
+        await house.quantization.delete(job.id)
+        assert house.jobs.all() == []
+
+
+async def test_what_can_be_rolled_back_to_serves_also_without_its_job(house):
+    await house.open()
+    async with house.working():
+        first = await house.promoted("a")
+        await house.promoted("b")
+        await house.quantization.delete(first.id)
+        await house.quantization.roll_back()
+        assert house.serving == "a"
+
+
+async def test_a_job_that_runs_is_not_deleted(house):
+    house.gate = asyncio.Event()
+    await house.open()
+    async with house.working():
+        house.make("a")
+        job = house.submit(house.order("a"))
+        await until(lambda: job.status == "running")
+        with pytest.raises(JobConflict, match="running"):
+            await house.quantization.delete(job.id)
+        house.gate.set()
+        await over(job)
+
+
+async def test_a_start_deletes_what_a_process_that_was_killed_left_half_made(house):
+    left = house.cache / "checkpoints" / ".a-1.partial"
+    left.mkdir(parents=True)
+    (left / "model.safetensors").write_bytes(b"half")
+    await house.open()
+    assert not left.exists()
+    assert house.serving == "asked"
+
+
+async def test_what_serves_is_in_use_and_what_served_before_is_not(house):
+    def used():
+        return {one.name for one in checkpoints(house.cache) if one.in_use}
+
+    await house.open()
+    async with house.working():
+        await house.promoted("a")
+        assert used() == {"a"}
+        await house.promoted("b")
+        assert used() == {"b"}
+        await house.quantization.roll_back()
+        assert used() == {"a"}

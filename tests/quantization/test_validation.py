@@ -1,6 +1,7 @@
 """An order is looked at before it is taken: what cannot be done is refused, with the field."""
 
 import json
+import os
 import shutil
 import zlib
 
@@ -371,6 +372,46 @@ def test_a_model_that_lacks_what_is_asked_of_it_is_refused(refused, model, proof
     refused("model", RTN | {"model": str(model), "proof": {"sources": proof}})
 
 
+@pytest.mark.parametrize("name", ["tokenizer.json", "vocab/extra.json"])
+def test_a_model_whose_files_lead_outside_is_refused(refused, model, proof, outside, name):
+    (outside / "secret.json").write_text("{}")
+    link = model / name
+    link.parent.mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(outside / "secret.json")
+    order = RTN | {"model": str(model), "proof": {"sources": proof}}
+    assert refused("model", order, "lies outside").code == "path_not_allowed"
+
+
+def test_a_model_may_be_a_snapshot_in_a_hubs_cache(ask, refused, model, proof, root, outside):
+    repository = outside / "models--some--model"
+    snapshot, blobs = repository / "snapshots" / "abc", repository / "blobs"
+    snapshot.parent.mkdir(parents=True)
+    blobs.mkdir()
+    model.rename(snapshot)
+    for path in snapshot.iterdir():
+        path.rename(blobs / path.name)
+        path.symlink_to(blobs / path.name)
+    order = RTN | {"model": str(snapshot), "proof": {"sources": proof}}
+    ask(order, data_roots=f"{root},{snapshot}")
+    (snapshot / "vocab.json").symlink_to(outside / "secret.json")
+    refused("model", order, "lies outside", data_roots=f"{root},{snapshot}")
+
+
+def test_the_settings_own_model_may_be_linked_as_its_operator_wants(ask, model, proof, outside):
+    (model / "model.safetensors").rename(outside / "weights")
+    (model / "model.safetensors").symlink_to(outside / "weights")
+    order = RTN | {"model": str(model), "proof": {"sources": proof}}
+    ask(order, model=str(model))
+
+
+def test_a_pipe_among_a_models_files_is_refused_and_not_waited_for(refused, model, proof):
+    (model / "config.json").unlink()
+    os.mkfifo(model / "config.json")
+    order = RTN | {"model": str(model), "proof": {"sources": proof}}
+    refused("model", order, "no regular file")
+
+
 # Recipes
 
 
@@ -503,7 +544,9 @@ def test_a_hubs_set_beside_it_does_not_let_a_calibrations_manifest_point_outside
     refused("calibration", order, "lies outside")
 
 
-@pytest.mark.parametrize("source", ["../x:y", "/x:y", "a b:c", "x", "a/b/c:d", ":", "-x/y:z"])
+@pytest.mark.parametrize(
+    "source", ["../x:y", "/x:y", "a b:c", "x", "x:y", "a/b/c:d", ":", "-x/y:z"]
+)
 def test_what_is_no_hubs_name_is_a_path(refused, source):
     refused("proof", RTN | {"proof": {"sources": source}})
 

@@ -2,8 +2,11 @@
 
 import csv
 import json
+import os
 import shutil
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -122,3 +125,101 @@ def test_the_digest_is_of_what_is_heard_and_not_of_where_it_lies(folder, tmp_pat
     assert digest(sets(moved)) == before
     (moved / "b.txt").write_text("two")
     assert digest(sets(moved)) != before
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.txt"])
+def test_a_pipe_in_a_folder_is_passed_over_and_not_waited_for(folder, name):
+    (folder / "a.txt").write_text("first")
+    (folder / "b.txt").write_text("second")
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    assert [clip.text for clip in read(sets(folder))] == ["second"]
+
+
+@pytest.mark.parametrize("special", ["pipe", "device"])
+def test_a_manifests_row_names_regular_files_alone(folder, special):
+    if special == "pipe":
+        os.mkfifo(folder / "c.wav")
+    else:
+        (folder / "c.wav").symlink_to("/dev/zero")
+    (folder / "manifest.jsonl").write_text(json.dumps({"audio": "c.wav", "text": "x"}))
+    with pytest.raises(NoCalibration, match="row 1"):
+        read(sets(folder))
+
+
+def test_a_manifest_that_is_a_pipe_is_none(folder):
+    os.mkfifo(folder / "manifest.jsonl")
+    (folder / "a.txt").write_text("words")
+    assert [clip.text for clip in read(sets(folder))] == ["words"]
+
+
+# Sets of the hub, whose library is made up
+
+
+class FakeHub:
+    """The hub's library with one set of `rows`, whose card names `files`; `asked` are names."""
+
+    def __init__(self, *rows, files=None):
+        self.rows, self.files, self.asked = rows, files, []
+        self.Audio = lambda decode: decode
+
+    def load_dataset_builder(self, path, config):
+        self.asked.append((path, config))
+        files = [f"{path}@abc/train.parquet"] if self.files is None else self.files
+        self.config = SimpleNamespace(data_files={"train": files})
+        return self
+
+    def as_streaming_dataset(self, split):
+        return self
+
+    def cast_column(self, column, feature):
+        return iter(self.rows)
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    def hub(*rows, **more):
+        fake = FakeHub(*rows, **more)
+        monkeypatch.setitem(sys.modules, "datasets", fake)
+        return fake
+
+    return hub
+
+
+SOUND = encode(tone(1))
+
+
+def test_a_hubs_set_is_asked_of_the_hub_also_where_a_folder_has_its_name(
+    hub, tmp_path, monkeypatch
+):
+    (tmp_path / "some" / "set").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    fake = hub({"audio": {"bytes": SOUND, "path": "0.wav"}, "text": "mayday"})
+    (clip,) = read(sets("some/set:clean:train", samples=1))
+    assert (clip.audio, clip.text) == (SOUND, "mayday")
+    assert fake.asked == [("hf://datasets/some/set", "clean")]
+
+
+@pytest.mark.parametrize("path", ["/etc/hostname", "/dev/zero", "a.wav"])
+@pytest.mark.parametrize("content", [None, b""])
+def test_a_hubs_row_that_names_a_file_is_refused_and_the_file_not_opened(hub, path, content):
+    hub({"audio": {"bytes": content, "path": path}, "text": "x"})
+    with pytest.raises(NoCalibration, match="row 1: it names a file"):
+        read(sets("some/set:clean:train"))
+
+
+@pytest.mark.parametrize(
+    "file", ["/etc/hostname", "https://elsewhere/a", "hf://datasets/other/set@a/b", "srv/a.json"]
+)
+def test_a_hubs_set_that_points_outside_of_itself_is_refused(hub, file):
+    hub({"audio": {"bytes": SOUND}, "text": "x"}, files=[file])
+    with pytest.raises(NoCalibration, match="outside of itself"):
+        read(sets("some/set:clean:train"))
+
+
+@pytest.mark.parametrize("source", ["json:default:train", "set:clean", "a/b/c:d", "../a:b"])
+def test_what_has_no_owner_is_no_set_of_the_hub(hub, source):
+    fake = hub({"audio": {"bytes": SOUND}, "text": "x"})
+    with pytest.raises(NoCalibration, match="no calibration source"):
+        read(sets(source))
+    assert fake.asked == []

@@ -1,10 +1,13 @@
-"""A house without engines: its loader, its host, and the stages it shows."""
+"""A slot without an engine: its loader, its manager, and the stages it shows."""
 
 import pytest
 
+from app.metrics import Metrics
 from app.serving.lifecycle import Stage
 from app.serving.manager import EngineManager
-from tests.serving.fakes import FakeLoader, checkpoint, context
+from app.serving.state import ServiceState
+from app.settings import Settings
+from tests.serving.fakes import FakeLoader, checkpoint
 from tests.waiting import Clock
 
 
@@ -15,9 +18,14 @@ def settings():
 
 
 @pytest.fixture
-def house(tmp_path, settings):
+def configured(tmp_path, settings):
     given = {"cache_dir": tmp_path, "drain_seconds": 60, "exchange_wait_seconds": 60}
-    return context(**given | settings)
+    return Settings(**{"models": "mine=here"} | given | settings)
+
+
+@pytest.fixture
+def house(configured):
+    return ServiceState(configured, Metrics()).default
 
 
 @pytest.fixture
@@ -26,8 +34,8 @@ def clock():
 
 
 @pytest.fixture
-def loader(house, clock):
-    loader = FakeLoader(house.settings)
+def loader(configured, clock):
+    loader = FakeLoader(configured)
     loader.clock = clock
     return loader
 
@@ -50,8 +58,8 @@ def stages(house):
     def on_status(status):
         shown.append(status.stage)
         if status.stage is Stage.READY:
-            assert house.served is not None
+            assert house.model is not None
             assert house.status().stage is Stage.READY
 
-    house.startup.listen(on_status)
+    house.lifecycle.listen(on_status)
     return shown

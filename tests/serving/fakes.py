@@ -1,4 +1,4 @@
-"""Engines that are started by script, and a context around them."""
+"""Engines that are started by script, and a slot around them."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -6,11 +6,8 @@ from dataclasses import dataclass
 
 from app.checkpoints.checkpoint import Checkpoint
 from app.checkpoints.source import Source
-from app.metrics import Metrics
-from app.serving.lifecycle import Lifecycle
-from app.serving.loading import LoadedModel
-from app.serving.state import Context
-from app.settings import Settings
+from app.models.base import Capabilities, LoadedModel
+from app.serving.state import ModelSlot, ServedModel
 
 
 class FakeEngine:
@@ -18,7 +15,7 @@ class FakeEngine:
         self.stopped = self.dead = self.stalled = False
         self.windows = self.outputs = 0
         self.oldest, self.responsive = None, False
-        self.used, self.start_seconds = 0.0, 0.1
+        self.used, self.start_seconds, self.at_idle_priority = 0.0, 0.1, False
 
     @property
     def alive(self):
@@ -27,6 +24,12 @@ class FakeEngine:
     async def answers(self, seconds):
         return self.responsive
 
+    async def linear_kernels(self):
+        return {"marlin": 4}
+
+    def set_idle_priority(self):
+        self.at_idle_priority = True
+
     def stop(self):
         self.stopped = True
 
@@ -34,9 +37,16 @@ class FakeEngine:
         self.dead = True
 
 
-class FakeTranscriber:
-    def languages(self):
-        return frozenset({"en", "zh"})
+class SilentDecoder:
+    """Hears nothing."""
+
+    capabilities = Capabilities(frozenset({"en", "zh"}), prompt=True, translate=True)
+
+
+def served(decoder, checkpoint, engine=None, kernels=None, name=None):
+    """A model that serves through a decoder."""
+    loaded = LoadedModel(decoder, engine or FakeEngine(), 8, 0)
+    return ServedModel(name or checkpoint.source.name, checkpoint, loaded, kernels or {}, 1)
 
 
 class FakeLoader:
@@ -48,7 +58,7 @@ class FakeLoader:
         self.loaded, self.faults, self.gate = [], {}, None
         self.clock = lambda: 0.0
         self.loading = asyncio.Event()
-        self.make = lambda checkpoint: FakeTranscriber()
+        self.make = lambda checkpoint: SilentDecoder()
 
     async def load(self, checkpoint, metrics, *, windows=None, on_loaded=lambda: None, **_):
         self.loading.set()
@@ -59,37 +69,36 @@ class FakeLoader:
         on_loaded()
         engine = FakeEngine()
         engine.used = self.clock()
-        service = LoadedModel(checkpoint, engine, self.make(checkpoint), {"marlin": 4}, 1)
-        self.loaded.append(service)
-        return service
+        model = served(self.make(checkpoint), checkpoint, engine, {"marlin": 4})
+        await asyncio.to_thread(lambda: model.facts)  # as the real one does
+        self.loaded.append(model)
+        return model
 
     @property
     def running(self):
         """What is alive, by name."""
-        return [one.checkpoint.source.name for one in self.loaded if one.engine.alive]
+        return [one.checkpoint.source.name for one in self.loaded if one.alive]
 
 
 def checkpoint(folder, name, **more):
     """One with next to nothing in it."""
     (folder / name).mkdir(exist_ok=True)
     (folder / name / "config.json").write_text("{}")
-    return Checkpoint(Source(name, folder / name, ""), folder / name, **more)
-
-
-def context(**settings):
-    return Context(Settings(**settings), Lifecycle(), Metrics())
+    source = Source(name, folder / name, "")
+    assert source.config == {}  # which is read once, not where it is served
+    return Checkpoint(source, folder / name, **more)
 
 
 @dataclass
 class Request:
     """One that is under way until `end` is set; `name` is what answered it."""
 
-    context: Context
+    slot: ModelSlot
     end: asyncio.Event
     name: str = ""
 
     async def __call__(self):
-        async with self.context.place(f"client {id(self)}") as served:
+        async with self.slot.place(f"client {id(self)}") as served:
             self.name = served.name
             await self.end.wait()
         return self.name

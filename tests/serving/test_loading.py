@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,9 +11,11 @@ from app.checkpoints.checkpoint import Checkpoint
 from app.checkpoints.source import Source
 from app.errors import EngineDied, EngineFailed
 from app.metrics import Metrics
+from app.models.base import LoadedModel
 from app.serving.loading import Loader
 from app.settings import DEMO, Settings
-from tests.serving.fakes import FakeEngine
+from tests.serving.fakes import FakeEngine, SilentDecoder
+from tests.waiting import Clock
 
 pytestmark = pytest.mark.anyio
 
@@ -25,19 +28,29 @@ class Engine(FakeEngine):
     def __init__(self):
         super().__init__()
         self.ended, self.kernels = threading.Event(), {"marlin": 4}
-        self.gave_way = False
 
     def stop(self):
         super().stop()
         self.ended.set()
 
-    def set_idle_priority(self):
-        self.gave_way = True
-
     async def linear_kernels(self):
         if isinstance(self.kernels, Exception):
             raise self.kernels
         return self.kernels
+
+
+class Decoder(SilentDecoder):
+    """One whose warm-up ends at once, or when `warm` is set; `warming` once it has begun."""
+
+    def __init__(self, engine):
+        self.engine, self.warming, self.warm = engine, asyncio.Event(), None
+
+    async def warm_up(self):
+        self.warming.set()
+        if self.warm:
+            await self.warm.wait()
+        if self.engine.dead:
+            raise EngineDied("gone")
 
 
 @pytest.fixture
@@ -46,28 +59,31 @@ def engine():
 
 
 @pytest.fixture
-def start(monkeypatch, engine):
-    """What the loader starts: `began` once it does, ready when `go` is set."""
+def decoder(engine):
+    return Decoder(engine)
 
-    class Start:
-        began, go, plan, fault = threading.Event(), threading.Event(), None, None
 
-        def __call__(self, loader, checkpoint, tokens, plan, metrics):
-            self.plan = plan
+@pytest.fixture
+def start(monkeypatch, engine, decoder):
+    """A family that the loader starts: `began` once it does, ready when `go` is set."""
+
+    class Family:
+        began, go, options, fault = threading.Event(), threading.Event(), None, None
+
+        def prepare(self, device, log_level):
+            pass
+
+        def start(self, name, folder, device, options):
+            self.options = options
             self.began.set()
             assert self.go.wait(60)
             if self.fault:
                 raise self.fault
-            return engine
+            return LoadedModel(decoder, engine, 8, 0)
 
-    async def warm(engine, prompt):
-        if engine.dead:
-            raise EngineDied("gone")
-
-    one = Start()
+    one = Family()
     one.go.set()
-    monkeypatch.setattr(Loader, "_start", lambda *given: one(*given))
-    monkeypatch.setattr(app.serving.loading, "_warm", warm)
+    monkeypatch.setattr(app.serving.loading, "family_of", lambda config: one)
     return one
 
 
@@ -78,9 +94,11 @@ def loader():
 
 async def test_a_loaded_checkpoint_says_what_it_is(loader, start, engine):
     stages = []
-    service = await loader.load(CHECKPOINT, Metrics(), on_loaded=lambda: stages.append("loaded"))
-    assert (service.engine, service.kernels, stages) == (engine, {"marlin": 4}, ["loaded"])
-    facts = service.describe()
+    service = await loader.load(
+        CHECKPOINT, Metrics().of("mine"), on_loaded=lambda: stages.append("loaded")
+    )
+    assert (service.loaded.engine, service.kernels, stages) == (engine, {"marlin": 4}, ["loaded"])
+    facts = service.facts
     assert facts["weight_bytes"] == (DEMO / "marine-radio" / "model.safetensors").stat().st_size
     assert facts["languages"]
     assert (facts["source"], facts["fingerprint"]) == ("mine", None)
@@ -89,7 +107,7 @@ async def test_a_loaded_checkpoint_says_what_it_is(loader, start, engine):
 
 async def test_it_decodes_no_more_windows_than_it_is_told(loader, start):
     await loader.load(CHECKPOINT, None, windows=2)
-    assert start.plan.windows == 2
+    assert start.options.windows == 2
 
 
 async def test_an_engine_that_gives_way_does_so_once_it_is_loaded_and_may_be_silent_for_longer(
@@ -104,8 +122,30 @@ async def test_an_engine_that_gives_way_does_so_once_it_is_loaded_and_may_be_sil
     for idle_priority in (False, True):
         await loader.load(CHECKPOINT, None, idle_priority=idle_priority)
         await asyncio.sleep(0)
-        assert engine.gave_way == idle_priority
+        assert engine.at_idle_priority == idle_priority
     assert watched == [120, 1200]
+
+
+async def test_a_start_counts_as_long_as_another_one_will_take(
+    loader, start, engine, decoder, monkeypatch
+):
+    """What this process does once, before its first engine, is no part of it: clients would be told
+    to stay away for that long whenever an engine dies."""
+    clock = Clock()
+
+    def first_start(*_):
+        clock.now += 42  # imports, and a fork server that gets ready
+        engine.start_seconds = 5.0  # as VllmEngine.start measures itself
+        return LoadedModel(decoder, engine, 8, 0)
+
+    async def warm():
+        clock.now += 2
+
+    monkeypatch.setattr(app.serving.loading, "time", SimpleNamespace(monotonic=clock, time=clock))
+    monkeypatch.setattr(start, "start", first_start)
+    monkeypatch.setattr(decoder, "warm_up", warm)
+    await loader.load(CHECKPOINT, None)
+    assert engine.start_seconds == 7
 
 
 async def test_an_engine_that_does_not_start_says_why(loader, start):
@@ -164,16 +204,10 @@ async def test_a_start_that_fails_when_nobody_waits_any_more_is_no_matter(loader
     start.go.set()
 
 
-async def test_an_engine_whose_warm_up_is_broken_off_is_ended(loader, start, engine, monkeypatch):
-    warming = asyncio.Event()
-
-    async def warm(engine, prompt):
-        warming.set()
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(app.serving.loading, "_warm", warm)
+async def test_an_engine_whose_warm_up_is_broken_off_is_ended(loader, start, engine, decoder):
+    decoder.warm = asyncio.Event()
     loading = asyncio.create_task(loader.load(CHECKPOINT, None))
-    await warming.wait()
+    await decoder.warming.wait()
     loading.cancel()
     await asyncio.wait({loading})
     assert loading.cancelled()

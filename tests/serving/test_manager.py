@@ -34,17 +34,17 @@ async def test_opening_shows_its_stages_and_serves(house, host, make, stages):
     await host.open(make("first"))
     assert stages == [Stage.RESOLVING, Stage.LOADING, Stage.WARMING, Stage.READY]
     assert house.ready().name == "first"
-    assert house.served.facts["kernels"] == {"marlin": 4}
+    assert house.model.facts["kernels"] == {"marlin": 4}
     assert host.checkpoint.source.name == "first"
     assert house.alive()
-    assert 'model="first"' in house.metrics.exposition().decode()
+    assert 'source="first"' in house.metrics.whole.exposition().decode()
 
 
 async def test_what_cannot_be_opened_says_why(house, host, loader, make):
     loader.faults["first"] = EngineFailed("no", "way")
     with pytest.raises(EngineFailed):
         await host.open(make("first"))
-    assert house.served is None
+    assert house.model is None
 
 
 # Exchanging
@@ -58,7 +58,7 @@ async def test_an_exchange_ends_the_old_engine_before_the_new_one_starts(
     async def check(service):
         assert service.checkpoint.source.name == "second"
         assert loader.running == ["second"]
-        assert house.served is None
+        assert house.model is None
         assert house.status().stage is Stage.EXCHANGING
         assert host.busy
 
@@ -69,9 +69,9 @@ async def test_an_exchange_ends_the_old_engine_before_the_new_one_starts(
     assert loader.running == ["second"]
     assert house.ready().name == "second"
     assert not host.busy
-    told = house.metrics.exposition().decode()
-    assert 'model="second"' in told
-    assert 'model="first"' not in told
+    told = house.metrics.whole.exposition().decode()
+    assert 'source="second"' in told
+    assert 'source="first"' not in told
 
 
 async def test_requests_under_way_finish_first(house, host, loader, make):
@@ -218,7 +218,7 @@ async def test_where_it_does_not_stand_the_check_the_old_one_serves_again(
     with pytest.raises(type(error)) as caught:
         await host.exchange(make("second"), check)
     assert caught.value is error
-    assert [one.engine.alive for one in loader.loaded] == [False, False, True]
+    assert [one.loaded.engine.alive for one in loader.loaded] == [False, False, True]
     assert house.ready().name == "first"
 
 
@@ -250,10 +250,10 @@ async def test_an_old_engine_that_does_not_end_cleanly_is_not_the_end(house, hos
     await host.open(make("first"))
 
     def stop():
-        loader.loaded[0].engine.stopped = True
+        loader.loaded[0].loaded.engine.stopped = True
         raise RuntimeError("from vLLM's shutdown")
 
-    loader.loaded[0].engine.stop = stop
+    loader.loaded[0].loaded.engine.stop = stop
     with suppress(RuntimeError):
         await host.exchange(make("second"), passes)
     assert house.ready()
@@ -294,7 +294,7 @@ async def test_the_second_of_two_goes_back_to_the_first(house, host, loader, mak
 
 async def test_the_old_one_may_have_died_before_it_is_exchanged(house, host, loader, make):
     await host.open(make("first"))
-    loader.loaded[0].engine.dead = True
+    loader.loaded[0].loaded.engine.dead = True
     await host.exchange(make("second"), passes)
     assert house.ready().name == "second"
 
@@ -306,7 +306,7 @@ async def test_an_engine_makes_room_and_comes_back(house, host, loader, make, st
     await host.open(make("first"))
     await host.release_device("a checkpoint is being made")
     assert loader.running == []
-    assert house.served is None
+    assert house.model is None
     assert house.status().body() == {
         "status": "maintenance",
         "detail": "a checkpoint is being made",

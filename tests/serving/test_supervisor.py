@@ -6,7 +6,7 @@ import pytest
 
 from app.errors import EngineDied, EngineFailed, NotReady, ShuttingDown
 from app.serving.lifecycle import Stage
-from app.serving.supervisor import watch
+from app.serving.supervisor import supervise
 from tests.serving.fakes import going, passes, request
 from tests.waiting import turns, until
 
@@ -16,22 +16,22 @@ IDLE = pytest.mark.parametrize("settings", [{"idle_unload_seconds": 100}])
 
 
 def watching(host):
-    return going(watch(host, between=0.0005))
+    return going(supervise(host, between=0.0005))
 
 
 def stage(house):
-    return house.startup.status.stage
+    return house.lifecycle.status.stage
 
 
 def die(loader, **how):
-    engine = loader.loaded[-1].engine
+    engine = loader.loaded[-1].loaded.engine
     for name in ("dead", *how):
         setattr(engine, name, True)
 
 
 def restarts(house, reason):
-    return house.metrics.registry.get_sample_value(
-        "marlinscribe_engine_restarts_total", {"reason": reason}
+    return house.metrics.whole.registry.get_sample_value(
+        "marlinscribe_engine_restarts_total", {"model": "mine", "reason": reason}
     )
 
 
@@ -57,7 +57,7 @@ async def test_an_engine_that_is_gone_is_started_again(
         assert len(loader.loaded) == 1  # not before the pause is over
         clock.now += 1
         await until(lambda: stage(house) is Stage.READY)
-    assert loader.loaded[0].engine.stopped
+    assert loader.loaded[0].loaded.engine.stopped
     assert loader.running == ["first"]
     assert house.ready().name == "first"
     assert restarts(house, reason) == 1
@@ -66,7 +66,7 @@ async def test_an_engine_that_is_gone_is_started_again(
 
 async def test_clients_are_told_how_long_the_last_start_took(house, host, loader, make):
     await host.open(make("first"))
-    house.startup.engine_seconds = 40.0
+    house.lifecycle.engine_seconds = 40.0
     async with watching(host):
         die(loader)
         await lost(house)
@@ -79,9 +79,9 @@ async def test_clients_are_told_how_long_the_last_start_took(house, host, loader
 
 
 async def test_how_long_a_start_takes_is_measured(house, host, make):
-    assert house.startup.eta() is None
+    assert house.lifecycle.eta() is None
     await host.open(make("first"))
-    assert house.startup.engine_seconds > 0
+    assert house.lifecycle.engine_seconds > 0
 
 
 async def test_starts_that_fail_come_after_longer_and_longer_pauses(
@@ -120,7 +120,7 @@ async def test_after_as_many_as_may_fail_it_is_given_up(house, host, loader, mak
         with pytest.raises(EngineFailed, match="from vLLM"):
             await task
     assert restarts(house, "died") == 2
-    assert house.served is None
+    assert house.model is None
 
 
 @pytest.mark.parametrize("settings", [{"engine_restarts": 0}])
@@ -175,7 +175,7 @@ async def test_a_death_while_the_engine_is_started_again_is_a_start_that_failed(
         assert host.busy
         loader.faults["first"] = EngineDied("gone")
         loader.gate.set()
-        await until(lambda: "2 of 5" in house.startup.status.detail)
+        await until(lambda: "2 of 5" in house.lifecycle.status.detail)
         loader.faults.clear()
         clock.now += 2
         await until(lambda: stage(house) is Stage.READY)
@@ -198,7 +198,7 @@ async def test_a_death_during_an_exchange_is_the_exchanges_own(house, host, load
     await host.open(make("first"))
 
     async def check(service):
-        service.engine.dead = True
+        service.loaded.engine.dead = True
         await turns()
         raise EngineDied("gone")
 
@@ -361,7 +361,7 @@ async def test_whatever_is_under_way_keeps_it(house, host, loader, make, clock):
         clock.now += 1e6
         await turns(500)
         assert loader.running == ["first"]
-        loader.loaded[0].engine.used = clock.now
+        loader.loaded[0].loaded.engine.used = clock.now
         one.end.set()
         await answer
         clock.now += 99
@@ -377,7 +377,7 @@ async def test_a_request_that_comes_while_it_is_put_away_is_answered(
 ):
     """Its engine is ended already, but not gone."""
     await host.open(make("first"))
-    engine = loader.loaded[0].engine
+    engine = loader.loaded[0].loaded.engine
     late = request(house, ended=True)
     answers, loop = [], asyncio.get_running_loop()
 
@@ -419,7 +419,7 @@ async def test_a_client_that_leaves_while_it_wakes_does_not_keep_it_from_waking(
 async def test_a_request_waits_no_longer_than_it_would_for_an_exchange(house, host, loader, idle):
     async with watching(host):
         await idle()
-        house.startup.engine_seconds = 30.0
+        house.lifecycle.engine_seconds = 30.0
         loader.gate = asyncio.Event()
         with pytest.raises(NotReady, match="idle") as caught:
             await request(house)()
@@ -508,7 +508,7 @@ async def test_nothing_is_started_again_once_the_service_stops(
         if where == "idle":
             clock.now += 100
             await until(lambda: stage(house) is Stage.IDLE)
-        house.startup.enter(Stage.STOPPING)
+        house.lifecycle.enter(Stage.STOPPING)
         die(loader)
         host.wanted.set()
         clock.now += 1e6
@@ -523,7 +523,7 @@ async def test_what_is_exchanged_meanwhile_lets_nobody_in_once_it_stops(house, h
     loader.gate = asyncio.Event()
     async with going(host.exchange(make("second"), passes), request(house)()) as tasks:
         await until(lambda: house.admission.waiters)
-        house.startup.enter(Stage.STOPPING)
+        house.lifecycle.enter(Stage.STOPPING)
         with pytest.raises(ShuttingDown, match="shutting down"):
             await tasks[1]
         loader.gate.set()

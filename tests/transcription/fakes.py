@@ -2,7 +2,8 @@
 
 import asyncio
 
-from app.models.whisper_vllm.decoder import LanguageDetection, Step
+from app.models.base import LanguageDetection, LoadedModel
+from app.models.whisper_vllm.decoder import Step, WhisperDecoder
 from app.models.whisper_vllm.tokens import SpecialTokens
 from app.settings import DEMO
 
@@ -49,7 +50,7 @@ class FakeDecoder:
         self.asks = []
         self.closed = 0
 
-    async def decode(self, ask):
+    async def decode(self, ask, max_tokens=None):
         number = len(self.asks)
         self.asks.append(ask)
         self.in_flight += 1
@@ -66,3 +67,8 @@ class FakeDecoder:
             raise
         finally:
             self.in_flight -= 1
+
+
+def loaded(decoder, tokens=T, slots=8):
+    """A model whose engine is a FakeDecoder."""
+    return LoadedModel(WhisperDecoder(decoder, tokens, FakeText()), decoder, slots, 0)

@@ -1,29 +1,44 @@
 """One window: nothing said is lost, silence stays silent, segments leave as they close."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from app.audio.waveform import SAMPLE_RATE
-from app.models.whisper_vllm.decoder import DecodeRequest, Heard, Listener
-from app.models.whisper_vllm.rules import WindowRules
+from app.models.base import DecodeRequest
 from app.speech.windows import Window
+from app.transcription.windows import Pass, decode_window
 from tests.sound import silence, tone
-from tests.transcription.fakes import TS, FakeDecoder, FakeText, T, said, sentence
+from tests.transcription.fakes import TS, FakeDecoder, T, loaded, said, sentence
 
 pytestmark = pytest.mark.anyio
 
 WINDOW = Window(5 * SAMPLE_RATE, np.zeros(10 * SAMPLE_RATE, np.float32))
+PROMPT = "w1 w2"
 PROMPTED = (T.start_of_previous, 1, 2, T.start)
 
 
-async def hear(*answers, prompt=(T.start,), window=WINDOW):
-    """Events told, what was heard, and what the decoder was asked."""
+def decoded(decoder, window=WINDOW, prompt=""):
+    request = DecodeRequest(window, prompt=prompt)
+    return decode_window(loaded(decoder).decoder, request, lambda: None)
+
+
+async def hear(*answers, prompt="", window=WINDOW):
+    """Segments told, the passes, and what the engine was asked."""
     decoder = FakeDecoder(lambda number: answers[number])
-    events, heard = [], []
-    ask = DecodeRequest(window, WindowRules(), prompt)
-    async for event in Listener(decoder, T, FakeText()).hear(ask, lambda: None):
-        (heard if isinstance(event, Heard) else events).append(event)
-    return events, heard, decoder.asks
+    events, passes = [], []
+    async for event in decoded(decoder, window, prompt):
+        (passes if isinstance(event, Pass) else events).append(event)
+    return events, passes, decoder.asks
+
+
+def told(passes):
+    return [replace(segment, figures=None) for one in passes for segment in one.segments]
+
+
+def plain(events):
+    return [replace(event, figures=None) for event in events]
 
 
 def words(events):
@@ -34,28 +49,26 @@ async def test_a_segment_leaves_before_the_steps_behind_it():
     told = []
 
     class Watching(FakeDecoder):
-        async def decode(self, ask):
+        async def decode(self, ask, max_tokens=None):
             async for step in super().decode(ask):
                 told.append(len(seen))
                 yield step
 
     seen = []
-    listener = Listener(Watching(lambda n: said(TS, 1, TS + 5, TS + 5, 2, TS + 9)), T, FakeText())
-    async for event in listener.hear(
-        DecodeRequest(WINDOW, WindowRules(), (T.start,)), lambda: None
-    ):
+    watching = Watching(lambda n: said(TS, 1, TS + 5, TS + 5, 2, TS + 9))
+    async for event in decoded(watching):
         seen.append(event)
-    # steps: impression, <0>, w1, <5>, <5>, w2, <9>, end: the first segment left behind the <5>
+    # steps: detection, <0>, w1, <5>, <5>, w2, <9>, end: the first segment left behind the <5>
     assert told == [0, 0, 0, 0, 1, 1, 1, 2]
 
 
 async def test_figures_are_the_windows():
     _, (heard,), _ = await hear(said(TS, 1, 2, TS + 50, logprob=-0.2, no_speech=0.03))
     (segment,) = heard.segments
-    assert segment.window.avg_logprob == pytest.approx(-0.2)
-    assert segment.window.no_speech_prob == 0.03
-    assert segment.window.start_ms == 5000
-    assert segment.window.compression_ratio > 0
+    assert segment.figures.avg_logprob == pytest.approx(-0.2)
+    assert segment.figures.no_speech_prob == 0.03
+    assert segment.figures.start_ms == 5000
+    assert segment.figures.compression_ratio > 0
 
 
 async def test_what_the_model_calls_silence_and_is_unsure_of_is_never_told():
@@ -78,9 +91,9 @@ async def test_where_there_is_no_more_room_a_second_pass_goes_on_behind_the_last
 
 
 async def test_a_prompt_that_takes_the_room_is_left_out_of_the_second_pass():
-    events, _, asks = await hear(said(TS, 1, ended="limit"), sentence(0), prompt=PROMPTED)
+    events, _, asks = await hear(said(TS, 1, ended="limit"), sentence(0), prompt=PROMPT)
     assert [ask.prompt for ask in asks] == [PROMPTED, (T.start,)]
-    assert asks[1].window is WINDOW
+    assert (asks[1].window.start_ms, asks[1].window.duration_ms) == (5000, 10_000)
     assert words(events) == " w10"
 
 
@@ -110,26 +123,26 @@ SPOKEN = Window(0, np.concatenate([tone(4), silence(1), tone(3)]))  # something 
 
 async def test_a_prompted_decoder_that_ends_early_is_not_believed():
     early = said(TS, 1, TS + 200)
-    events, _, asks = await hear(early, said(TS, 2, TS + 200), prompt=PROMPTED, window=SPOKEN)
+    events, _, asks = await hear(early, said(TS, 2, TS + 200), prompt=PROMPT, window=SPOKEN)
     assert words(events) == " w1 w2"
     assert [ask.prompt for ask in asks] == [PROMPTED, (T.start,)]
     assert asks[1].window.start_ms == 4000
 
 
 async def test_a_prompted_decoder_that_hears_nothing_is_asked_again_without():
-    events, _, asks = await hear(said(TS), sentence(0), prompt=PROMPTED, window=SPOKEN)
+    events, _, asks = await hear(said(TS), sentence(0), prompt=PROMPT, window=SPOKEN)
     assert (words(events), len(asks)) == (" w10", 2)
 
 
 @pytest.mark.parametrize(
     ("steps", "prompt", "window"),
     [
-        (said(TS, 1, TS + 200), (T.start,), SPOKEN),  # not prompted: its own judgement
-        (said(TS, 1, TS + 399), PROMPTED, SPOKEN),  # told up to the end of the sound
-        (said(TS, 1, TS + 200, TS + 250, 2), PROMPTED, SPOKEN),  # open: told up to the end
-        (said(TS), PROMPTED, Window(0, silence(5))),
-        (said(TS, 1, no_speech=0.9, logprob=-1.5), PROMPTED, Window(0, silence(5))),
-        (said(TS, 1, no_speech=0.9, logprob=-1.5), (T.start,), SPOKEN),
+        (said(TS, 1, TS + 200), "", SPOKEN),  # not prompted: its own judgement
+        (said(TS, 1, TS + 399), PROMPT, SPOKEN),  # told up to the end of the sound
+        (said(TS, 1, TS + 200, TS + 250, 2), PROMPT, SPOKEN),  # open: told up to the end
+        (said(TS), PROMPT, Window(0, silence(5))),
+        (said(TS, 1, no_speech=0.9, logprob=-1.5), PROMPT, Window(0, silence(5))),
+        (said(TS, 1, no_speech=0.9, logprob=-1.5), "", SPOKEN),
     ],
 )
 async def test_otherwise_its_end_is_the_end(steps, prompt, window):
@@ -141,7 +154,7 @@ SILENT = said(TS, 1, TS + 200, no_speech=0.9, logprob=-1.5)
 
 
 async def test_silence_behind_a_prompt_is_not_believed_either_where_something_sounds():
-    events, _, asks = await hear(SILENT, sentence(0), prompt=PROMPTED, window=SPOKEN)
+    events, _, asks = await hear(SILENT, sentence(0), prompt=PROMPT, window=SPOKEN)
     assert (words(events), len(asks)) == (" w10", 2)
 
 
@@ -150,7 +163,7 @@ async def test_what_was_begun_is_told_where_a_second_pass_says_nothing(second):
     first = said(TS, 1, TS + 200, TS + 200, 2, 3, ended="limit")
     events, heard, _ = await hear(first, second)
     assert words(events) == " w1 w2 w3"
-    assert [segment.spoken for part in heard for segment in part.segments] == events
+    assert told(heard) == plain(events)
 
 
 LOOP = (TS, *[7] * 60, TS + 300)
@@ -165,10 +178,10 @@ LOOP = (TS, *[7] * 60, TS + 300)
     ],
 )
 async def test_a_prompted_decoder_that_repeats_itself_is_left_at_the_first_repetition(first):
-    events, heard, asks = await hear(first, said(TS, 2, TS + 200), prompt=PROMPTED, window=SPOKEN)
+    events, heard, asks = await hear(first, said(TS, 2, TS + 200), prompt=PROMPT, window=SPOKEN)
     assert words(events) == " w1 w2"
     assert [ask.window.start_ms for ask in asks] == [0, 2000]
-    assert [segment.spoken for part in heard for segment in part.segments] == events
+    assert told(heard) == plain(events)
 
 
 async def test_without_a_prompt_repetition_is_what_was_said():

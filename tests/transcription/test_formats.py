@@ -1,6 +1,8 @@
 """Bodies and events, field by field as OpenAI's clients parse them."""
 
-from app.models.base import Segment, SegmentEvent, TokenLogprob, WindowFigures
+from dataclasses import replace
+
+from app.models.base import Segment, TokenLogprob, WindowFigures
 from app.transcription.formats import (
     delta_event,
     done_event,
@@ -12,10 +14,10 @@ from app.transcription.formats import (
 )
 from app.transcription.results import Transcript
 
-SPOKEN = SegmentEvent(
+SPOKEN = Segment(
     30_120, 32_400, " 鷺.", (5, 6), (TokenLogprob(b" \xe9\xb7", -0.5), TokenLogprob(b"\xba.", -1.0))
 )
-SEGMENT = Segment(SPOKEN, WindowFigures(30_000, 0.2, -0.25, 1.1, 0.01))
+SEGMENT = replace(SPOKEN, figures=WindowFigures(30_000, 0.2, -0.25, 1.1, 0.01))
 TRANSCRIPT = Transcript("zh", 33.0004, "鷺.", (SEGMENT,))
 USAGE = {"type": "duration", "seconds": 33.0}
 LOGPROBS = [

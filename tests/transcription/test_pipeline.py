@@ -2,29 +2,28 @@
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from app.audio.waveform import Waveform
 from app.errors import EngineDied
-from app.models.base import SegmentEvent
+from app.models.base import Segment
 from app.models.whisper_vllm.tokens import SpecialTokens
-from app.transcription.pipeline import WhisperTranscriber
+from app.transcription.pipeline import transcribe
 from app.transcription.results import Options, Transcript
 from tests.sound import tone
-from tests.transcription.fakes import TS, FakeDecoder, FakeText, T, said, sentence
+from tests.transcription.fakes import TS, FakeDecoder, T, loaded, said, sentence
 
 
-def transcriber(decoder, in_flight=16, window_seconds=2, tokens=T):
-    return WhisperTranscriber(
-        decoder, tokens, FakeText(), window_seconds=window_seconds, in_flight=in_flight
-    )
+def events_of(decoder, wave, options=None, slots=8, window_seconds=2, tokens=T):
+    model = loaded(decoder, tokens, slots)
+    return transcribe(model, wave, options or Options(), window_seconds=window_seconds)
 
 
-async def collect(decoder, seconds=9.0, options=None, **kwargs):
-    wave = Waveform(tone(seconds))
-    return [e async for e in transcriber(decoder, **kwargs).transcribe(wave, options or Options())]
+async def collect(decoder, seconds=9.0, **kwargs):
+    return [event async for event in events_of(decoder, Waveform(tone(seconds)), **kwargs)]
 
 
 pytestmark = pytest.mark.anyio
@@ -41,20 +40,20 @@ async def test_segments_come_in_order_however_their_windows_finish():
 
 async def test_what_was_told_is_what_the_end_holds():
     *events, finished = await collect(FakeDecoder(sentence))
-    assert events == [segment.spoken for segment in finished.segments]
+    assert events == [replace(segment, figures=None) for segment in finished.segments]
 
 
 async def test_a_segment_is_told_while_its_window_is_still_decoding():
     waits = asyncio.Event()
 
     class Slow(FakeDecoder):
-        async def decode(self, ask):
+        async def decode(self, ask, max_tokens=None):
             async for step in super().decode(ask):
                 yield step
                 if step.sampled and step.sampled[0][0] == T.first_timestamp + 50:
                     await waits.wait()
 
-    events = transcriber(Slow(sentence), window_seconds=30).transcribe(Waveform(tone(3)), Options())
+    events = events_of(Slow(sentence), Waveform(tone(3)), window_seconds=30)
     async with aclosing(events):
         assert (await asyncio.wait_for(anext(events), 5)).text == " w10"
         assert not waits.is_set()
@@ -68,16 +67,16 @@ async def test_all_windows_are_in_flight_together():
 
 async def test_no_more_windows_are_in_flight_than_allowed():
     decoder = FakeDecoder(sentence)
-    await collect(decoder, in_flight=2)
-    assert decoder.most == 2
+    await collect(decoder, slots=1)
+    assert decoder.most == 2  # one more is at hand while results are put together
     assert len(decoder.asks) > 4
 
 
 async def test_closing_the_generator_ends_what_is_in_flight():
     decoder = FakeDecoder(sentence, delays=[0, 60, 60, 60, 60, 60, 60])
-    events = transcriber(decoder).transcribe(Waveform(tone(9)), Options())
+    events = events_of(decoder, Waveform(tone(9)))
     async with aclosing(events):
-        assert isinstance(await anext(events), SegmentEvent)
+        assert isinstance(await anext(events), Segment)
     assert decoder.in_flight == 0
     assert decoder.closed > 2
 
@@ -143,17 +142,14 @@ async def test_logprobs_are_told_where_they_are_asked_for():
 
 async def test_a_recording_of_zeros_still_finishes():
     wave = Waveform(np.zeros(16_000, np.float32))
-    nothing = transcriber(FakeDecoder(lambda n: said()))
-    events = [e async for e in nothing.transcribe(wave, Options())]
+    events = [event async for event in events_of(FakeDecoder(lambda n: said()), wave)]
     assert isinstance(events[-1], Transcript)
 
 
 async def test_an_english_only_checkpoint_knows_english():
     english = SpecialTokens(**{**T.__dict__, "languages": {}})
     decoder = FakeDecoder(lambda n: sentence(n, languages={"": 0.0}))
-    only = transcriber(decoder, tokens=english)
-    assert only.languages() == {"en"}
-    options = Options(languages=("en",))
-    events = [e async for e in only.transcribe(Waveform(tone(1)), options)]
+    assert loaded(decoder, english).capabilities.languages == {"en"}
+    events = await collect(decoder, 1.0, options=Options(languages=("en",)), tokens=english)
     assert events[-1].language == "en"
     assert decoder.asks[0].rules.languages == ()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.models.base import Segment, SegmentEvent, WindowFigures
+from app.models.base import Segment, WindowFigures
 from app.transcription.subtitles import Layout, columns, cues, srt, vtt, wrap
 
 FIGURES = WindowFigures(0, 0.0, -0.1, 1.0, 0.01)
@@ -15,7 +15,7 @@ PLAIN = Layout()
 
 
 def segment(start, end, text):
-    return Segment(SegmentEvent(start, end, text, (5,)), FIGURES)
+    return Segment(start, end, text, (5,), figures=FIGURES)
 
 
 TWO = [segment(0, 1999, " Mayday."), segment(3_600_001, 3_661_100, " 求救，求救。")]

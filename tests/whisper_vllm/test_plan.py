@@ -2,13 +2,16 @@
 
 from dataclasses import replace
 from types import SimpleNamespace
+from unittest.mock import mock_open, patch
 
 import pytest
 
 from app.errors import EngineFailed
 from app.models.whisper_vllm import plan
 from app.models.whisper_vllm.budget import CONTEXT
-from app.models.whisper_vllm.plan import ModelShape, plan_engine
+from app.models.whisper_vllm.plan import plan_engine
+from app.models.whisper_vllm.shape import ModelShape
+from app.process import has_half_precision
 from app.settings import DEMO
 
 LARGE_V2 = ModelShape(
@@ -133,3 +136,26 @@ def test_a_card_that_does_not_answer_is_planned_for_by_the_operators_pool(free):
         plan_engine(LARGE_V2, "cuda")
     chosen = plan_engine(LARGE_V2, "cuda", kv_bytes=3 * LARGE_V2.kv_bytes_a_window)
     assert (chosen.windows, chosen.device_share) == (3, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("flags", "dtype"),
+    [("flags\t\t: fma avx avx2", "float32"), ("flags\t\t: avx2 avx512f avx512_bf16", "bfloat16"),
+     ("Features\t: fp asimd", "bfloat16")],
+)  # fmt: skip
+def test_a_processor_without_half_precision_computes_in_float32(monkeypatch, flags, dtype):
+    monkeypatch.setattr(plan, "has_half_precision", lambda: reads_half(flags))
+    chosen = plan.plan_engine(LARGE_V2, "cpu", kv_bytes=2 * LARGE_V2.kv_bytes_a_window)
+    assert chosen.dtype == dtype
+
+
+def reads_half(flags):
+    with patch("builtins.open", mock_open(read_data=f"processor\t: 0\n{flags}\n")):
+        return has_half_precision()
+
+
+def test_in_float32_weights_and_windows_take_32_bits():
+    demo = ModelShape.of(DEMO / "marine-radio")
+    wide = demo.in_float32(1000)
+    assert wide.weight_bytes == 4000
+    assert wide.kv_bytes_a_window == 2 * demo.kv_bytes_a_window

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from app.checkpoints.weights import weight_bytes
 from app.errors import BadSource
 from app.models.whisper_vllm.shape import (
     SHAPES,
     Architecture,
     ModelShape,
     loaded_bytes,
-    weight_bytes,
 )
 from app.settings import DEMO
 

@@ -1,4 +1,4 @@
-"""A proof as a page: one HTML document that needs nothing from elsewhere, to read or to print."""
+"""The report of a proof: one HTML document without external parts, to read or to print."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -11,9 +11,9 @@ from app.api.report import figures, plots, provenance, sentences, verdict, wordi
 from app.quantization.proof import Proof
 
 
-def page(job: Mapping[str, Any], proof: Proof) -> str:
-    """`job` is its body, as GET /quantize/{id} has it. What is missing there, or among the proof's
-    free-form figures, is left out."""
+def page(job: Mapping[str, Any], proof: Proof, address: str) -> str:
+    """`job` is its body, as GET /quantize/{id} has it; `address` is where the service is asked.
+    What is missing there, or among the proof's free-form figures, is left out."""
     languages, stacks = verdict.languages(proof), figures.stacks(proof)
     return (
         _environment()
@@ -33,6 +33,7 @@ def page(job: Mapping[str, Any], proof: Proof) -> str:
             calibration=provenance.calibration(job, proof),
             cases=sentences.cases(proof),
             redo=provenance.redo(job, proof),
+            address=address,
         )
     )
 
@@ -46,5 +47,5 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= wording.FILTERS
+    environment.filters |= wording.FILTERS | {"draws": plots.draws}
     return environment

@@ -1,4 +1,4 @@
-"""What was measured beside error rates: teacher forcing, layers, costs."""
+"""Figures of a proof beside error rates: teacher forcing, layers, costs."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from app.quantization.proof import Proof
 
 @dataclass(frozen=True)
 class Range:
-    """An estimate and where it lies with 95 % confidence, as far as there is one."""
+    """An estimate with its 95 % confidence interval, as far as there is one."""
 
     value: float | None
     low: float | None
@@ -21,7 +21,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Forcing:
-    """One language's, or all languages' where `code` is empty."""
+    """Teacher forcing in one language, or in all languages where `code` is empty."""
 
     code: str
     clips: int | None
@@ -34,7 +34,8 @@ class Forcing:
 
 @dataclass(frozen=True)
 class Forced:
-    """limits: on all languages together, in words; reasons: those that do not hold."""
+    """Teacher forcing of a whole proof. limits: on all languages together, in words; reasons: those
+    that do not hold."""
 
     rows: list[Forcing]
     limits: list[str]
@@ -43,8 +44,8 @@ class Forced:
 
 @dataclass(frozen=True)
 class Layer:
-    """Relative errors of what it hands on: in the whole candidate, and by its own doing alone;
-    loss: what the method said of it."""
+    """The relative errors of one layer's output: in the whole candidate, and with the source's
+    input; loss: what the method reported."""
 
     number: str
     error: float
@@ -88,7 +89,7 @@ def _range(given: Mapping[str, Any] | None) -> Range:
 
 
 def stacks(proof: Proof) -> dict[str, list[Layer]]:
-    """Encoder and decoder, each with its layers in order."""
+    """Return encoder and decoder, each with its layers in order."""
     losses = (proof.run.get("making") or {}).get("losses") or {}
     found: dict[str, list[Layer]] = {}
     for one in proof.comparison.get("layers") or []:

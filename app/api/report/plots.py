@@ -1,4 +1,4 @@
-"""The plots: from figures to SVG."""
+"""The plots of a report: from figures to SVG."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -16,8 +16,13 @@ _LONGEST_NAME = 7
 _MOST_RECOVERY = 1.5  # drawn; a candidate may err far less than a source that hardly errs
 
 
+def draws(plot: str, what: str) -> bool:
+    """Whether something of this class is in a plot: a legend has no key to what is not."""
+    return f'class="{what}"' in plot
+
+
 def error_rates(languages: Sequence[Language]) -> Markup:
-    """Source beside candidate, with intervals, and the highest rate allowed."""
+    """Plot source beside candidate, with intervals, and the highest rate allowed."""
     measured = [one.proof.source[one.proof.metric] for one in languages]
     measured += [one.proof.candidate[one.proof.metric] for one in languages]
     highest = max((one.high for one in measured), default=0.0)
@@ -43,7 +48,7 @@ def _error_rate(one: Language, axis: Axis, top: float, height: float) -> list[Ma
 
 
 def recoveries(languages: Sequence[Language]) -> Markup:
-    """How much each language keeps, with its interval, and how much it must."""
+    """Plot each language's recovery with its interval, and the least that is allowed."""
     kept = [one.proof.recovery for one in languages]
     lowest = [one.low for one in kept] + [one.lowest for one in languages if one.lowest is not None]
     low, high = min([1.0, *lowest]), max([1.0, *(one.high for one in kept)])
@@ -77,7 +82,7 @@ def _rows(
     axis: Axis,
     draw: Callable[[Language, Axis, float, float], list[Markup]],
 ) -> Markup:
-    """A language a row, over an axis of percentages."""
+    """Plot a language a row, over an axis of percentages."""
     bottom = _TOP + height * len(languages)
     parts = []
     for value, label in axis.ticks():
@@ -102,7 +107,7 @@ def _whisker(one: Estimate, axis: Axis, y: float) -> list[Markup]:
 
 
 def _limit(value: float | None, axis: Axis, top: float, height: float, told: str) -> list[Markup]:
-    """A line across a row; nothing where the limit is none, or off the axis."""
+    """Return a line across a row; nothing where the limit is none, or off the axis."""
     if value is None or not axis.low <= value <= axis.high:
         return []
     x, title = axis.at(value), tag("title", f"{told} {percent(value)}")
@@ -114,8 +119,8 @@ def _told(one: Estimate) -> str:
 
 
 def layers(stacks: Mapping[str, Sequence[Layer]]) -> dict[str, Markup]:
-    """A plot for each stack, all to one scale: lines are errors that layers hand on, bars what
-    they add by themselves."""
+    """Plot each stack to one scale: lines are errors of layers' outputs, bars what a layer adds by
+    itself."""
     errors = [max(one.error, one.own or 0.0) for stack in stacks.values() for one in stack]
     highest = 1.08 * max([*errors, 0.001])
     return {name: _stack(name, stack, highest) for name, stack in stacks.items()}
@@ -146,7 +151,7 @@ def _stack(name: str, stack: Sequence[Layer], highest: float) -> Markup:
 
 
 def _layer(name: str, one: Layer, up: Axis, x: float, slot: float) -> Markup:
-    """Its bar, and what is told of it where one points."""
+    """Return a layer's bar, with the text that is shown where one points."""
     told = f"{name}.{one.number}: {percent(one.error)}"
     if one.own is not None:
         told += f", by itself {percent(one.own)}"
@@ -155,4 +160,4 @@ def _layer(name: str, one: Layer, up: Axis, x: float, slot: float) -> Markup:
         "rect", x=x - slot / 2, y=up.end, width=slot, height=up.start - up.end, class_="hover"
     )
     bar = tag("rect", x=x - wide / 2, y=y, width=wide, height=up.start - y, class_="own")
-    return tag("g", tag("title", told), column, bar)
+    return tag("g", tag("title", told), column, *([] if one.own is None else [bar]))

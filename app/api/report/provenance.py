@@ -1,4 +1,4 @@
-"""How the candidate was made, and how it is made again."""
+"""The provenance of a candidate: how it was made, and how it is made again."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from app.quantization.proof import Proof
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the method listened to. texts: each with its language, where that is known."""
+    """What the method learned from. texts: each with its language, where that is known."""
 
     recordings: int | None
     languages: str
@@ -21,31 +21,32 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Redo:
-    """order: what was asked for, as JSON; job: its id."""
+    """What makes the candidate again. order: the request as JSON; job: its id."""
 
     order: str
     job: str
 
 
 def sources(recordings: Mapping[str, Any] | None) -> list[str]:
-    """Where recordings came from, as an order names it."""
+    """Return where recordings came from, as a request names it."""
     given = (recordings or {}).get("sources") or []
     return [one["source"] if isinstance(one, Mapping) else str(one) for one in given]
 
 
 def _figures(proof: Proof) -> Mapping[str, Any]:
-    """Of the quantizer."""
+    """Return the quantizer's figures."""
     return proof.run.get("making") or {}
 
 
 def rounded(proof: Proof) -> list[str]:
-    """Modules that were rounded to nearest because the method gave up on them."""
+    """Return the modules that were rounded to nearest because the method could not quantize
+    them."""
     return list(_figures(proof).get("rounded_to_nearest") or [])
 
 
 def making(proof: Proof) -> list[tuple[str, str]]:
     """What making and proving took."""
-    made, compared = _figures(proof), proof.comparison
+    made, compared, names = _figures(proof), proof.comparison, rounded(proof)
     modules = (made.get("quantized") or {}).items()
     said = {
         "Time to make": duration(made.get("seconds")),
@@ -55,19 +56,19 @@ def making(proof: Proof) -> list[tuple[str, str]]:
         "Peak memory, comparing": megabytes(compared.get("peak_rss_bytes")),
         "Peak memory of the card, comparing": _of_a_card(compared),
         "Quantized": ", ".join(f"{several(n, 'module')} to {scheme}" for scheme, n in modules),
-        "Rounded to nearest": several(len(rounded(proof)), "module"),
+        "Rounded to nearest": several(len(names), "module") if names else "",
     }
     return [(name, text) for name, text in said.items() if text]
 
 
 def _of_a_card(figures: Mapping[str, Any]) -> str:
-    """Empty where there was none."""
+    """Return the figures of a card; empty where there was none."""
     peak = figures.get("peak_device_bytes")
     return megabytes(peak) if peak else ""
 
 
 def calibration(job: Mapping[str, Any], proof: Proof) -> Calibration | None:
-    """None where there was none, or nothing is known of it."""
+    """Return what the candidate was calibrated on; None where that is nothing, or unknown."""
     wanted = (job.get("recipe") or {}).get("calibration")
     heard = _figures(proof).get("calibration") or (job.get("checkpoint") or {}).get("calibration")
     if not wanted and not heard:

@@ -1,4 +1,4 @@
-"""Recordings that the candidate hears otherwise than its source, with what differs marked."""
+"""Recordings whose transcripts differ between candidate and source, with the differences marked."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -19,7 +19,8 @@ Kind = Literal["same", "ins", "del"]
 
 @dataclass(frozen=True)
 class Run:
-    """A stretch of text: heard as said, heard and not said, or said and not heard."""
+    """A stretch of text: transcribed as said, transcribed and not said, or said and not
+    transcribed."""
 
     kind: Kind
     text: str
@@ -27,7 +28,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Case:
-    """A recording; source and candidate are what was heard, marked against what was said."""
+    """A recording with the transcripts of source and candidate, marked against what was said."""
 
     said: Sentence
     unit: str
@@ -37,7 +38,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Cases:
-    """How many there are of each kind, and the clearest of those that differ."""
+    """How many recordings there are of each kind, and the clearest of those that differ."""
 
     worse: int
     better: int
@@ -74,7 +75,7 @@ def _case(proof: Proof, one: Sentence) -> Case:
 
 @dataclass(frozen=True)
 class _Unit:
-    """A word or character, with what stands before it. key: without what is style."""
+    """A word or character, with the text before it. key: the unit without what is style."""
 
     before: str
     text: str
@@ -82,8 +83,9 @@ class _Unit:
 
 
 def marked(reference: str, heard: str, *, by_words: bool, fold_script: bool = False) -> list[Run]:
-    """What was heard, whole, with what of the reference is missing put where it belongs. Case,
-    punctuation, width and, where `fold_script`, Chinese script are style and make no difference."""
+    """Mark a transcript against its reference: the transcript whole, with what is missing put where
+    it belongs. Case, punctuation, width and, where `fold_script`, Chinese script are style and make
+    no difference."""
     said, _ = _units(reference, by_words, fold_script)
     found, tail = _units(heard, by_words, fold_script)
     runs: list[Run] = []
@@ -104,18 +106,18 @@ def marked(reference: str, heard: str, *, by_words: bool, fold_script: bool = Fa
 
 
 def _joined(units: Sequence[_Unit]) -> str:
-    """Without what stands before the first."""
+    """Join units, without the text before the first."""
     return units[0].text + "".join(one.before + one.text for one in units[1:])
 
 
 def _merged(runs: Sequence[Run]) -> list[Run]:
-    """Neighbours of a kind as one, and none empty."""
+    """Merge neighbours of a kind, and drop empty ones."""
     groups = groupby((one for one in runs if one.text), lambda one: one.kind)
     return [Run(kind, "".join(one.text for one in group)) for kind, group in groups]
 
 
 def _units(text: str, by_words: bool, fold_script: bool) -> tuple[list[_Unit], str]:
-    """A text's, and what stands after the last."""
+    """Return a text's units, and the text after the last."""
     folded = simplified(text) if fold_script else text
     if len(folded) != len(text):  # a character of one script is one of the other, but for rarities
         folded = text
@@ -132,7 +134,7 @@ def _units(text: str, by_words: bool, fold_script: bool) -> tuple[list[_Unit], s
 
 
 def _spans(text: str, by_words: bool) -> list[tuple[int, int]]:
-    """Where its words or characters are, and what is between them."""
+    """Return where a text's words or characters are, and what is between them."""
     if not by_words:
         return [(n, n + 1) for n in range(len(text))]
     kinds = [_counts(one) or one in _APOSTROPHES for one in text]
@@ -142,5 +144,5 @@ def _spans(text: str, by_words: bool) -> list[tuple[int, int]]:
 
 
 def _counts(letter: str) -> bool:
-    """Whether it is part of what is said: no space, punctuation or symbol."""
+    """Whether a letter is part of what is said: no space, punctuation or symbol."""
     return unicodedata.category(letter)[0] in "LMN"

@@ -1,4 +1,4 @@
-"""SVG's elements and axes. Colours are the page's, by class."""
+"""SVG elements and axes. Colours are the page's, by class."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from app.api.report.wording import percent
 
 
 def tag(name: str, /, *inside: str, **attributes: object) -> Markup:
-    """An element; its texts and attributes are escaped. class_ is class, text_anchor is
+    """Return an element, its texts and attributes escaped. class_ is class, text_anchor is
     text-anchor, and floats are in tenths, which is fine enough for a screen."""
     given = Markup("").join(
         Markup(' {}="{}"').format(
@@ -21,7 +21,7 @@ def tag(name: str, /, *inside: str, **attributes: object) -> Markup:
 
 
 def picture(width: float, height: float, told: str, *inside: Markup) -> Markup:
-    """A whole plot; `told` is for those who cannot see it."""
+    """Return a whole plot; `told` describes it for those who cannot see it."""
     box = f"0 0 {width:.0f} {height:.0f}"
     return tag("svg", *inside, viewBox=box, role="img", aria_label=told)
 
@@ -36,7 +36,7 @@ def text(x: float, y: float, said: str, class_: str = "", anchor: str = "start")
 
 @dataclass(frozen=True)
 class Axis:
-    """Values `low` to `high` between the coordinates `start` and `end`."""
+    """An axis of values `low` to `high` between the coordinates `start` and `end`."""
 
     low: float
     high: float
@@ -44,19 +44,19 @@ class Axis:
     end: float
 
     def at(self, value: float) -> float:
-        """What is off the axis is at its end."""
+        """Return a value's coordinate; what is off the axis is at its end."""
         share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
         return self.start + share * (self.end - self.start)
 
     @property
     def step(self) -> float:
-        """Between ticks: 1, 2 or 5 times a power of ten, for five ticks or so."""
+        """The distance between ticks: 1, 2 or 5 times a power of ten, for about five ticks."""
         raw = (self.high - self.low) / 5
         power: float = 10.0 ** math.floor(math.log10(raw))
         return next(m * power for m in (1, 2, 5, 10) if m * power >= raw * 0.999)
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Their values, and what is written there."""
+        """Return the ticks' values, and their labels."""
         step = self.step
         digits = max(0, -math.floor(math.log10(100 * step) + 1e-9))
         first, last = math.ceil(self.low / step - 1e-6), math.floor(self.high / step + 1e-6)

@@ -1,4 +1,4 @@
-"""The verdict, and what each language contributes to it."""
+"""The verdict of a proof, and what each language contributes to it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,8 @@ from app.quantization.request import Limits, Thresholds
 
 @dataclass(frozen=True)
 class Head:
-    """The verdict. weight: before and after; facts: what the proof is of, each with its name."""
+    """The head of a report. weight: before and after; facts: what the proof is of, each with its
+    name."""
 
     proven: bool
     reasons: list[str]
@@ -28,8 +29,8 @@ class Head:
 
 @dataclass(frozen=True)
 class Language:
-    """limits: in words; lowest: the recovery it must have; highest: the error rate it may have;
-    reasons: why it fails, empty where it passes."""
+    """One language's part. limits: in words; lowest: the recovery that is required; highest: the
+    error rate that is allowed; reasons: why the language fails, empty where it passes."""
 
     code: str
     proof: LanguageProof
@@ -74,7 +75,7 @@ def _facts(job: Mapping[str, Any], proof: Proof) -> list[tuple[str, str]]:
 
 
 def _warnings(job: Mapping[str, Any], proof: Proof) -> list[str]:
-    warnings = []
+    warnings = [f"Uncertain: {note}." for note in proof.notes]
     if proof.emulated:
         warnings.append(
             "Emulated: the weights are written dequantized, to prove what nothing here serves. "
@@ -125,7 +126,7 @@ def in_words(limits: Limits, metric: str) -> list[str]:
 
 
 def overall_in_words(thresholds: Thresholds) -> list[str]:
-    """Limits on all languages together."""
+    """Return the limits on all languages together, in words."""
     words = []
     if thresholds.max_nll_increase is not None:
         words.append(f"NLL grows ≤ {number(thresholds.max_nll_increase, 4)} nats a token")

@@ -1,4 +1,4 @@
-"""Figures as people read them. What is None, or no number, is a dash."""
+"""Figures as people read them. What is None, or not a number, is a dash."""
 
 import math
 from collections.abc import Callable
@@ -12,7 +12,7 @@ _MINUS = "\N{MINUS SIGN}"
 
 
 class Estimate(Protocol):
-    """A value and where it lies with 95 % confidence."""
+    """A value with its 95 % confidence interval."""
 
     @property
     def value(self) -> float: ...
@@ -23,7 +23,7 @@ class Estimate(Protocol):
 
 
 def number(value: float | None, digits: int = 0) -> str:
-    """1,234.5"""
+    """Write a number: 1,234.5."""
     if value is None or not math.isfinite(value):
         return MISSING
     written = f"{value:,.{digits}f}"
@@ -38,7 +38,7 @@ def percent(share: float | None, digits: int = 2) -> str:
 
 
 def change(before: float | None, after: float | None, digits: int = 1) -> str:
-    """By how much something grew: −70.4%."""
+    """Write by how much something grew: −70.4%."""
     if not before or after is None:
         return MISSING
     written = percent(after / before - 1, digits)
@@ -51,14 +51,14 @@ def signed(value: float | None, digits: int = 4) -> str:
 
 
 def megabytes(size: float | None) -> str:
-    """Of a million bytes each."""
+    """Write bytes as megabytes of a million bytes."""
     if size is None:
         return MISSING
     return f"{number(size / 1e6, 1 if size < 1e8 else 0)} MB"
 
 
 def duration(seconds: float | None) -> str:
-    """2 h 03 min, 4 min 05 s, 5.2 s"""
+    """Write a duration: 2 h 03 min, 4 min 05 s, 5.2 s."""
     if seconds is None or not math.isfinite(seconds):
         return MISSING
     if seconds < 60:
@@ -70,24 +70,25 @@ def duration(seconds: float | None) -> str:
 
 
 def day(moment: float | None) -> str:
-    """Unix seconds as a date."""
+    """Write Unix seconds as a date."""
     if moment is None:
         return MISSING
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def language_name(code: str) -> str:
-    """English for en. A code nobody knows stands for itself."""
+    """Return a code's language in English; an unknown code stands for itself."""
     return NAMES.get(code, code).title() if code in NAMES else code
 
 
 def html_lang(code: str) -> str:
-    """For browsers to choose the font by: Chinese is Traditional here unless told."""
+    """Return the language tag by which browsers choose the font: Chinese is Traditional here unless
+    the code says otherwise."""
     return {"zh": "zh-Hant", "yue": "yue-Hant"}.get(code, code)
 
 
 def several(count: int, one: str) -> str:
-    """1 recording, 2 recordings."""
+    """Write a count: 1 recording, 2 recordings."""
     return f"{count:,} {one}{'' if count == 1 else 's'}"
 
 

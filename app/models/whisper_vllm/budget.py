@@ -1,16 +1,14 @@
-"""Where a device's memory goes: the one calculation behind every engine, preset and printed plan.
+"""The memory budget of a device: the one calculation behind every engine, preset and printed plan.
 
-What the weights and a window's keys and values take is arithmetic. What CUDA, its graphs and the
-encoder's activations take is an estimate: no card has been measured.
+What weights, keys and values take is arithmetic. What CUDA, its graphs and the encoder's
+activations take is an estimate: no card has been measured.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 from app.errors import EngineFailed
+from app.models.base import Device, Footprint
 from app.models.whisper_vllm.shape import BLOCK, ModelShape
-
-Device = Literal["cpu", "cuda"]
 
 MIB, GIB = 1024**2, 1024**3
 
@@ -34,27 +32,28 @@ _SPARE_BLOCKS = 2  # beside the windows' own: vLLM keeps a null block in each of
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of a card or a machine. `free` is what an engine may think of as its own."""
+    """Memory of a card or a machine, in bytes. `free` is what an engine may take."""
 
     total: int
     free: int
 
     @classmethod
     def of_a_card(cls, gigabytes: float) -> "Memory":
-        """One sold as so many GB, which are GiB; the driver and a display take theirs."""
+        """Return the memory of a card sold as so many GB, which are GiB, less the driver's and a
+        display's."""
         total = int(gigabytes * GIB)
         return cls(total, max(0, total - DRIVER - DISPLAY))
 
     @classmethod
     def of_a_machine(cls, gigabytes: float) -> "Memory":
-        """One with so many GiB of RAM, of which the system takes its own."""
+        """Return the memory of a machine with so many GiB of RAM, less the system's."""
         total = int(gigabytes * GIB)
         return cls(total, max(0, total - SYSTEM))
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The most windows decoded at once, and the most that the encoder takes in one step."""
+    """The most windows that are decoded at once, and that the encoder takes in one step."""
 
     windows: int
     at_once: int
@@ -65,16 +64,16 @@ LIMITS: dict[Device, Limits] = {"cuda": Limits(32, 6), "cpu": Limits(8, 4)}
 
 @dataclass(frozen=True)
 class Budget:
-    """A device's memory, line by line, in bytes; together the lines are `total`.
+    """A budget lists where a device's memory goes, in bytes; together the lines are `total`.
 
-    taken: what others have of it: the driver, a display, other programs.
+    taken: what others have of the memory: the driver, a display, other programs.
     kept: what is left to other work on purpose. On a CPU the engine's own needs come out of it.
     context, graphs: estimates; see the module's constants.
     weights: once loaded.
     encoding: activations of the `at_once` windows that the encoder takes in one step; estimated.
     window: keys and values of one window.
     kv: the pool, for `windows` at once of the `fits` that there is room for.
-    left: what nobody has. Less than nothing where the operator asked for more than there is.
+    left: what nobody has; negative where the operator asked for more than there is.
     """
 
     device: Device
@@ -101,26 +100,39 @@ class Budget:
         return self.free - self.kept - ours
 
 
+KEPT_ON_CPU = 0.5  # of what is free: the machine has other work, and audio needs memory too
+
+
+def footprint_of(shape: ModelShape, device: Device) -> Footprint:
+    """What a model needs for one window at once."""
+    card = device == "cuda"
+    spare = _SPARE_BLOCKS * BLOCK * shape.kv_bytes_a_token
+    return Footprint(
+        weights=shape.weight_bytes,
+        overhead=spare + (CONTEXT + GRAPHS if card else 0),
+        window=shape.kv_bytes_a_window + (_activations(shape) if card else 0),
+    )
+
+
 def budget_of(
-    geometry: ModelShape,
+    shape: ModelShape,
     device: Device,
     memory: Memory,
     *,
     windows: int | None = None,
     kv_bytes: int | None = None,
 ) -> Budget:
-    """What fits into `memory`. The operator's `windows` and `kv_bytes` go before what is
-    computed, though no more windows are taken than fit.
+    """Compute what fits into `memory`. The operator's `windows` and `kv_bytes` take precedence,
+    though no more windows are taken than fit.
 
     Raises EngineFailed where not one window fits.
     """
     limits, card = LIMITS[device], device == "cuda"
-    # On a CPU half of what is free: the machine has other work, and audio needs memory too.
-    kept = 0 if card else memory.free // 2
+    kept = 0 if card else int(memory.free * KEPT_ON_CPU)
     context, graphs = (CONTEXT, GRAPHS) if card else (0, 0)
-    activations = _activations(geometry) if card else 0
-    window, spare = geometry.kv_bytes_a_window, _SPARE_BLOCKS * BLOCK * geometry.kv_bytes_a_token
-    room = memory.free - kept - context - graphs - geometry.weight_bytes - spare
+    activations = _activations(shape) if card else 0
+    window, spare = shape.kv_bytes_a_window, _SPARE_BLOCKS * BLOCK * shape.kv_bytes_a_token
+    room = memory.free - kept - context - graphs - shape.weight_bytes - spare
     if kv_bytes is None:
         fits = _fitting(room, window, activations, limits.at_once)
     else:
@@ -141,7 +153,7 @@ def budget_of(
         kept=kept,
         context=context,
         graphs=graphs,
-        weights=geometry.weight_bytes,
+        weights=shape.weight_bytes,
         encoding=at_once * activations,
         window=window,
         kv=kv_bytes or windows * window + spare,
@@ -151,23 +163,24 @@ def budget_of(
     )
 
 
-def _activations(geometry: ModelShape) -> int:
-    """Of one window in the encoder: an estimate."""
-    return _ACTIVATIONS * geometry.encoder_positions * geometry.d_model * 2
+def _activations(shape: ModelShape) -> int:
+    """Estimate the activations of one window in the encoder, in bytes."""
+    return _ACTIVATIONS * shape.encoder_positions * shape.d_model * 2
 
 
 def _fitting(room: int, window: int, activations: int, at_once: int) -> int:
-    """Windows that `room` bytes hold. Only the first `at_once` cost activations: those after
-    them find the first ones' free again."""
+    """Return how many windows `room` bytes hold. Only the first `at_once` cost activations: the
+    windows after them reuse that memory."""
     few = room // (window + activations)
     return few if few < at_once else (room - at_once * activations) // window
 
 
 def _held(kv_bytes: int, window: int, spare: int) -> int:
-    """Windows that the operator's own pool holds.
+    """Return how many windows the operator's own pool holds.
 
-    Raises EngineFailed where vLLM would not start with it: beside a longest text it asks for as
-    much cross-attention as the encoder may write in one step, which is a little over a window's.
+    Raises EngineFailed where vLLM would not start with the pool: beside a longest text vLLM asks
+    for as much cross-attention as the encoder may write in one step, which is a little over a
+    window's.
     """
     if kv_bytes < window + spare:
         raise EngineFailed(

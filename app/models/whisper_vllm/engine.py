@@ -1,33 +1,34 @@
-"""vLLM, as the rest of the service sees it: a thing that decodes windows."""
+"""The engine: vLLM's AsyncLLM behind an interface that decodes windows."""
 
 import asyncio
 import itertools
 import logging
 import math
-import multiprocessing
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 from vllm import SamplingParams
 from vllm.engine.arg_utils import AsyncEngineArgs
-from vllm.platforms.interface import in_wsl
 from vllm.renderers.inputs.preprocess import parse_model_prompt
 from vllm.sampling_params import RequestOutputKind
-from vllm.v1.engine import utils as engine_utils
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from app.audio.waveform import SAMPLE_RATE
 from app.errors import EngineDied, EngineFailed
-from app.metrics import Metrics
-from app.models.whisper_vllm.decoder import DecodeRequest, LanguageDetection, Step
+from app.metrics import ModelMetrics, unobserved
+from app.models.base import LanguageDetection
+from app.models.whisper_vllm import forkserver
+from app.models.whisper_vllm.decoder import Step, TokenRequest
 from app.models.whisper_vllm.logits_processor import EXTRA_ARG, WhisperLogitsProcessor
 from app.models.whisper_vllm.plan import EnginePlan
 from app.models.whisper_vllm.rules import forced_steps
+from app.models.whisper_vllm.shutdown import shut_down, tell_the_waiting
+from app.models.whisper_vllm.stat_logger import stat_logger
 from app.models.whisper_vllm.tokens import SpecialTokens
 from app.models.whisper_vllm.worker_extension import WorkerExtension
 from app.process import children_in_time, set_idle_priority
@@ -47,14 +48,15 @@ _ENDS: dict[str | None, Literal["text", "limit"] | None] = {
 
 
 class VllmEngine:
-    """One checkpoint in one AsyncLLM. Implements WindowDecoder.
+    """One checkpoint in one AsyncLLM. Implements TokenDecoder and app.models.base.Engine.
 
     outputs: how often any window gave tokens, ever. used: when a window
     last came or left, by time.monotonic(). stalled: whether it was killed because it was stuck.
-    start_seconds: what its start took, and another one's will if it dies.
+    start_seconds: what its start took beside what a process does only once, so as long as another
+    one's will take if it dies; whoever warms it up adds that.
     """
 
-    def __init__(self, llm: AsyncLLM, tokens: SpecialTokens, metrics: Metrics) -> None:
+    def __init__(self, llm: AsyncLLM, tokens: SpecialTokens, metrics: ModelMetrics) -> None:
         self._llm = llm
         self._tokens = tokens
         self._metrics = metrics
@@ -74,15 +76,14 @@ class VllmEngine:
         folder: Path,
         plan: EnginePlan,
         tokens: SpecialTokens,
-        metrics: Metrics | None,
+        metrics: ModelMetrics | None,
         linear_backend: str = "auto",
         traces_endpoint: str | None = None,
     ) -> "VllmEngine":
         """Load the checkpoint in `folder`; `name` is what vLLM's metrics call it. Blocking, for
         seconds: call it in a thread.
 
-        Without `metrics` nobody sees this engine: vLLM's own are one engine's in a process, and
-        the one that serves has them. Raises EngineFailed.
+        Without `metrics` nobody sees this engine. Raises EngineFailed.
         """
         arguments = AsyncEngineArgs(
             model=str(folder),
@@ -105,9 +106,16 @@ class VllmEngine:
             worker_extension_cls=f"{WorkerExtension.__module__}.{WorkerExtension.__name__}",
         )
         try:
-            _fork_from_forkserver()
+            forkserver.have_vllm_use_it()
             with children_in_time(_LONGEST_START):
-                return cls(AsyncLLM.from_engine_args(arguments), tokens, metrics or Metrics())
+                # Of the first start, not of those that follow: so it does not count.
+                forkserver.wait_until_ready()
+                begun = time.monotonic()
+                loggers = [stat_logger(metrics.engine.renew())] if metrics else None
+                llm = AsyncLLM.from_engine_args(arguments, stat_loggers=loggers)
+                engine = cls(llm, tokens, metrics or unobserved())
+                engine.start_seconds = time.monotonic() - begun
+                return engine
         except Exception as error:
             raise EngineFailed(
                 f"vLLM could not load {folder}: {error}.",
@@ -125,7 +133,7 @@ class VllmEngine:
         return kernels[0]
 
     async def answers(self, seconds: float) -> bool:
-        """Whether it answers anything at all within so long."""
+        """Return whether the engine answers a call within so many seconds."""
         try:
             async with asyncio.timeout(seconds):
                 await self.linear_kernels()
@@ -135,7 +143,7 @@ class VllmEngine:
 
     @property
     def windows(self) -> int:
-        """In flight now."""
+        """Windows that are in flight now."""
         return len(self._begun)
 
     @property
@@ -154,23 +162,19 @@ class VllmEngine:
             return
         self._stopped = True
         try:
-            self._llm.shutdown(timeout=_LAST_WAIT)
+            shut_down(self._llm, _LAST_WAIT)
         finally:
             self.kill()
-            if self._loop:
-                # vLLM cancels what would have told them: they would wait for ever.
-                tell = self._llm.output_processor.propagate_error
-                with suppress(RuntimeError):  # the loop has ended, and they with it
-                    self._loop.call_soon_threadsafe(tell, EngineDeadError())
+            tell_the_waiting(self._llm, self._loop)
 
     def set_idle_priority(self) -> None:
-        """Run only while nobody else wants the processors."""
+        """Have the engine's processes run only while nobody else wants the processors."""
         for process in self._processes():
             set_idle_priority(process.pid)
 
     def kill(self) -> None:
-        """End its processes at once, whatever they are at; windows in flight raise EngineDied.
-        Blocking, until they are gone and their memory is free."""
+        """End the engine's processes at once; windows in flight raise EngineDied. Blocking, until
+        the processes are gone and their memory is free."""
         for process in self._processes():
             if process.is_alive():
                 process.kill()  # SIGKILL: others wait until a stopped process goes on
@@ -182,20 +186,20 @@ class VllmEngine:
         return list(manager.processes)
 
     async def decode(
-        self, ask: DecodeRequest, max_tokens: int | None = None
+        self, request: TokenRequest, max_tokens: int | None = None
     ) -> AsyncGenerator[Step]:
         """Decode one window of at most 30 s, into all the tokens the model has room for unless
         `max_tokens` says less. Raises EngineDied; closing it aborts the request."""
         self._loop = asyncio.get_running_loop()
-        room = self._tokens.max_tokens - len(ask.prompt)
-        sampling = self._sampling(ask, min(room, max_tokens or room))
-        forced = len(forced_steps(self._tokens, ask.rules))
+        room = self._tokens.max_tokens - len(request.prompt)
+        sampling = self._sampling(request, min(room, max_tokens or room))
+        forced = len(forced_steps(self._tokens, request.rules))
         self._metrics.windows_in_flight.inc()
         number = next(self._ids)
         self._begun.add(number)
         self.used = time.monotonic()
         try:
-            async with aclosing(self._outputs(ask, sampling, number)) as outputs:
+            async with aclosing(self._outputs(request, sampling, number)) as outputs:
                 arrived = 0
                 async for output in outputs:
                     yield self._step(output, forced, arrived)
@@ -213,15 +217,15 @@ class VllmEngine:
             self.used = time.monotonic()
 
     async def _outputs(
-        self, ask: DecodeRequest, sampling: SamplingParams, number: int
+        self, request: TokenRequest, sampling: SamplingParams, number: int
     ) -> AsyncGenerator[Any]:
-        """vLLM's CompletionOutputs, each with what came since the one before."""
+        """Yield vLLM's CompletionOutputs, each with the tokens since the one before."""
         prompt = {
             "encoder_prompt": {
                 "prompt": "",
-                "multi_modal_data": {"audio": (ask.window.samples, SAMPLE_RATE)},
+                "multi_modal_data": {"audio": (request.window.samples, SAMPLE_RATE)},
             },
-            "decoder_prompt": {"prompt_token_ids": list(ask.prompt)},
+            "decoder_prompt": {"prompt_token_ids": list(request.prompt)},
         }
         parsed = parse_model_prompt(self._llm.model_config, prompt)
         (rendered,) = await self._llm.renderer.render_cmpl_async([parsed])
@@ -242,7 +246,8 @@ class VllmEngine:
                 yield output
 
     def _step(self, output: Any, forced: int, arrived: int) -> Step:
-        """`arrived` tokens came before these, of which the first `forced` carry no text."""
+        """Convert one output of vLLM. `arrived` tokens came before it, of which the first `forced`
+        carry no text."""
         if output.finish_reason not in (None, "stop", "length"):
             raise EngineDied(f"The engine gave the window up ({output.finish_reason}).")
         logprobs = output.logprobs
@@ -262,18 +267,18 @@ class VllmEngine:
             ended=_ENDS[output.finish_reason],
         )
 
-    def _sampling(self, ask: DecodeRequest, max_tokens: int) -> SamplingParams:
+    def _sampling(self, request: TokenRequest, max_tokens: int) -> SamplingParams:
         # No more candidates than can be chosen: each costs a gather at every step.
-        first = forced_steps(self._tokens, ask.rules)[:1] if self._tokens.languages else []
+        first = forced_steps(self._tokens, request.rules)[:1] if self._tokens.languages else []
         return SamplingParams(
-            temperature=ask.temperature,
+            temperature=request.temperature,
             max_tokens=max_tokens,
             stop_token_ids=[self._tokens.end_of_text],
             logprob_token_ids=[self._tokens.no_speech, *itertools.chain(*first)],
             flat_logprobs=True,
             detokenize=False,
             output_kind=RequestOutputKind.DELTA,
-            extra_args={EXTRA_ARG: asdict(ask.rules)},
+            extra_args={EXTRA_ARG: asdict(request.rules)},
         )
 
     def _observe_queue(self, times: Any) -> None:
@@ -286,14 +291,3 @@ def _language_probabilities(tokens: SpecialTokens, first: dict[int, float]) -> d
     raw = {code: math.exp(first[i]) for code, i in tokens.languages.items() if i in first}
     total = sum(raw.values())
     return {code: p / total for code, p in raw.items()} if total else {}
-
-
-def _fork_from_forkserver() -> None:
-    """Have vLLM start its engine processes from the fork server (see forkserver.py), from here on:
-    two may start at once.
-
-    Its own choices are fork, of a process with threads, and spawn, which imports everything anew.
-    Under WSL, where NVIDIA's management library does not survive a fork, it keeps its choice.
-    """
-    if not in_wsl():
-        engine_utils.get_mp_context = lambda: multiprocessing.get_context("forkserver")

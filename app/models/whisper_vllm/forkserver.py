@@ -1,18 +1,20 @@
-"""The process the engine is forked from.
+"""The forkserver: a process that has imported vLLM, and from which the engine's process is forked.
 
-Importing vLLM takes most of a start. A fork server imports it beside the server process, on
-another core, so that the engine's process begins with everything loaded. And it has no threads,
-which the server process, already answering HTTP, has: forking that one would not be safe.
+Importing vLLM takes most of a start. The forkserver imports vLLM beside the server process, on
+another core, so that the engine's process begins with everything loaded. The forkserver has no
+threads, which the server process, already answering HTTP, has: forking that one would not be safe.
 """
 
 import multiprocessing
 import os
 from collections.abc import Mapping
-from multiprocessing import forkserver
+from functools import cache, partial
+from multiprocessing import forkserver, get_context
 
-from app.models.whisper_vllm.plan import Device
+from app.models.base import Device
+from app.process import counting
 
-SERVER_PID = "_MARLINSCRIBE_SERVER_PID"  # tells the fork server whose life to share
+SERVER_PID = "_MARLINSCRIBE_SERVER_PID"  # the process that the forkserver ends with
 _THREADS = "OMP_NUM_THREADS"
 _WORKERS = {"cpu": "vllm.v1.worker.cpu_worker", "cuda": "vllm.v1.worker.gpu_worker"}
 
@@ -20,11 +22,12 @@ _started_with: tuple[Device, Mapping[str, str]] | None = None
 
 
 def start(device: Device, environment: Mapping[str, str]) -> None:
-    """Start the fork server. Call it from the main thread: it lives as long as that does.
+    """Start the forkserver. Call this from the main thread: the forkserver lives as long as that
+    does.
 
-    `environment` is set in this process too, where it is not set yet, all but the count of
-    OpenMP's threads: what is computed here takes milliseconds, and threads that wait for the next
-    of it would spin on the engine's cores. What the engine sees is fixed from here on.
+    `environment` is set in this process too, where a variable is not set yet, all but the count of
+    OpenMP's threads: what is computed here takes milliseconds, and idle threads would spin on the
+    engine's cores. What the engine sees is fixed from here on.
     """
     global _started_with  # noqa: PLW0603  a process has one fork server, as it has one environment
     _started_with = device, environment
@@ -49,14 +52,43 @@ def start(device: Device, environment: Mapping[str, str]) -> None:
 
 
 def revive() -> None:
-    """Start it again if it was started and has died. From the main thread, as `start`: left to
-    multiprocessing, it would be started from the thread that loads an engine, and die with that."""
+    """Start the forkserver again if it was started and has died. Call this from the main thread:
+    multiprocessing would start the forkserver from the thread that loads an engine, and it would
+    die with that thread."""
     if _started_with:
         start(*_started_with)
 
 
+@cache
+def have_vllm_use_it() -> None:
+    """Have vLLM start its engine processes from the fork server, from here on: two may start at
+    once, and each start knows its own (app.process.children_in_time).
+
+    Its own choices are fork, of a process with threads, and spawn, which imports everything anew.
+    Under WSL, where NVIDIA's management library does not survive a fork, it keeps its choice.
+    """
+    from vllm.platforms.interface import in_wsl
+    from vllm.v1.engine import utils
+
+    choose = utils.get_mp_context if in_wsl() else partial(get_context, "forkserver")
+    utils.get_mp_context = lambda: counting(choose())
+
+
+def wait_until_ready() -> None:
+    """Wait until it has imported what an engine needs and forks at once: for seconds the first time
+    after a start of its own. Blocking."""
+    if _started_with:
+        child = counting(get_context("forkserver")).Process(target=_nothing)
+        child.start()
+        child.join()
+
+
+def _nothing() -> None:
+    """What a child does that only shows that there can be one."""
+
+
 def environment(device: Device, log_level: str) -> dict[str, str]:
-    """Variables vLLM reads when it is imported or when its engine starts."""
+    """Return the variables that vLLM reads when it is imported or when its engine starts."""
     common = {
         "VLLM_USE_V2_MODEL_RUNNER": "0",  # the logits processor is written for V1
         "VLLM_NO_USAGE_STATS": "1",

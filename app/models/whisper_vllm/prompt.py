@@ -1,4 +1,4 @@
-"""What the decoder reads before the window: the text that came before, as Whisper was taught.
+"""The decoder's prompt: the text that came before the window, as Whisper was trained with it.
 
     <|startofprev|> words, names and style <|startoftranscript|>
 
@@ -17,8 +17,8 @@ _MOST = 224
 def prompt_ids(
     tokens: SpecialTokens, codec: TextCodec, prompt: str, keywords: Sequence[str] = ()
 ) -> tuple[int, ...]:
-    """The decoder's prompt. Only text comes through: a special token spelt out in `prompt` or
-    in a keyword is dropped. Of more than 224 tokens the last are kept; keywords stand last."""
+    """Return the decoder's prompt. Only text comes through: a special token spelt out in `prompt`
+    or in a keyword is dropped. Of more than 224 tokens the last are kept; keywords stand last."""
     words = ", ".join(word.strip() for word in keywords if word.strip())
     text = " ".join(part for part in (prompt.strip(), words) if part)
     ids = [i for i in codec.encode(f" {text}") if i < tokens.end_of_text]

@@ -1,12 +1,12 @@
-"""What the next token may be: Whisper's decoding grammar, as arithmetic on token ids.
+"""Whisper's decoding grammar as arithmetic on token ids: which tokens may come next.
 
-One pass answers everything. The prompt is `<|startoftranscript|>` alone; the first step chooses
-the language, the second is the task, and then come text and timestamps:
+One pass decides language, task, text and timestamps. The prompt ends with `<|startoftranscript|>`;
+the first step chooses the language, the second is the task, and then come text and timestamps:
 
     <|en|> <|transcribe|> <|0.00|> text <|2.40|> <|2.40|> text <|5.10|> <|endoftext|>
 
-Timestamp rules after openai/whisper `decoding.py::ApplyTimestampRules`: they come in pairs, never
-go back, no segment is empty, and the first one lies near the window's start.
+Timestamp rules after openai/whisper `decoding.py::ApplyTimestampRules`: timestamps come in pairs
+and never go back, no segment is empty, and the first timestamp lies near the window's start.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ from app.models.whisper_vllm.tokens import SpecialTokens
 
 @dataclass(frozen=True)
 class WindowRules:
-    """What one window is asked for. `languages` are the ISO codes that may be spoken; with none
-    of them named, any the checkpoint knows."""
+    """The rules of one window. `languages` are the ISO codes that may be spoken; with none named,
+    any that the checkpoint knows."""
 
     languages: tuple[str, ...] = ()
     translate: bool = False
@@ -27,18 +27,18 @@ class WindowRules:
 
 @dataclass(frozen=True)
 class Allow:
-    """Only these ids may come."""
+    """Only these ids may come next."""
 
     ids: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Ban:
-    """Anything may come but these ranges (and the checkpoint's suppressed tokens).
+    """Anything may come next but these ranges (and the checkpoint's suppressed tokens).
 
     begin: the checkpoint's begin-suppressed tokens are banned too.
     timestamp_if_likelier: if all timestamps together are likelier than the likeliest text token,
-    only a timestamp may come.
+        only a timestamp may come.
     """
 
     ranges: tuple[range, ...] = ()
@@ -47,7 +47,7 @@ class Ban:
 
 
 def forced_steps(tokens: SpecialTokens, rules: WindowRules) -> list[tuple[int, ...]]:
-    """The ids allowed at each of the first steps, which carry no text."""
+    """Return the ids that are allowed at each of the first steps, which carry no text."""
     steps: list[tuple[int, ...]] = []
     if tokens.languages:
         known = tokens.languages
@@ -61,7 +61,7 @@ def forced_steps(tokens: SpecialTokens, rules: WindowRules) -> list[tuple[int, .
 def next_step(
     tokens: SpecialTokens, forced: Sequence[tuple[int, ...]], generated: Sequence[int]
 ) -> Allow | Ban:
-    """What may follow `generated` (all ids after the prompt, forced ones included)."""
+    """Return what may follow `generated` (all ids after the prompt, forced ones included)."""
     if len(generated) < len(forced):
         return Allow(forced[len(generated)])
     sampled = generated[len(forced) :]

@@ -1,9 +1,9 @@
-"""Tokens of one window to timed segments, as they arrive."""
+"""Assembly of one window's tokens into timed segments, as the tokens arrive."""
 
 import zlib
 from collections.abc import Callable, Sequence
 
-from app.models.base import SegmentEvent, TokenLogprob
+from app.models.base import Segment, TokenLogprob
 from app.models.whisper_vllm.tokens import TIMESTAMP_MS, SpecialTokens
 from app.speech.windows import Window
 
@@ -30,7 +30,7 @@ class Segmenter:
         self._start = 0  # ms from the window's start
         self._open: list[tuple[int, float]] = []
 
-    def feed(self, sampled: Sequence[tuple[int, float]]) -> list[SegmentEvent]:
+    def feed(self, sampled: Sequence[tuple[int, float]]) -> list[Segment]:
         """The segments that these tokens, each with its log-probability, close."""
         closed = []
         for token, logprob in sampled:
@@ -42,37 +42,36 @@ class Segmenter:
             self._start = at
         return closed
 
-    @property
-    def is_open(self) -> bool:
-        """Whether there is text that no timestamp has closed."""
-        return bool(self._open)
+    def tail(self) -> Segment | None:
+        """What no timestamp has closed so far, as if it ended where the window does. It stays
+        open."""
+        return self._segment(self._window.duration_ms)
 
-    def tail(self) -> list[SegmentEvent]:
-        """What no timestamp closed: it ends where the window does."""
-        return self._close(self._window.duration_ms)
-
-    def _close(self, end: int) -> list[SegmentEvent]:
+    def _close(self, end: int) -> list[Segment]:
         """The open segment, none where it has no text; times in ms from the window's start."""
-        spoken, self._open = self._open, []
-        ids = tuple(token for token, _ in spoken)
+        segment = self._segment(end)
+        self._open = []
+        return [segment] if segment else []
+
+    def _segment(self, end: int) -> Segment | None:
+        """What is open, as a segment that ends at `end` ms from the window's start."""
+        ids = tuple(token for token, _ in self._open)
         text = self._text_of(ids) if ids else ""
         if not text.strip():
-            return []
-        length = self._window.duration_ms
+            return None
+        length, content = self._window.duration_ms, self._content_of
         start = min(self._start, length)
-        content = self._content_of
-        return [
-            SegmentEvent(
-                start_ms=self._window.start_ms + start,
-                end_ms=self._window.start_ms + min(max(end, start), length),
-                text=text,
-                tokens=ids,
-                logprobs=tuple(TokenLogprob(content(i), p) for i, p in spoken) if content else (),
-            )
-        ]
+        return Segment(
+            start_ms=self._window.start_ms + start,
+            end_ms=self._window.start_ms + min(max(end, start), length),
+            text=text,
+            tokens=ids,
+            logprobs=tuple(TokenLogprob(content(i), p) for i, p in self._open) if content else (),
+        )
 
 
 def compression_ratio(text: str) -> float:
-    """How much smaller zlib makes the text: repetition shows as a high ratio (openai/whisper)."""
+    """Return the ratio of a text's size to its size under zlib: repetition shows as a high ratio
+    (openai/whisper)."""
     raw = text.encode()
     return len(raw) / len(zlib.compress(raw)) if raw else 0.0

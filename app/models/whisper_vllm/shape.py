@@ -1,9 +1,9 @@
-"""The shape of a Whisper, and what it weighs: from its files, or from arithmetic alone."""
+"""The shape of a Whisper and the size of its weights, from its files or from arithmetic alone."""
 
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, prod
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,15 @@ _HALF = 2  # bytes of a 16-bit number
 
 @dataclass(frozen=True)
 class ModelShape:
-    """The shape that decides memory. `weight_bytes` is what the weights take once loaded."""
+    """A model's shape, as far as it decides memory. `weight_bytes` is what the weights take once
+    loaded."""
 
     decoder_layers: int
     d_model: int
     encoder_positions: int
     decoder_positions: int
     weight_bytes: int
+    number_bytes: int = _HALF  # of a key or a value
 
     @classmethod
     def of(cls, folder: Path) -> "ModelShape":
@@ -39,8 +41,8 @@ class ModelShape:
 
     @property
     def kv_bytes_a_token(self) -> int:
-        """Keys and values, 16 bits each, of every decoder layer."""
-        return self.decoder_layers * 2 * self.d_model * _HALF
+        """Keys and values of every decoder layer."""
+        return self.decoder_layers * 2 * self.d_model * self.number_bytes
 
     @property
     def kv_bytes_a_window(self) -> int:
@@ -48,10 +50,14 @@ class ModelShape:
         tokens = _rounded(self.encoder_positions) + _rounded(self.decoder_positions)
         return tokens * self.kv_bytes_a_token
 
+    def in_float32(self, parameters: int) -> "ModelShape":
+        """The shape with all weights, keys and values in 32 bits."""
+        return replace(self, weight_bytes=2 * _HALF * parameters, number_bytes=2 * _HALF)
+
 
 @dataclass(frozen=True)
 class Architecture:
-    """All of the shape that decides how many weights there are."""
+    """A model's architecture, as far as it decides how many weights there are."""
 
     d_model: int
     encoder_layers: int
@@ -65,7 +71,7 @@ class Architecture:
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "Architecture":
-        """From a config.json. Raises BadSource where it does not say."""
+        """Read an architecture from a config.json. Raises BadSource where an entry is missing."""
         try:
             return cls(
                 d_model=config["d_model"],
@@ -82,7 +88,7 @@ class Architecture:
             raise BadSource(f"The config.json has no {error}.", "Take the model's own.") from error
 
     def geometry(self, scheme: str, group_size: int = 128) -> ModelShape:
-        """With weights as `scheme` has them, see `weight_bytes`."""
+        """Return the shape with weights as `scheme` has them, see `weight_bytes`."""
         return ModelShape(
             self.decoder_layers,
             self.d_model,
@@ -91,9 +97,14 @@ class Architecture:
             self.weight_bytes(scheme, group_size),
         )
 
+    @property
+    def parameters(self) -> int:
+        """How many weights there are."""
+        return self._others + self._linear_weights
+
     def weight_bytes(self, scheme: str, group_size: int = 128) -> int:
-        """Bytes of all tensors: the Linears by `scheme` (bf16 or fp16, W4A16, W8A16, W8A8), and
-        what no scheme touches (embeddings, convolutions, norms, biases) in 16 bits."""
+        """Return the bytes of all tensors: the Linears by `scheme` (bf16 or fp16, W4A16, W8A16,
+        W8A8), and what no scheme touches (embeddings, convolutions, norms, biases) in 16 bits."""
         others = _HALF * self._others
         if scheme in ("bf16", "fp16"):
             return others + _HALF * self._linear_weights
@@ -111,7 +122,7 @@ class Architecture:
 
     @property
     def _rows(self) -> int:
-        """Outputs of all Linears."""
+        """Outputs of all Linears together."""
         encoder = self.encoder_layers * ((4 + 1) * self.d_model + self.encoder_ffn)
         return encoder + self.decoder_layers * ((8 + 1) * self.d_model + self.decoder_ffn)
 
@@ -142,14 +153,9 @@ SHAPES: Mapping[str, Architecture] = {
 }
 
 
-def weight_bytes(folder: Path) -> int:
-    """What the weight files weigh on disk."""
-    return sum(p.stat().st_size for p in folder.glob("*.safetensors"))
-
-
 def loaded_bytes(folder: Path) -> int:
-    """What the weights take once loaded: 32-bit ones are loaded as 16-bit. OpenAI's smaller
-    checkpoints come so. Raises BadSource."""
+    """Return what the weights take once loaded: 32-bit weights, as OpenAI's smaller checkpoints
+    have them, are loaded as 16-bit. Raises BadSource."""
     files = sorted(folder.glob("*.safetensors"))
     if not files:  # torch's own format does not say without being unpickled
         return sum(p.stat().st_size for p in folder.glob("pytorch_model*.bin"))
@@ -157,7 +163,8 @@ def loaded_bytes(folder: Path) -> int:
 
 
 def _loaded_bytes(file: Path) -> int:
-    """Of one safetensors file: the length of its header, the header in JSON, the tensors."""
+    """Return the loaded bytes of one safetensors file: the length of its header, the header in
+    JSON, the tensors."""
     try:
         with file.open("rb") as stream:
             (length,) = struct.unpack("<Q", stream.read(8))

@@ -9,7 +9,8 @@ from app.models.whisper_vllm.tokens import SpecialTokens, special_tokens
 
 
 class TextCodec:
-    """What is text of a checkpoint's tokens. Special tokens and timestamps are not."""
+    """Converts between text and a checkpoint's text tokens; special tokens and timestamps carry no
+    text."""
 
     def __init__(self, folder: Path, tokens: SpecialTokens) -> None:
         self._tokenizer = load_tokenizer(folder)
@@ -22,18 +23,18 @@ class TextCodec:
         return text
 
     def encode(self, text: str) -> list[int]:
-        """Ids of `text`, special tokens that are spelt out in it included."""
+        """Return the ids of `text`, special tokens that are spelt out in it included."""
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
     def content(self, token: int) -> bytes:
-        """The bytes one text token stands for, which may be part of a character."""
+        """Return the bytes that one text token stands for, which may be part of a character."""
         return bytes(_BYTES[letter] for letter in self._tokenizer.id_to_token(token) or "")
 
 
 def _bytes_of_letters() -> dict[str, int]:
-    """The byte each letter of a byte-level vocabulary stands for: printable Latin-1 for itself,
-    the others in order from U+0100 on (openai/gpt-2 `encoder.py::bytes_to_unicode`)."""
+    """Return the byte that each letter of a byte-level vocabulary stands for: printable Latin-1 for
+    itself, the others in order from U+0100 on (openai/gpt-2 `encoder.py::bytes_to_unicode`)."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [b for b in range(256) if b not in printable]
     return {chr(b): b for b in printable} | {chr(256 + n): b for n, b in enumerate(others)}
@@ -43,7 +44,7 @@ _BYTES = _bytes_of_letters()
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """The checkpoint's tokenizer. Raises BadSource where it has none."""
+    """Return the checkpoint's tokenizer. Raises BadSource where there is none."""
     whole = folder / "tokenizer.json"
     if whole.exists():
         return Tokenizer.from_file(str(whole))

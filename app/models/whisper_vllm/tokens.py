@@ -1,8 +1,8 @@
-"""What a checkpoint's token ids mean: special tokens, languages, suppress lists.
+"""The meaning of a checkpoint's token ids: special tokens, languages, suppress lists.
 
-Read from the checkpoint's JSON files alone, so that neither the API process nor the logits
-processor needs transformers for it. A tokenizer is either a `tokenizer.json` or, as older tools
-write it, `vocab.json`, `merges.txt` and `added_tokens.json`.
+They are read from the checkpoint's JSON files alone, so that neither the API process nor the logits
+processor needs transformers. A tokenizer is either a `tokenizer.json` or, as older tools write it,
+`vocab.json`, `merges.txt` and `added_tokens.json`.
 """
 
 import json
@@ -43,7 +43,7 @@ class SpecialTokens:
 
     @classmethod
     def load(cls, folder: Path) -> "SpecialTokens":
-        """Read a checkpoint's folder. Raises BadSource where it is not a Whisper's."""
+        """Read a checkpoint's folder. Raises BadSource where the folder is not a Whisper's."""
         vocabulary = special_tokens(folder)
         config = _json(folder / "config.json")
         generation = config | _json(folder / "generation_config.json")
@@ -76,7 +76,8 @@ class SpecialTokens:
 
 
 def special_tokens(folder: Path) -> dict[str, int]:
-    """Every token that is not made of characters, and its id. Raises BadSource without any."""
+    """Return every token that is not made of characters, and its id. Raises BadSource without
+    any."""
     if (folder / "tokenizer.json").exists():
         added = _json(folder / "tokenizer.json").get("added_tokens", [])
         return {entry["content"]: entry["id"] for entry in added}

@@ -1,17 +1,18 @@
-"""Questions asked inside the engine's worker. Imports nothing: vLLM mixes the class in."""
+"""Methods that are called inside the engine's worker. The module imports nothing: vLLM mixes the
+class in."""
 
 from collections import Counter
 from typing import Any
 
 
 class WorkerExtension:
-    """Methods reached by `AsyncLLM.collective_rpc`."""
+    """Holds the methods that `AsyncLLM.collective_rpc` calls."""
 
     model_runner: Any
 
     def linear_kernels(self) -> dict[str, int]:
-        """Kernel class of each linear layer to how many layers it serves; unquantized ones
-        are counted under their method's name."""
+        """Count the linear layers by kernel class; unquantized ones count under their method's
+        name."""
         kernels: Counter[str] = Counter()
         for module in self.model_runner.model.modules():
             scheme = getattr(module, "scheme", None)

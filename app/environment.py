@@ -1,0 +1,106 @@
+"""How settings are written in variables of the environment."""
+
+from collections.abc import Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, SecretStr
+from pydantic_core import PydanticCustomError
+from pydantic_settings import EnvSettingsSource, NoDecode
+
+# NoDecode: "a,b" from the environment, not JSON
+Names = Annotated[tuple[str, ...], NoDecode]
+# The environment holds text, and Literal takes no text for a number.
+GroupSize = Annotated[
+    Literal[32, 64, 128, "channel"], BeforeValidator(lambda v: int(v) if str(v).isdecimal() else v)
+]
+Folders = Annotated[tuple[Path, ...], NoDecode]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode]  # SecretStr: not shown where settings are
+
+
+class EnvironmentSource(EnvSettingsSource):
+    """The environment without its blank variables: `MARLINSCRIBE_MODEL=` in a file that compose or
+    systemd reads leaves the setting as it is, and asks for no folder of that name."""
+
+    def __call__(self) -> dict[str, Any]:
+        found = super().__call__()
+        return {n: v for n, v in found.items() if not isinstance(v, str) or v.strip()}
+
+
+def split(value: Any) -> Any:
+    """The parts of a list with commas; what is no text is left as it is."""
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def named_sources(several: Sequence[str]) -> dict[str, str]:
+    """Names to sources, of models given as name=source. Raises PydanticCustomError for one that is
+    not, and for a name that two of them claim."""
+    named: dict[str, str] = {}
+    for one in several:
+        name, _, source = (part.strip() for part in one.partition("="))
+        if not name or not source:
+            raise PydanticCustomError(
+                "no_name",
+                "{one} is not name=source, such as tiny=openai/whisper-tiny.",
+                {"one": repr(one)},
+            )
+        if name in named:
+            raise PydanticCustomError(
+                "claimed_twice", "Two models are named {name}.", {"name": repr(name)}
+            )
+        named[name] = source
+    return named
+
+
+def check_together(settings: Any) -> None:
+    """Raises PydanticCustomError where settings contradict each other."""
+    _check_names(settings)
+    _check_keys(settings)
+    if settings.stored_upload_bytes < settings.max_upload_bytes:
+        raise PydanticCustomError(
+            "store_too_small",
+            "MARLINSCRIBE_MAX_STORED_UPLOAD_BYTES={stored} is less than one upload may have "
+            "(MARLINSCRIBE_MAX_UPLOAD_BYTES={most}).",
+            {"stored": settings.stored_upload_bytes, "most": settings.max_upload_bytes},
+        )
+
+
+def _check_names(settings: Any) -> None:
+    """Aliases that were asked for, and that another model is named by."""
+    if "model_aliases" not in settings.model_fields_set:
+        return
+    for name in (*settings.served_models,)[1:]:
+        if name in settings.model_aliases:
+            raise PydanticCustomError(
+                "claimed_twice",
+                "{name} is the name of a model and, in MARLINSCRIBE_MODEL_ALIASES, of the first "
+                "one.",
+                {"name": repr(name)},
+            )
+
+
+def _check_keys(settings: Any) -> None:
+    admin = settings.admin_key and settings.admin_key.get_secret_value()
+    if admin and admin in {key.get_secret_value() for key in settings.api_keys}:
+        raise PydanticCustomError(
+            "keys_equal",
+            "MARLINSCRIBE_ADMIN_KEY is one of MARLINSCRIBE_API_KEYS, so that every client with "
+            "that key could do what an admin does. Give the admin a key of its own.",
+        )
+    if not (settings.api_keys or settings.allow_anonymous or is_loopback(settings.host)):
+        raise PydanticCustomError(
+            "keys_missing",
+            "MARLINSCRIBE_HOST={host} can be reached from other machines, and no keys are set. "
+            "Set MARLINSCRIBE_API_KEYS, or MARLINSCRIBE_ALLOW_ANONYMOUS=true to serve anyone.",
+            {"host": settings.host},
+        )

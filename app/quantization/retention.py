@@ -1,0 +1,169 @@
+"""What of the cache is needed, by whom, and what may go."""
+
+import logging
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from app.checkpoints.cache import (
+    CachedCheckpoint,
+    checkpoints,
+    drop_checkpoint,
+    drop_leftover,
+    leftovers,
+    size_of,
+)
+from app.checkpoints.source import Source
+from app.jobs import Job, JobStatus, read_records
+from app.models.base import Device
+from app.quantization.builder import settings_recipe
+from app.quantization.promotion_log import promoted, record_of
+from app.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Need = Literal["in use", "serves", "rollback", "settings", "job"]
+# Jobs that still want their checkpoint: to go on, or to be promoted.
+_UNDECIDED = (JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.INTERRUPTED, JobStatus.PROVEN)
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Something of the cache that may go. size: in bytes; why: in words; used_at: Unix seconds."""
+
+    kind: Literal["checkpoint", "leftover", "job", "orphan", "result"]
+    path: Path
+    size: int
+    used_at: int
+    why: str
+
+
+def needs(settings: Settings, device: Device) -> dict[str, Need]:
+    """Fingerprints of the checkpoints that somebody needs, and for what: the first of these that
+    holds. What the settings ask for is the last used that fits them."""
+    entries, found = checkpoints(settings.cache_dir), dict[str, Need]()
+    for job in read_records(settings.cache_dir / "jobs"):
+        made = job.facts.get("checkpoint") or {}
+        if job.status in _UNDECIDED and "fingerprint" in made:
+            found[made["fingerprint"]] = "job"
+    stacks = promoted(settings.cache_dir)
+    for number, name in enumerate(settings.served_models):
+        record = record_of(settings.cache_dir, name if number else "")
+        if asked := _asked_for(entries, settings.of_model(name), device):
+            found[asked.fingerprint] = "settings" if stacks.get(record) else "serves"
+    for stack in stacks.values():
+        found |= dict.fromkeys(stack, "rollback")
+    found |= {stack[-1]: "serves" for stack in stacks.values() if stack}
+    return found | {one.fingerprint: "in use" for one in entries if one.in_use}
+
+
+def _asked_for(
+    entries: Iterable[CachedCheckpoint], settings: Settings, device: Device
+) -> CachedCheckpoint | None:
+    if settings.quantization == "none":
+        return None
+    folder = Path(settings.model).expanduser()
+    source = Source(folder.resolve().name, folder.resolve(), "") if folder.is_dir() else None
+    name = source.name if source else settings.model
+    recipe = settings_recipe(settings, source, device)
+    return next((one for one in entries if (one.name, one.recipe) == (name, recipe)), None)
+
+
+def removals(
+    settings: Settings, device: Device, *, all_but_serving: bool, older_than_days: float | None
+) -> list[Removal]:
+    """What may go. Without more, what nobody needs: what is half-made, damaged or nobody's, and
+    checkpoints that neither serve, nor can be rolled back to or promoted.
+
+    all_but_serving: also what could be rolled back to, promoted, resumed or remembered.
+    older_than_days: only what was not used for so long, and then also jobs that are over and come
+    to nothing, and what proofs remember. Half-made things have no age.
+    """
+    cache, needed = settings.cache_dir, needs(settings, device)
+    kept: set[Need] = {"in use", "serves"}
+    if not all_but_serving:
+        kept |= {"rollback", "settings", "job"}
+    found = [
+        _removal("checkpoint", one.folder, one.used_at, f"{one.name} {one.scheme}")
+        for one in checkpoints(cache)
+        if needed.get(one.fingerprint) not in kept
+    ]
+    found += _orphans(cache)
+    if all_but_serving or older_than_days is not None:
+        found += _jobs(cache, all_but_serving)
+        results = (cache / "proofs").glob("*.json")
+        found += [_removal("result", one, _mtime(one), "what a proof heard") for one in results]
+    if older_than_days is not None:
+        oldest = time.time() - older_than_days * 86_400
+        found = [one for one in found if one.used_at < oldest]
+    return found + [
+        _removal("leftover", one, _mtime(one), "half-made, or damaged") for one in leftovers(cache)
+    ]
+
+
+def _removal(
+    kind: Literal["checkpoint", "leftover", "orphan", "result"], path: Path, used_at: int, why: str
+) -> Removal:
+    return Removal(kind, path, size_of(path), used_at, why)
+
+
+def _jobs(cache: Path, all_but_serving: bool) -> Iterator[Removal]:
+    kept = {JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.PROMOTED}
+    if not all_but_serving:
+        kept |= {JobStatus.PROVEN, JobStatus.INTERRUPTED}
+    for job in read_records(cache / "jobs"):
+        if job.status not in kept:
+            path = cache / "jobs" / f"{job.id}.json"
+            size = sum(size_of(one) for one in (path, *traces(cache, job.id)) if one.exists())
+            yield Removal("job", path, size, job.finished_at or job.created_at, _told(job))
+
+
+def _told(job: Job) -> str:
+    return f"{job.status}, of {job.request.get('model', 'a model')}"
+
+
+def _orphans(cache: Path) -> Iterator[Removal]:
+    """Reports and canaries of jobs without a record."""
+    known = {one.stem for one in (cache / "jobs").glob("*.json")}
+    for one in (*(cache / "reports").glob("*.json"), *(cache / "canaries").glob("*")):
+        if one.name.removesuffix(".json") not in known:
+            yield _removal("orphan", one, _mtime(one), "of a job that was deleted")
+
+
+def _mtime(path: Path) -> int:
+    return int(path.lstat().st_mtime)
+
+
+def traces(cache: Path, job_id: str) -> tuple[Path, Path]:
+    """Where a job's report and canaries are, beside its record."""
+    return cache / "reports" / f"{job_id}.json", cache / "canaries" / job_id
+
+
+def delete_traces(cache: Path, job_id: str) -> None:
+    """Delete what a job left beside its record, if it left anything. What the disk refuses, the
+    next `marlinscribe cache prune` finds."""
+    report, canaries = traces(cache, job_id)
+    shutil.rmtree(canaries, ignore_errors=True)
+    try:
+        report.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("%s is left: %s", report, error)
+
+
+def remove(one: Removal, cache: Path) -> bool:
+    """Delete it; False where somebody has begun to use it. Jobs want the records taken (see
+    `Records`). Raises OSError."""
+    if one.kind == "checkpoint":
+        return drop_checkpoint(one.path)
+    if one.kind == "leftover":
+        drop_leftover(one.path)
+    elif one.path.is_dir():
+        shutil.rmtree(one.path)
+    else:
+        one.path.unlink(missing_ok=True)
+    if one.kind == "job":
+        delete_traces(cache, one.path.stem)
+    return True

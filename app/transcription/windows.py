@@ -1,0 +1,84 @@
+"""One window's way through the decoder, as often as the policy wants it decoded."""
+
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+from app.models.base import DecodeRequest, Segment, WindowDecoder, WindowResult
+from app.transcription.policy import (
+    MOST_PASSES,
+    DecodeAgain,
+    Verdict,
+    judge,
+    may_be_silence,
+    repeats,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A window that a decoder got through once: its result, and what became of it. `segments` are
+    those that were told of it."""
+
+    result: WindowResult
+    verdict: Verdict
+    segments: tuple[Segment, ...]
+
+
+async def decode_window(
+    decoder: WindowDecoder, request: DecodeRequest, on_token: Callable[[], None]
+) -> AsyncGenerator[Segment | Pass]:
+    """Segments as they may leave, and a Pass for each time the window was decoded. Raises
+    EngineDied."""
+    begun: Segment | None = None  # text at the end of the pass before, which this one is to redo
+    for left in reversed(range(MOST_PASSES)):
+        one = _Decoding(decoder, request)
+        async with aclosing(one.segments(on_token)) as segments:
+            async for segment in segments:
+                yield segment
+        verdict = judge(one.result, looped=one.looped, last=left == 0)
+        told = [replace(segment, figures=one.result.figures) for segment in verdict.segments]
+        if begun and not told and not isinstance(verdict, DecodeAgain):
+            told = [begun]  # what the pass before had begun to say stands
+        for segment in told[one.told :]:
+            yield segment
+        yield Pass(one.result, verdict, tuple(told))
+        if not isinstance(verdict, DecodeAgain):
+            if one.result.ended == "limit":
+                at = request.window.start_ms / 1000
+                log.warning("window at %.1f s: the model wrote to its limit without an end", at)
+            return
+        at_ms = verdict.request.window.start_ms
+        log.info("decoding again from %d ms on: %s", at_ms, verdict.reason)
+        tail, request = verdict.tail, verdict.request
+        begun = replace(tail, figures=one.result.figures) if tail else None
+
+
+class _Decoding:
+    """One pass of the decoder over a window. told: how many closed segments have left."""
+
+    def __init__(self, decoder: WindowDecoder, request: DecodeRequest) -> None:
+        self._decoder = decoder
+        self._request = request
+        self.result: WindowResult
+        self.looped = False
+        self.told = 0
+
+    async def segments(self, on_token: Callable[[], None]) -> AsyncGenerator[Segment]:
+        """Closed segments that may leave at once. Broken off where the decoder repeats itself:
+        what closed before that is believed."""
+        believed: tuple[Segment, ...] = ()
+        async with aclosing(self._decoder.decode_window(self._request, on_token)) as results:
+            async for result in results:
+                self.looped = repeats(result)
+                self.result = replace(result, closed=believed) if self.looped else result
+                if self.looped:
+                    return
+                believed = result.closed
+                if not may_be_silence(result):
+                    for segment in believed[self.told :]:
+                        self.told += 1
+                        yield segment

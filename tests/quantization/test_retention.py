@@ -1,0 +1,206 @@
+"""What somebody needs stays in the cache; the rest may go, and what goes with it."""
+
+import json
+import os
+import time
+
+import pytest
+
+from app.checkpoints.cache import checkpoints
+from app.checkpoints.in_use import in_use
+from app.checkpoints.recipe import Recipe
+from app.checkpoints.source import Source
+from app.checkpoints.store import Store
+from app.jobs import Job, JobStatus, Records
+from app.quantization.promotion_log import Promotion, PromotionLog
+from app.quantization.retention import needs, removals, remove
+from app.settings import Settings
+
+DAY = 86_400
+RTN = Recipe(method="rtn", dtype="bfloat16")
+
+
+class House:
+    """A cache with checkpoints and jobs by their names; `asked` is what the settings ask for."""
+
+    def __init__(self, folder):
+        self.cache, self.model = folder / "cache", folder / "asked"
+        self.model.mkdir()
+        (self.model / "config.json").write_text("{}")
+        self.settings = Settings(
+            cache_dir=self.cache, model=str(self.model), quantization="rtn", device="cpu"
+        )
+
+    def make(self, name, recipe=RTN, days=0.0):
+        def fill(out):
+            (out / "model.safetensors").write_bytes(name.encode())
+            return {}
+
+        source = Source(name, self.model, "")
+        entry = Store(self.cache).get_or_make(source, recipe, {"of": name}, fill)
+        age(entry.folder, days)
+        return entry.fingerprint
+
+    def job(self, name, status, days=0.0, **facts):
+        then = int(time.time() - days * DAY)
+        job = Job(f"qjob_{name}", {"model": name}, name, status, facts=facts,
+                  created_at=then, finished_at=then)  # fmt: skip
+        Records(self.cache / "jobs").save(job).result()
+        for folder, leaf in (("reports", f"{job.id}.json"), ("canaries", f"{job.id}/0.audio")):
+            path = self.cache / folder / leaf
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("heard")
+        return job.id
+
+    def promote(self, *fingerprints):
+        promotions = PromotionLog(self.settings)
+        for fingerprint in fingerprints:
+            promotions.push(Promotion(fingerprint, "qjob_x", 1))
+
+    def needs(self):
+        by_mark = {one.fingerprint: one.name for one in checkpoints(self.cache)}
+        return {by_mark[mark]: need for mark, need in needs(self.settings, "cpu").items()}
+
+    def removals(self, all_but_serving=False, older_than_days=None):
+        return removals(self.settings, "cpu", all_but_serving=all_but_serving,
+                        older_than_days=older_than_days)  # fmt: skip
+
+    def going(self, kind="checkpoint", **asked):
+        found = [one for one in self.removals(**asked) if one.kind == kind]
+        return sorted(one.path.name.rpartition("-")[0] or one.path.name for one in found)
+
+
+@pytest.fixture
+def house(tmp_path):
+    return House(tmp_path)
+
+
+def age(path, days):
+    then = time.time() - days * DAY
+    os.utime(path, (then, then))
+
+
+def test_without_a_promotion_what_the_settings_ask_for_serves(house):
+    for name in ("asked", "other"):
+        house.make(name)
+    assert house.needs() == {"asked": "serves"}
+    assert house.going() == ["other"]
+
+
+def test_of_two_that_fit_the_settings_the_last_used_is_meant(house):
+    house.make("asked", days=3)
+    again = {"of": "another version of the quantizer"}
+    source = Source("asked", house.model, "")
+    newer = Store(house.cache).get_or_make(
+        source, RTN, again, lambda out: (out / "a").touch() or {}
+    )
+    assert needs(house.settings, "cpu") == {newer.fingerprint: "serves"}
+
+
+def test_what_serves_and_what_can_be_rolled_back_to_stays(house):
+    house.make("asked")
+    marks = [house.make(name) for name in ("first", "second", "third")]
+    house.promote(*marks)
+    assert house.needs() == {
+        "asked": "settings", "first": "rollback", "second": "rollback", "third": "serves",
+    }  # fmt: skip
+    house.make("other")
+    assert house.going() == ["other"]
+    assert house.going(all_but_serving=True) == ["asked", "first", "other", "second"]
+
+
+def test_what_a_server_with_other_settings_promoted_stays(house, tmp_path):
+    mark = house.make("first")
+    house.promote(mark)
+    house.settings = Settings(cache_dir=house.cache, model=str(tmp_path), quantization="none")
+    assert house.needs() == {"first": "serves"}
+    assert house.going(all_but_serving=True) == []
+
+
+def test_what_a_process_uses_stays_whatever_is_asked(house):
+    house.make("used")
+    (one,) = checkpoints(house.cache)
+    with in_use(one.folder):
+        assert house.needs() == {"used": "in use"}
+        assert house.going(all_but_serving=True, older_than_days=0) == []
+    assert house.going() == ["used"]
+
+
+@pytest.mark.parametrize("status", list(JobStatus))
+def test_a_checkpoint_that_its_job_still_wants_stays(house, status):
+    mark = house.make("made")
+    house.job("a", status, checkpoint={"fingerprint": mark})
+    wanted = status in ("queued", "running", "interrupted", "proven")
+    assert house.needs() == ({"made": "job"} if wanted else {})
+    assert house.going() == ([] if wanted else ["made"])
+    assert house.going(all_but_serving=True) == ["made"]
+
+
+def test_only_what_was_not_used_for_so_long_goes(house):
+    house.make("old", days=10)
+    house.make("new", days=1)
+    assert house.going(older_than_days=5) == ["old"]
+    assert house.going(older_than_days=11) == []
+
+
+def test_jobs_stay_unless_they_are_old_or_all_may_go(house):
+    for status in JobStatus:
+        house.job(status, status, days=10)
+    nothing = [f"qjob_{name}.json" for name in ("cancelled", "failed", "rejected")]
+    undecided = [f"qjob_{name}.json" for name in ("interrupted", "proven")]
+    assert house.going("job") == []
+    assert house.going("job", older_than_days=5) == nothing
+    assert house.going("job", older_than_days=11) == []
+    assert house.going("job", all_but_serving=True) == sorted([*nothing, *undecided])
+
+
+def test_a_job_goes_with_its_report_and_canaries(house):
+    house.job("a", JobStatus.REJECTED)
+    house.job("b", JobStatus.REJECTED)
+    (one,) = [o for o in house.removals(all_but_serving=True) if o.path.name == "qjob_a.json"]
+    assert one.size > 2 * len("heard")
+    assert remove(one, house.cache)
+    left = [path.name for path in house.cache.rglob("*") if "qjob_a" in path.name]
+    assert left == []
+    assert (house.cache / "reports" / "qjob_b.json").exists()
+    assert house.going("orphan") == []
+
+
+def test_what_a_deleted_job_left_goes(house):
+    job = house.job("a", JobStatus.PROVEN)
+    (house.cache / "jobs" / f"{job}.json").unlink()
+    assert house.going("orphan") == ["qjob_a", "qjob_a.json"]
+    for one in house.removals():
+        assert remove(one, house.cache)
+    assert house.removals() == []
+
+
+def test_a_record_that_cannot_be_read_keeps_what_is_its_own(house):
+    job = house.job("a", JobStatus.PROVEN)
+    (house.cache / "jobs" / f"{job}.json").write_text("{")
+    assert house.removals() == []
+
+
+def test_what_proofs_remember_goes_when_it_is_old(house):
+    (house.cache / "proofs").mkdir(parents=True)
+    for name, days in (("old", 10), ("new", 1)):
+        (house.cache / "proofs" / f"{name}.json").write_text("{}")
+        age(house.cache / "proofs" / f"{name}.json", days)
+    assert house.going("result") == []
+    assert house.going("result", older_than_days=5) == ["old.json"]
+
+
+def test_what_is_half_made_or_damaged_goes_at_any_age(house):
+    root = house.cache / "checkpoints"
+    for name in (".a-1.partial", ".b-2.damaged"):
+        (root / name).mkdir(parents=True)
+    assert len(house.going("leftover", older_than_days=100)) == 2
+    for one in house.removals():
+        assert remove(one, house.cache)
+    assert list(root.iterdir()) == []
+
+
+def test_a_damaged_record_of_promotions_counts_as_none(house):
+    house.make("made")
+    (house.cache / "serving.json").write_text(json.dumps({"stack": [3]}))
+    assert house.needs() == {}
