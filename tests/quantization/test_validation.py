@@ -172,6 +172,7 @@ def test_a_model_of_your_own_needs_a_proof_of_your_own(refused, model):
 
 
 @pytest.mark.usefixtures("deaf")
+@pytest.mark.usefixtures("deaf")
 def test_the_same_order_has_the_same_key_and_another_has_another(ask, proof, model):
     orders = [
         RTN,
@@ -622,6 +623,7 @@ def test_a_user_of_the_shell_is_refused_what_proves_nothing(shell, outside, faul
         shell(order)
 
 
+@pytest.mark.usefixtures("deaf")
 def test_a_proof_may_be_done_without_where_none_is_needed(shell, model):
     assert shell(RTN).proof is None
     assert shell(RTN, needs_proof=True).proof == Recordings(sources=[TEST_SET], samples=None)
