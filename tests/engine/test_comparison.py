@@ -14,6 +14,7 @@ from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneratio
 
 from app.checkpoints.recipe import Recipe
 from app.errors import QuantizerFailed
+from app.process import has_half_precision
 from app.quantization.quantizer_process import Quantizer
 from app.recordings.read import read
 from app.recordings.spec import Recordings
@@ -22,6 +23,8 @@ from harness.server import DEMO
 from tests.engine.conftest import RECORDINGS
 
 SOURCE = DEMO / "marine-radio"
+# What the comparison computes in.
+DTYPE = torch.bfloat16 if has_half_precision() else torch.float32
 LAYERS = ["encoder.0", "encoder.1", "encoder.2", "decoder.0", "decoder.1"]
 
 
@@ -131,7 +134,7 @@ def inputs():
         ids = tokenizer.encode(f"{prompt}{text}<|endoftext|>", add_special_tokens=False).ids
         forced = len(tokenizer.encode(prompt, add_special_tokens=False).ids)
         heard = extractor(clip.waveform().samples, sampling_rate=16000, return_tensors="pt")
-        yield heard.input_features.bfloat16(), torch.tensor([ids[:-1]]), torch.tensor(ids[forced:])
+        yield heard.input_features.to(DTYPE), torch.tensor([ids[:-1]]), torch.tensor(ids[forced:])
 
 
 @dataclass
@@ -151,7 +154,7 @@ class Forward:
 
 
 def forward(folder, before_linears=None):
-    model = WhisperForConditionalGeneration.from_pretrained(folder, dtype=torch.bfloat16).eval()
+    model = WhisperForConditionalGeneration.from_pretrained(folder, dtype=DTYPE).eval()
     outputs = {name: [] for name in LAYERS}
     for name in LAYERS:
         layer = model.get_submodule(f"model.{name.replace('.', '.layers.')}")
