@@ -194,6 +194,13 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
         help="a folder, or a known model's id; nothing is downloaded (default: %(default)s)",
     )
     parser.add_argument(
+        "--beside",
+        action="append",
+        default=[],
+        metavar="MODEL",
+        help="a model that is served beside it (MARLINSCRIBE_MODELS); may be given several times",
+    )
+    parser.add_argument(
         "--scheme",
         choices=plan.SCHEMES,
         help=f"default: {plan.DEFAULT_SCHEME}, unless the folder's weights are quantized already",

@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +15,18 @@ from app.checkpoints.source import resolve
 from app.commands.console import FAILURE, SUCCESS, USAGE, settings_for
 from app.errors import BadRecipe, BadSource, EngineFailed
 from app.models.base import Device
-from app.models.whisper_vllm.budget import LIMITS, MIB, Budget, Memory, budget_of
+from app.models.whisper_vllm.budget import (
+    KEPT_ON_CPU,
+    LIMITS,
+    MIB,
+    Budget,
+    Memory,
+    budget_of,
+    footprint_of,
+)
 from app.models.whisper_vllm.plan import memory_of, pick_device
 from app.models.whisper_vllm.shape import SHAPES, Architecture, ModelShape
+from app.serving.shares import share_out
 
 DEFAULT_MODEL = "openai/whisper-large-v2"
 DEFAULT_SCHEME = "W4A16"
@@ -51,19 +61,38 @@ def plan(arguments: argparse.Namespace) -> int:
     else:
         device, memory = "cpu", Memory.of_a_machine(arguments.ram)
     try:
-        checkpoint = checkpoint_of(arguments.model, arguments.scheme, device)
-        budget = budget_of(checkpoint.geometry, device, memory, **own)
+        models = (arguments.model, *arguments.beside)
+        checkpoints = [checkpoint_of(model, arguments.scheme, device) for model in models]
+        budgets = [
+            budget_of(one.geometry, device, share, **own)
+            for one, share in zip(checkpoints, _shares(checkpoints, device, memory), strict=True)
+        ]
     except (BadSource, BadRecipe, EngineFailed) as error:
         errors.print(str(error), style="red", highlight=False, markup=False)
         return FAILURE if isinstance(error, EngineFailed) else USAGE
     if arguments.env:
-        print(_env(arguments, checkpoint, budget), end="")
+        print(_env(arguments, checkpoints[0], budgets[0]), end="")
         return SUCCESS
-    title = f"{checkpoint.name}, {checkpoint.scheme}, on {_named(arguments)}"
     console = Console()
-    console.print(_table(title, lines(budget, checkpoint.weighed, measured=here)))
-    console.print(_settings_text(budget), highlight=False, markup=False)
+    for checkpoint, budget in zip(checkpoints, budgets, strict=True):
+        place = f"its share of {_named(arguments)}" if arguments.beside else _named(arguments)
+        title = f"{checkpoint.name}, {checkpoint.scheme}, on {place}"
+        console.print(_table(title, lines(budget, checkpoint.weighed, measured=here)))
+    console.print(_settings_text(budgets[0]), highlight=False, markup=False)
     return SUCCESS
+
+
+def _shares(checkpoints: Sequence[Checkpoint], device: Device, memory: Memory) -> list[Memory]:
+    """Return the memory that each of several models has, or all of it for one. Raises
+    EngineFailed."""
+    if len(checkpoints) == 1:
+        return [memory]
+    needs = {
+        f"{number} {one.name}": footprint_of(one.geometry, device)
+        for number, one in enumerate(checkpoints, start=1)
+    }
+    kept = 0 if device == "cuda" else KEPT_ON_CPU
+    return [Memory(share, share) for share in share_out(memory.free, kept, needs).values()]
 
 
 def checkpoint_of(model: str, scheme: str | None, device: Device) -> Checkpoint:

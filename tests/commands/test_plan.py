@@ -177,3 +177,18 @@ def test_a_file_of_settings_names_its_command_and_leaves_the_pool_to_the_service
     command = "marlinscribe plan --vram 8 --model openai/whisper-small --scheme W8A8 --env"
     assert out.splitlines()[0] == f"# {command}"
     assert settings(out) == {"MARLINSCRIBE_DEVICE": "cuda", "MARLINSCRIBE_MAX_WINDOWS": "32"}
+
+
+def test_models_that_are_served_side_by_side_have_a_share_each(run):
+    status, out, _ = run("--vram", "8", "--beside", "openai/whisper-base")
+    assert status == 0
+    assert out.count("its share of a card of 8 GB") == 2
+    assert "openai/whisper-base, W4A16" in out
+
+
+def test_models_that_do_not_fit_side_by_side_are_refused_with_the_arithmetic(run):
+    large = ("--scheme", "fp16", "--beside", "openai/whisper-large-v3")
+    status, _, told = run("--vram", "6", *large)
+    assert status == 1
+    assert "1 openai/whisper-large-v2) + " in told
+    assert "do not fit together" in told
