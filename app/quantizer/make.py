@@ -17,7 +17,6 @@ from transformers import WhisperForConditionalGeneration, WhisperProcessor
 from app.checkpoints.recipe import Recipe
 from app.checkpoints.schemes import unfit
 from app.errors import BadRecipe, NoCalibration
-from app.process import has_half_precision
 from app.quantizer import child_protocol, emulation, methods
 from app.quantizer.child_protocol import Reporter
 from app.quantizer.features import LabelledExample, spoken
@@ -42,9 +41,8 @@ def quantize(job: Job, report: Reporter) -> dict[str, Any]:
     recipe = job.recipe
     if why := unfit(recipe, json.loads((job.folder / "config.json").read_text("utf-8"))):
         raise BadRecipe(f"It cannot be {recipe.label}: {why}.", "Choose another recipe.")
-    dtype = getattr(torch, recipe.dtype)
     model = WhisperForConditionalGeneration.from_pretrained(
-        job.folder, dtype=_computing_dtype(recipe)
+        job.folder, dtype=getattr(torch, recipe.dtype)
     )
     model.eval()
     report.progress(0, model.config.encoder_layers + model.config.decoder_layers)
@@ -53,7 +51,7 @@ def quantize(job: Job, report: Reporter) -> dict[str, Any]:
     inputs = [one.inputs for one in heard]
     outcome = methods.apply(model, recipe, inputs, processor, report)
     _add_key_biases(model)
-    _save(model.to(dtype), job)
+    _save(model, job)
     return {
         "seconds": round(time.monotonic() - started, 1),
         **child_protocol.peaks(),
@@ -62,17 +60,6 @@ def quantize(job: Job, report: Reporter) -> dict[str, Any]:
         "rounded_to_nearest": outcome.rounded,
         "calibration": _described(heard) if heard else None,
     }
-
-
-def _computing_dtype(recipe: Recipe) -> torch.dtype:
-    """Return what the method computes in: the recipe's dtype, or float32 on a processor that has no
-    half precision, if four bits or fewer are made: their integers survive rounding to the recipe's
-    dtype when they are saved, and those of eight may not."""
-    schemes = set(recipe.schemes.values()) - {"none"}
-    eight = any(scheme.startswith("W8") for scheme in schemes)
-    if eight or torch.cuda.is_available() or has_half_precision():
-        return getattr(torch, recipe.dtype)
-    return torch.float32
 
 
 def _described(heard: list[LabelledExample]) -> dict[str, Any]:

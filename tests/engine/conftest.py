@@ -42,12 +42,18 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def jobs_cache(cache, server, tmp_path_factory):
+def jobs_cache(cache, shared_server, tmp_path_factory):
     """Another, for servers that do jobs: these are one server's at a time."""
     return copied(cache, tmp_path_factory.mktemp("jobs"))
 
 
 @pytest.fixture(scope="session")
-def server(cache):
+def server(shared_server):
+    """The one real server; a module may have one of its own under this name."""
+    return shared_server
+
+
+@pytest.fixture(scope="session")
+def shared_server(cache):
     with Server(cache_dir=cache, max_audio_seconds=600, **FEW_CLIPS) as server:
         yield server

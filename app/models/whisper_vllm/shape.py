@@ -52,7 +52,8 @@ class ModelShape:
 
     def in_float32(self, parameters: int) -> "ModelShape":
         """The shape with all weights, keys and values in 32 bits."""
-        return replace(self, weight_bytes=2 * _HALF * parameters, number_bytes=2 * _HALF)
+        weight_bytes = max(self.weight_bytes, 2 * _HALF * parameters)
+        return replace(self, weight_bytes=weight_bytes, number_bytes=2 * _HALF)
 
 
 @dataclass(frozen=True)
