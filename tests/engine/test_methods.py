@@ -224,15 +224,21 @@ def test_smoothing_changes_weights_and_not_the_model(made):
     smoothed = said(made, "smoothing")
     assert smoothed["difference"] < 1e-5
     names = [name.removeprefix("model.") for name in smoothed["changed"]]
-    for layer in ("encoder.layers.0", "encoder.layers.1", "decoder.layers.0", "decoder.layers.1"):
-        for tensor in ("q_proj.weight", "v_proj.weight"):
-            assert f"{layer}.self_attn.{tensor}" in names
-        assert {f"{layer}.self_attn_layer_norm.{w}" for w in ("weight", "bias")} <= set(names)
+    # In each stack: where no scale is the best one, a layer is left as it is, and that differs from
+    # processor to processor.
+    for stack in ("encoder", "decoder"):
+        assert any(wholly_smoothed(f"{stack}.layers.{number}", names) for number in (0, 1))
     assert any(name.startswith("decoder") and "encoder_attn.v_proj.bias" in name for name in names)
     assert any("fc1.weight" in name for name in names)
     # Behind GELU, and behind the norm that all decoder layers share.
     assert not any("fc2" in name or "encoder_attn.k_proj" in name for name in names)
     assert not any(name.startswith("encoder.layer_norm") for name in names)
+
+
+def wholly_smoothed(layer, names):
+    scaled = {f"{layer}.self_attn.{tensor}.weight" for tensor in ("q_proj", "v_proj")}
+    norm = {f"{layer}.self_attn_layer_norm.{part}" for part in ("weight", "bias")}
+    return scaled | norm <= set(names)
 
 
 def test_smoothing_across_gelu_would_change_the_model(made):
