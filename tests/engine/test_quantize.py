@@ -53,6 +53,7 @@ def over(server, job, seconds=300):
     raise AssertionError(f"never over: {body}")
 
 
+@pytest.mark.slow  # minutes of GPTQ and proofs on processors without AVX-512
 def test_the_whole_story(server, work):
     told = subprocess.run(
         [STORY, server.url, KEY, DEMO, work], capture_output=True, text=True, timeout=540
