@@ -3,6 +3,8 @@
 Source: openai/whisper `tokenizer.py::LANGUAGES` (the set a multilingual checkpoint knows).
 """
 
+from langcodes import Language, LanguageTagError
+
 _TABLE = """
 en english, zh chinese, de german, es spanish, ru russian, ko korean, fr french, ja japanese,
 pt portuguese, tr turkish, pl polish, ca catalan, nl dutch, ar arabic, sv swedish, it italian,
@@ -34,18 +36,35 @@ _CODES = {name: code for code, name in NAMES.items()} | {
     "panjabi": "pa",
     "sinhalese": "si",
     "letzeburgesch": "lb",
-    "jv": "jw",
-    "nb": "no",
-    "cmn": "zh",
 }
+# Where Whisper's code is not the standard's, by BCP 47's name for the language.
+_WHISPERS = {"jv": "jw", "nb": "no", "fil": "tl"}
+_LEFT_OPEN = {"auto", "null", "none", "und"}
+
+
+def is_left_open(language: str) -> bool:
+    """Return whether a client's word for a language means that it has none to name."""
+    return language.strip().lower() in _LEFT_OPEN
 
 
 def code_of(language: str) -> str | None:
-    """Return the code for a code, an English name or a tag with a region (`zh-TW`), or None."""
-    name = language.strip().lower().replace("_", "-")
+    """Return Whisper's code for a language, or None.
+
+    An English name is understood, and any BCP 47 tag: two letters or three (`deu`, `ger`), with a
+    script or region (`zh-TW`), withdrawn ones (`iw`), and extended ones (`zh-yue`).
+    """
+    name = language.strip().lower()
     if name in NAMES:
         return name
-    if name in _CODES:
-        return _CODES[name]
-    base = name.split("-")[0]
-    return base if base in NAMES and base != name else None
+    return _CODES.get(name) or _code_of_tag(name.replace("_", "-"))
+
+
+def _code_of_tag(tag: str) -> str | None:
+    try:
+        parsed = Language.get(tag)
+    except LanguageTagError:
+        return None
+    for code in (parsed.language, parsed.prefer_macrolanguage().language):
+        if code and (code := _WHISPERS.get(code, code)) in NAMES:
+            return code
+    return None

@@ -19,6 +19,15 @@ def test_there_are_a_hundred_languages():
         ("en-US", "en"),
         ("haitian creole", "ht"),
         ("yue", "yue"),
+        ("zh-yue", "yue"),
+        ("cmn-Hans-CN", "zh"),
+        ("eng", "en"),
+        ("ger", "de"),
+        ("nb-NO", "no"),
+        ("iw", "he"),
+        ("jv-ID", "jw"),
+        ("jw", "jw"),
+        ("fil", "tl"),
     ],
 )
 def test_codes_names_and_regional_tags_are_understood(asked, code):

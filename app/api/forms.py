@@ -99,8 +99,8 @@ class TranscriptionForm(SpeechForm):
 
     language: str | None = Field(
         None,
-        description="ISO 639-1 code, English name or tag (zh-TW) of what is spoken; "
-        "detected where it is left out.",
+        description="Code, English name or tag (zh-TW, eng) of what is spoken; detected "
+        "where it is `auto` or left out.",
         examples=["zh"],
     )
     languages: Texts = Field(

@@ -31,7 +31,7 @@ from app.errors import (
     TooManyRequests,
     UploadNotStored,
 )
-from app.languages import code_of
+from app.languages import code_of, is_left_open
 from app.metrics import Metrics
 from app.models.base import Capabilities, Segment
 from app.serving.state import Place
@@ -164,6 +164,8 @@ def _options(capabilities: Capabilities, form: SpeechForm) -> Options:
     if not isinstance(form, TranscriptionForm):
         return Options(translate=True, temperature=form.temperature, prompt=form.prompt)
     asked = (form.language,) if form.language else form.languages
+    if any(map(is_left_open, asked)):
+        asked = ()
     param = "language" if form.language else "languages"
     return Options(
         languages=tuple(dict.fromkeys(_language(capabilities, name, param) for name in asked)),
@@ -179,7 +181,8 @@ def _language(capabilities: Capabilities, asked: str, param: str) -> str:
     code, known = code_of(asked), capabilities.languages
     if code is None:
         raise BadField(
-            f"{asked!r} is not a language Whisper knows: give an ISO 639-1 code such as 'zh'.",
+            f"{asked!r} is not a language Whisper knows: give a code such as 'zh' or 'zh-TW', or "
+            "'auto'.",
             param=param,
         )
     if code not in known:

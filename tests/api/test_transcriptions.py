@@ -101,6 +101,12 @@ def test_the_language_reaches_the_transcriber_as_a_code(client, transcriber, ask
     assert transcriber.asked[0].languages == (code,)
 
 
+@pytest.mark.parametrize("asked", [{"language": "auto"}, {"languages[]": ["auto", "en"]}])
+def test_a_language_left_open_is_the_models_to_find(client, transcriber, asked):
+    assert post(client, **asked).status_code == 200
+    assert transcriber.asked[0].languages == ()
+
+
 def test_an_english_only_checkpoint_knows_english_alone(client, transcriber):
     transcriber.capabilities = Capabilities(frozenset({"en"}))
     assert post(client, language="en").status_code == 200
