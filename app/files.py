@@ -1,9 +1,15 @@
-"""Writing of small files that are either whole or not there."""
+"""Hashes of files, and writing of small files that are either whole or not there."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
 from typing import Any
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, value: Any) -> None:

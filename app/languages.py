@@ -3,7 +3,8 @@
 Source: openai/whisper `tokenizer.py::LANGUAGES` (the set a multilingual checkpoint knows).
 """
 
-from langcodes import Language, LanguageTagError
+from langcodes import Language
+from langcodes.tag_parser import LanguageTagError
 
 _TABLE = """
 en english, zh chinese, de german, es spanish, ru russian, ko korean, fr french, ja japanese,

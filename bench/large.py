@@ -25,12 +25,12 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from app.checkpoints.source import resolve
 from app.checkpoints.weights import weight_bytes
 from app.quantization.builder import recipe_for
 from app.quantization.quantizer_process import Progress, Quantizer
 from app.serving.lifecycle import Stage
 from app.settings import Settings
+from app.sources.resolve import resolve
 from bench.memory import Peak, peak_memory
 from bench.options import parser
 from bench.random_checkpoint import LARGE_V2, make
@@ -177,7 +177,7 @@ def run_gptq(source: Path, out: Path, clips: int) -> Gptq:
 
     started = time.monotonic()
     quantizer = Quantizer(settings.quantizer_python, settings.quantizer_overlay)
-    recipe = recipe_for(settings, resolve(str(source)), "cpu")
+    recipe = recipe_for(settings, resolve(str(source), settings.cache_dir), "cpu")
     with peak_memory(os.getpid(), itself=False) as peak:
         figures = quantizer.make(source, out, recipe, on_layer)
     seconds = time.monotonic() - started

@@ -60,20 +60,22 @@ def test_nothing_below_the_api_knows_the_web_framework(module):
 # What a room may import, beside itself and the leaves. Wiring (main, cli, commands) imports all.
 LEAVES = {"app.errors", "app.settings", "app.metrics", "app.process", "app.replay", "app.files"}
 LEAVES |= {"app.environment", "app.tracing", "app.languages", "app.engine_metrics"}
+LEAVES |= {"app.tensor_files"}
 ROOMS = {
     "app.api": {"transcription", "serving", "quantization", "jobs", "models.base", "recordings",
                 "checkpoints.recipe", "audio.recording"},
     "app.transcription": {"serving", "admission", "speech", "audio", "models.base"},
-    "app.serving": {"models", "checkpoints", "admission", "speech", "audio"},
+    "app.serving": {"models", "checkpoints", "admission", "speech", "audio", "sources"},
     "app.admission": set(),
     "app.speech": {"audio"},
     "app.audio": set(),
     "app.models": {"audio", "speech"},
     "app.recordings": {"audio"},
-    "app.checkpoints": {"recordings", "models"},
+    "app.sources": {"models"},
+    "app.checkpoints": {"recordings", "models", "sources"},
     "app.quantization": {"serving", "checkpoints", "recordings", "jobs", "models", "audio",
-                         "transcription"},
-    "app.quantizer": {"recordings", "checkpoints", "models", "audio"},
+                         "transcription", "sources"},
+    "app.quantizer": {"recordings", "checkpoints", "models", "audio", "sources"},
     "app.jobs": set(),
 }  # fmt: skip
 WIRING = {"app", "app.main", "app.cli", "app.__main__", "app.client"}

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from app.checkpoints.recipe import Recipe
-from app.checkpoints.source import Source
 from app.checkpoints.store import Entry
+from app.sources.source import Source
 
 
 @dataclass(frozen=True)

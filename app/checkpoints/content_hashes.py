@@ -4,10 +4,10 @@ noticed."""
 from collections.abc import Mapping
 from typing import Any
 
-from app.checkpoints.source import Source
 from app.errors import SourceChanged
 from app.recordings.read import digest
 from app.recordings.spec import Recordings
+from app.sources.source import Source
 
 
 def content_hashes(
@@ -15,8 +15,8 @@ def content_hashes(
 ) -> dict[str, Any]:
     """Hash a source, its calibration recordings and its proof recordings, each where it is given.
 
-    A hub's model counts by its commit and a hub's recordings by their name. Blocking: all files are
-    read. Raises NoCalibration.
+    A model counts by its content, a hub's recordings by their name. Blocking: files that are new
+    are read. Raises BadSource, NoCalibration.
     """
     found: dict[str, Any] = {}
     if source:

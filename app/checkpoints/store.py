@@ -25,7 +25,8 @@ from filelock import FileLock, Timeout
 from app.checkpoints.cache import mark_used
 from app.checkpoints.content_hashes import content_hashes
 from app.checkpoints.recipe import Recipe
-from app.checkpoints.source import Source, file_sha256
+from app.files import file_sha256
+from app.sources.source import Source
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,9 @@ class Store:
         """
         found = found or content_hashes(source, recipe.calibration)
         name = fingerprint(found, recipe, versions)
-        folder = self._root / f"{_slug(source.name)}-{name}"
+        # The same model may have been made under another name.
+        known = next(self._root.glob(f"[!.]*-{name}"), None)
+        folder = known or self._root / f"{_slug(source.name)}-{name}"
         with self._locked(folder, on_wait):
             entry = self._read(folder)
             if entry is not None:

@@ -11,7 +11,6 @@ from rich.table import Table
 
 from app.checkpoints.recipe import Recipe
 from app.checkpoints.schemes import refusal
-from app.checkpoints.source import resolve
 from app.commands.console import FAILURE, SUCCESS, USAGE, settings_for
 from app.errors import BadRecipe, BadSource, EngineFailed
 from app.models.base import Device
@@ -27,6 +26,7 @@ from app.models.whisper_vllm.budget import (
 from app.models.whisper_vllm.plan import memory_of, pick_device
 from app.models.whisper_vllm.shape import SHAPES, Architecture, ModelShape
 from app.serving.shares import share_out
+from app.sources.resolve import resolve
 
 DEFAULT_MODEL = "openai/whisper-large-v2"
 DEFAULT_SCHEME = "W4A16"
@@ -49,10 +49,10 @@ def plan(arguments: argparse.Namespace) -> int:
     errors = Console(stderr=True)
     here = arguments.vram is None and arguments.ram is None
     own: dict[str, int | None] = {}  # what the operator has set for this machine
+    settings = settings_for(errors)
+    if settings is None:
+        return USAGE
     if here:
-        settings = settings_for(errors)
-        if settings is None:
-            return USAGE
         own = {"windows": settings.max_windows, "kv_bytes": settings.kv_cache_bytes}
         device = pick_device(settings.device)
         memory = memory_of(device)
@@ -62,7 +62,9 @@ def plan(arguments: argparse.Namespace) -> int:
         device, memory = "cpu", Memory.of_a_machine(arguments.ram)
     try:
         models = (arguments.model, *arguments.beside)
-        checkpoints = [checkpoint_of(model, arguments.scheme, device) for model in models]
+        checkpoints = [
+            checkpoint_of(model, arguments.scheme, device, settings.cache_dir) for model in models
+        ]
         budgets = [
             budget_of(one.geometry, device, share, **own)
             for one, share in zip(checkpoints, _shares(checkpoints, device, memory), strict=True)
@@ -95,19 +97,19 @@ def _shares(checkpoints: Sequence[Checkpoint], device: Device, memory: Memory) -
     return [Memory(share, share) for share in share_out(memory.free, kept, needs).values()]
 
 
-def checkpoint_of(model: str, scheme: str | None, device: Device) -> Checkpoint:
-    """`model` is a folder, or a hub id whose shape is known; nothing is downloaded.
+def checkpoint_of(model: str, scheme: str | None, device: Device, cache: Path) -> Checkpoint:
+    """`model` lies here, or is a hub id whose shape is known; nothing is downloaded.
 
     Raises BadSource, or BadRecipe where the device does not run the scheme.
     """
-    if not Path(model).expanduser().is_dir():
+    if not Path(model).expanduser().exists():
         if model not in SHAPES:
             raise BadSource(
                 f"{model} is no folder here, and no model whose shape is known.",
                 f"Known are {', '.join(SHAPES)}; name the one it was made from, or a folder.",
             )
         return _by_shape(model, SHAPES[model], scheme or DEFAULT_SCHEME, device)
-    source = resolve(model)
+    source = resolve(model, cache)
     if source.quantized and scheme:
         raise BadRecipe(f"{model} is quantized already.", "Leave --scheme out.")
     if source.quantized or scheme in _UNQUANTIZED:

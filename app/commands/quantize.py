@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 
 from app.checkpoints.recipe import Recipe
-from app.checkpoints.source import Source, resolve
 from app.commands.console import FAILURE, INTERRUPTED, SUCCESS, USAGE, StageProgress, settings_for
 from app.errors import BadField, MarlinscribeError
 from app.files import check_writable
@@ -25,6 +24,8 @@ from app.quantization.validation import RequestValidator
 from app.recordings.spec import Recordings, RecordingSet
 from app.serving.loading import Loader
 from app.settings import Settings
+from app.sources.resolve import resolve
+from app.sources.source import Source
 
 _OF_THE_SETTINGS = ("model", "calibration", "quantization", "group_size")
 _OF_THE_RECIPE = ("scheme", "emulate", "components")
@@ -46,7 +47,8 @@ def quantize(arguments: argparse.Namespace) -> int:
     progress = StageProgress(console)
     loader = Loader(settings, pick_device(settings.device))
     try:
-        source = resolve(given.model if given and given.model else settings.model)
+        model = given.model if given and given.model else settings.model
+        source = resolve(model, settings.cache_dir)
         if given is None and (source.quantized or settings.quantization == "none"):
             print(source.folder)  # it came quantized, or is to be served as it is
             return SUCCESS

@@ -11,7 +11,6 @@ from app.checkpoints.checkpoint import Checkpoint
 from app.checkpoints.content_hashes import check_unchanged, content_hashes
 from app.checkpoints.recipe import Recipe
 from app.checkpoints.schemes import refusal
-from app.checkpoints.source import Source, resolve
 from app.checkpoints.store import Entry, Store
 from app.errors import BadRecipe, CacheUnusable, DiskFull
 from app.models.base import Device
@@ -19,6 +18,8 @@ from app.quantization.quantizer_process import OnProgress, Progress, Quantizer
 from app.recordings.spec import Recordings, RecordingSet
 from app.serving.lifecycle import Stage
 from app.settings import DEMO, Settings
+from app.sources.resolve import resolve
+from app.sources.source import Source
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +94,9 @@ def checkpoint_of(
         )  # fmt: skip
 
     enter(Stage.RESOLVING, settings.model)
-    source = resolve(settings.model, lambda detail: enter(Stage.RESOLVING, detail))
+    source = resolve(
+        settings.model, settings.cache_dir, lambda detail: enter(Stage.RESOLVING, detail)
+    )
     if source.quantized or settings.quantization == "none":
         return Checkpoint(source, source.folder)
     recipe = recipe_for(settings, source, device)

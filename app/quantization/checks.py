@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from hashlib import sha256
 from typing import Literal
 
-from app.checkpoints.source import Source
 from app.errors import BadField, StartupError
 from app.models.whisper_vllm.tokens import SpecialTokens
 from app.quantization.request import QuantizationRequest
 from app.recordings.error_rates import FEWEST, normalized
 from app.recordings.read import Clip
+from app.sources.source import Source
 
 Field = Literal["model", "recipe", "calibration", "proof", "thresholds", "canaries"]
 

@@ -16,12 +16,12 @@ from app.checkpoints.cache import (
     leftovers,
     size_of,
 )
-from app.checkpoints.source import Source
 from app.jobs import Job, JobStatus, read_records
 from app.models.base import Device
 from app.quantization.builder import settings_recipe
 from app.quantization.promotion_log import promoted, record_of
 from app.settings import Settings
+from app.sources.source import Source
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,6 @@ from typing import Any
 from app.checkpoints.checkpoint import Checkpoint
 from app.checkpoints.content_hashes import check_unchanged, content_hashes
 from app.checkpoints.in_use import in_use
-from app.checkpoints.source import resolve
 from app.jobs import JobReporter
 from app.process import in_daemon_thread, run_interruptible
 from app.quantization.builder import CheckpointBuilder, check_recipe
@@ -15,6 +14,7 @@ from app.quantization.proof import Proof
 from app.quantization.proving import Prover, from_thread
 from app.quantization.request import QuantizationRequest
 from app.serving.loading import Loader
+from app.sources.resolve import resolve
 
 
 async def run_job(
@@ -31,7 +31,7 @@ async def run_job(
     assert order.model is not None
     maker = CheckpointBuilder(loader.settings, idle_priority)
     tell.stage("resolving")
-    source = await in_daemon_thread(resolve, order.model)
+    source = await in_daemon_thread(resolve, order.model, loader.settings.cache_dir)
     check_recipe(order.recipe, source, loader.device)
     found = await in_daemon_thread(content_hashes, source, order.recipe.calibration, order.proof)
     check_unchanged(asked or {}, found, "since it was asked for")

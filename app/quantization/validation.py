@@ -8,7 +8,6 @@ from app.checkpoints.content_hashes import content_hashes
 from app.checkpoints.recipe import Recipe
 from app.checkpoints.result_cache import ResultCache
 from app.checkpoints.schemes import widths
-from app.checkpoints.source import Source, is_hub_id, resolve
 from app.errors import BadField
 from app.languages import NAMES
 from app.models.base import Device
@@ -26,6 +25,9 @@ from app.quantization.request import QuantizationRequest
 from app.recordings.read import Clip, digest, is_hub_set, nearby, read
 from app.recordings.spec import Recordings, RecordingSet
 from app.settings import DEMO, Settings
+from app.sources.hub import is_hub_id
+from app.sources.resolve import resolve
+from app.sources.source import Source
 
 
 class ValidatedRequest(NamedTuple):
@@ -112,7 +114,7 @@ class RequestValidator:
         self._check_path("model", folder)
         self._check_model_files(folder)
         with told_of("model"):
-            source = resolve(model)
+            source = resolve(model, self._settings.cache_dir)
         self._check_source(source)
         return source
 

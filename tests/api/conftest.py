@@ -16,7 +16,6 @@ from app.admission.requests import DECODES_AT_ONCE
 from app.api.context import Context
 from app.audio.pool import DecoderPool
 from app.checkpoints.checkpoint import Checkpoint
-from app.checkpoints.source import Source
 from app.commands.connections import BoundedHttpProtocol
 from app.main import build_app
 from app.metrics import Metrics
@@ -30,6 +29,7 @@ from app.models.base import (
 )
 from app.serving.lifecycle import Stage
 from app.settings import Settings
+from app.sources.source import Source
 from tests.serving.fakes import served
 
 

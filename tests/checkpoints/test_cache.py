@@ -18,8 +18,9 @@ from app.checkpoints.cache import (
 )
 from app.checkpoints.in_use import CheckpointInUse, in_use, unused
 from app.checkpoints.recipe import Recipe
-from app.checkpoints.source import Source
 from app.checkpoints.store import Store
+from app.sources.source import Source
+from tests.checkpoint_files import write_checkpoint
 
 RECIPE = Recipe(method="rtn")
 
@@ -34,7 +35,7 @@ def make(cache, tmp_path):
     """Puts an entry of a name into the cache; its folder."""
     source = tmp_path / "source"
     source.mkdir()
-    (source / "config.json").write_text("{}")
+    write_checkpoint(source)
 
     def fill(out):
         (out / "model.safetensors").write_bytes(b"made")

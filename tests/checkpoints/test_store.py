@@ -3,15 +3,14 @@
 import errno
 import json
 import multiprocessing
-import shutil
 
 import pytest
 
 from app.checkpoints.content_hashes import content_hashes
 from app.checkpoints.recipe import Recipe
-from app.checkpoints.source import Source
 from app.checkpoints.store import Store, fingerprint
-from app.settings import DEMO
+from app.sources.source import Source
+from tests.checkpoint_files import write_checkpoint, write_weights
 
 RECIPE = Recipe(method="rtn")
 VERSIONS = {"llmcompressor": "1"}
@@ -21,9 +20,7 @@ VERSIONS = {"llmcompressor": "1"}
 def source(tmp_path):
     folder = tmp_path / "source"
     folder.mkdir()
-    shutil.copy(DEMO / "marine-radio" / "config.json", folder)
-    (folder / "model.safetensors").write_bytes(b"weights")
-    return Source("tiny", folder, "")
+    return Source("tiny", write_checkpoint(folder), "")
 
 
 @pytest.fixture
@@ -72,15 +69,13 @@ def test_anything_that_decides_the_result_changes_the_fingerprint(source, what):
     elif what == "quantizer":
         versions = {"llmcompressor": "2"}
     else:
-        (source.folder / "model.safetensors").write_bytes(b"Weights")
+        write_weights(source.folder, 1.0)
     assert known_as(source, recipe, versions) != before
 
 
-def test_a_hub_source_is_known_by_its_commit(source):
+def test_a_source_is_known_by_its_content_and_not_by_its_name_or_commit(source):
     hub = Source("openai/whisper-tiny", source.folder, "abc")
-    before = known_as(hub)
-    (source.folder / "model.safetensors").write_bytes(b"never read")
-    assert known_as(hub) == before
+    assert known_as(hub) == known_as(source)
 
 
 DAMAGES = {

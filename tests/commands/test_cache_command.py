@@ -7,10 +7,11 @@ import pytest
 
 import app.commands.cache
 from app.checkpoints.recipe import Recipe
-from app.checkpoints.source import Source
 from app.checkpoints.store import Store
 from app.cli import main
 from app.jobs import Job, JobStatus, Records
+from app.sources.source import Source
+from tests.checkpoint_files import write_checkpoint
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def made(cache, tmp_path):
     """A checkpoint that the settings ask for, and one that nobody does."""
     source = tmp_path / "source"
     source.mkdir()
-    (source / "config.json").write_text("{}")
+    write_checkpoint(source)
 
     def fill(out):
         (out / "model.safetensors").write_bytes(b"weights")

@@ -7,11 +7,11 @@ import pytest
 
 import app.commands.quantize
 from app.checkpoints.checkpoint import Checkpoint
-from app.checkpoints.source import resolve
 from app.cli import main
 from app.recordings.read import read
 from app.recordings.spec import Recordings
 from app.settings import DEMO
+from app.sources.resolve import resolve
 from tests.quantization.fakes import proof, recordings
 
 
@@ -32,7 +32,7 @@ def made(monkeypatch, tmp_path):
 
     async def make(order, loader, tell):
         orders.append(order)
-        source = resolve(order.model)
+        source = resolve(order.model, tmp_path)
         judged = proof(*read(order.proof)) if order.proof else None
         return Checkpoint(source, source.folder), judged
 

@@ -55,6 +55,14 @@ def test_a_client_that_would_leave_first_is_told_at_once(server):
     assert answer.headers["x-should-retry"] == "false"
 
 
+def lines_with(text, server):
+    """The log's, which are written behind an answer's last byte."""
+    deadline = time.monotonic() + 10
+    while text not in server.read_log() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return [line for line in server.read_log().splitlines() if text in line]
+
+
 def test_a_request_is_one_line_of_the_log_without_its_text(server):
     request_id = f"req-{time.time_ns()}"
     answer = httpx.post(
@@ -63,7 +71,7 @@ def test_a_request_is_one_line_of_the_log_without_its_text(server):
         headers={"x-request-id": request_id},
         timeout=60,
     )
-    said = [line for line in server.read_log().splitlines() if request_id in line]
+    said = lines_with(request_id, server)
     assert len(said) == 1
     assert "POST /v1/audio/transcriptions 200" in said[0]
     assert "rtfx=" in said[0]

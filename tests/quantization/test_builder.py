@@ -7,7 +7,6 @@ import pytest
 
 from app.checkpoints.content_hashes import content_hashes
 from app.checkpoints.recipe import Recipe
-from app.checkpoints.source import resolve
 from app.errors import BadRecipe, CacheUnusable, DiskFull, SourceChanged
 from app.jobs import Job, JobReporter
 from app.quantization.builder import CheckpointBuilder, check_recipe
@@ -15,6 +14,7 @@ from app.quantization.quantizer_process import Quantizer
 from app.quantization.request import QuantizationRequest
 from app.quantization.run import run_job
 from app.settings import DEMO, Settings
+from app.sources.resolve import resolve
 from tests.quantization.fakes import recordings
 from tests.serving.fakes import FakeLoader
 
@@ -25,7 +25,7 @@ FIGURES = {"seconds": 0.1}
 @pytest.fixture
 def source(tmp_path):
     shutil.copytree(DEMO / "marine-radio", tmp_path / "mine")
-    return resolve(str(tmp_path / "mine"))
+    return resolve(str(tmp_path / "mine"), tmp_path)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def kept(tmp_path):
 def test_a_source_that_changes_while_it_is_read_leaves_nothing(
     maker, source, monkeypatch, tmp_path
 ):
-    making(monkeypatch, lambda folder: (folder / "vocab.json").write_text("{}"))
+    making(monkeypatch, lambda folder: (folder / "generation_config.json").write_text("{}"))
     with pytest.raises(SourceChanged, match="changed while it was read"):
         make(maker, source)
     assert kept(tmp_path) == []
@@ -75,7 +75,7 @@ def test_what_is_made_is_of_the_source_that_it_is_named_after(maker, source, mon
     """Between the look that names it and the quantizer's own, too."""
     making(monkeypatch, lambda _: None)
     found = content_hashes(source, None)
-    (source.folder / "vocab.json").write_text("{}")
+    (source.folder / "generation_config.json").write_text("{}")
     with pytest.raises(SourceChanged):
         maker.make(source, RTN, lambda _: None, found=found)
     assert kept(tmp_path) == []
@@ -92,7 +92,7 @@ async def test_what_changed_since_it_was_asked_for_is_not_begun(
     order = QuantizationRequest(model=str(source.folder), recipe=RTN, proof={"sources": judged})
     asked = content_hashes(source, None, order.proof)
     if changed == "source":
-        (source.folder / "vocab.json").write_text("{}")
+        (source.folder / "generation_config.json").write_text("{}")
     else:
         recordings(tmp_path / "judged", ("mayday mayday", "en"))
     loader = FakeLoader(Settings(cache_dir=tmp_path / "cache"))

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from app.checkpoints.checkpoint import Checkpoint
-from app.checkpoints.source import Source
 from app.errors import CanaryFailed, EngineDied, NotAudio
 from app.quantization import canaries
 from app.quantization.canaries import Canary
 from app.recordings.read import Clip
+from app.sources.source import Source
 from tests.quantization.fakes import Says, proof
 from tests.serving.fakes import served
 from tests.sound import encode, tone

@@ -9,12 +9,13 @@ import pytest
 from app.checkpoints.cache import checkpoints
 from app.checkpoints.in_use import in_use
 from app.checkpoints.recipe import Recipe
-from app.checkpoints.source import Source
 from app.checkpoints.store import Store
 from app.jobs import Job, JobStatus, Records
 from app.quantization.promotion_log import Promotion, PromotionLog
 from app.quantization.retention import needs, removals, remove
 from app.settings import Settings
+from app.sources.source import Source
+from tests.checkpoint_files import write_checkpoint
 
 DAY = 86_400
 RTN = Recipe(method="rtn", dtype="bfloat16")
@@ -26,7 +27,7 @@ class House:
     def __init__(self, folder):
         self.cache, self.model = folder / "cache", folder / "asked"
         self.model.mkdir()
-        (self.model / "config.json").write_text("{}")
+        write_checkpoint(self.model)
         self.settings = Settings(
             cache_dir=self.cache, model=str(self.model), quantization="rtn", device="cpu"
         )

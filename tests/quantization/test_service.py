@@ -17,7 +17,6 @@ import app.quantization.service
 from app.checkpoints.cache import checkpoints
 from app.checkpoints.checkpoint import Checkpoint
 from app.checkpoints.recipe import Recipe
-from app.checkpoints.source import Source
 from app.checkpoints.store import Store
 from app.errors import (
     BadField,
@@ -38,7 +37,9 @@ from app.recordings.spec import Recordings
 from app.serving.lifecycle import Stage
 from app.serving.manager import EngineManager
 from app.serving.state import ServiceState
-from app.settings import DEMO, Settings
+from app.settings import Settings
+from app.sources.source import Source
+from tests.checkpoint_files import write_checkpoint
 from tests.quantization.fakes import Says, proof, recordings
 from tests.serving.fakes import FakeLoader, Request
 from tests.waiting import turns, until
@@ -59,8 +60,7 @@ class House:
     def __init__(self, folder, monkeypatch, **settings):
         self.folder, self.model = folder, folder / "asked"
         self.model.mkdir()
-        shutil.copy(DEMO / "marine-radio" / "config.json", self.model)
-        (self.model / "model.safetensors").write_bytes(b"weights")
+        write_checkpoint(self.model)
         self.cache = folder / "cache"
         self.recordings = recordings(folder / "proof", ("mayday", "en"), ("求救", "zh"))
         self.settings = {"model": str(self.model), "quantization": "none", "cache_dir": self.cache,

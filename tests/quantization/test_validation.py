@@ -7,13 +7,14 @@ import zlib
 
 import pytest
 
-from app.checkpoints.source import resolve
 from app.errors import BadField
 from app.quantization.request import QuantizationRequest
 from app.quantization.validation import RequestValidator
 from app.recordings.read import Clip
 from app.recordings.spec import Recordings
 from app.settings import DEMO, Settings
+from app.sources.resolve import resolve
+from tests.checkpoint_files import write_checkpoint, write_weights
 from tests.sound import encode, tone
 
 VERSIONS = {"llmcompressor": "1"}
@@ -93,13 +94,10 @@ def proof(root):
 
 @pytest.fixture
 def model(root):
-    """A Whisper in a folder, whose weights are none."""
+    """A Whisper in a folder, whose weights are next to none."""
     folder = root / "mine"
     folder.mkdir()
-    for name in ("config.json", "generation_config.json", "tokenizer.json"):
-        shutil.copy(DEMO / "marine-radio" / name, folder)
-    (folder / "model.safetensors").write_bytes(b"weights")
-    return folder
+    return write_checkpoint(folder)
 
 
 def configure(model, drop=(), **changes):
@@ -218,7 +216,7 @@ def test_the_key_changes_with_the_sources_bytes_and_the_calibrations(ask, proof,
         "proof": {"sources": proof},
     }
     keys = [ask(order)[1]]
-    (model / "model.safetensors").write_bytes(b"other")
+    write_weights(model, 1.0)
     keys.append(ask(order)[1])
     (root / "learned" / "0.wav").write_bytes(sound("other"))
     keys.append(ask(order)[1])
@@ -583,12 +581,12 @@ def test_beside_a_hubs_set_only_what_may_be_taken_counts(ask, root, proof):
 
 
 @pytest.fixture
-def shell(settings, outside):
+def shell(settings, outside, tmp_path):
     """Looks at an order for a model and recordings that lie outside every root."""
     intake = RequestValidator(Settings(**settings | {"data_roots": ""}), "cpu", any_path=True)
 
     def shell(order, model=DEMO / "marine-radio", needs_proof=False):
-        source = resolve(str(model))
+        source = resolve(str(model), tmp_path)
         return intake.checked(
             QuantizationRequest.model_validate(order), source, needs_proof=needs_proof
         )

@@ -5,9 +5,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from app.checkpoints.checkpoint import Checkpoint
-from app.checkpoints.source import Source
 from app.models.base import Capabilities, LoadedModel
 from app.serving.state import ModelSlot, ServedModel
+from app.sources.source import Source
+from tests.checkpoint_files import write_checkpoint
 
 
 class FakeEngine:
@@ -83,9 +84,9 @@ class FakeLoader:
 def checkpoint(folder, name, **more):
     """One with next to nothing in it."""
     (folder / name).mkdir(exist_ok=True)
-    (folder / name / "config.json").write_text("{}")
+    write_checkpoint(folder / name)
     source = Source(name, folder / name, "")
-    assert source.config == {}  # which is read once, not where it is served
+    assert source.config  # which is read once, not where it is served
     return Checkpoint(source, folder / name, **more)
 
 

@@ -8,12 +8,12 @@ import pytest
 
 import app.serving.loading
 from app.checkpoints.checkpoint import Checkpoint
-from app.checkpoints.source import Source
 from app.errors import EngineDied, EngineFailed
 from app.metrics import Metrics
 from app.models.base import LoadedModel
 from app.serving.loading import Loader
 from app.settings import DEMO, Settings
+from app.sources.source import Source
 from tests.serving.fakes import FakeEngine, SilentDecoder
 from tests.waiting import Clock
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-import app.checkpoints.source
-from app.checkpoints.source import resolve
+import app.sources.hub
 from app.errors import BadSource
 from app.quantization.builder import CheckpointBuilder, checkpoint_of
 from app.quantization.quantizer_process import Quantizer
 from app.settings import DEMO, Settings
+from app.sources.resolve import resolve
 from tests.http_server import serving
 
 MODEL = "acme/marine-radio"
@@ -72,7 +72,7 @@ def silent_server():
 @pytest.fixture(params=["offline", "refused", "no name", "silent", "silent proxy", "broken"])
 def unreachable(request, monkeypatch, silent_server):
     """Every way a hub can be out of reach."""
-    monkeypatch.setattr(app.checkpoints.source, "_HUB_SECONDS", 0.2)
+    monkeypatch.setattr(app.sources.hub, "_SECONDS", 0.2)
     with serving(answering(503, {"error": "down"})) as broken:
         match request.param:
             case "offline":
@@ -96,33 +96,35 @@ def _no_such_name(*_, **__):
     raise socket.gaierror(-2, "Name or service not known")
 
 
-def test_what_is_cached_is_served_and_it_is_said_that_it_may_be_old(hub_cache, unreachable, caplog):
+def test_what_is_cached_is_served_and_it_is_said_that_it_may_be_old(
+    hub_cache, unreachable, caplog, tmp_path
+):
     begun = time.monotonic()
-    source = resolve(MODEL)
+    source = resolve(MODEL, tmp_path)
     assert (source.name, source.folder, source.revision) == (MODEL, hub_cache, REVISION)
     assert "cannot be asked whether there is a newer one" in caplog.text
     assert time.monotonic() - begun < 60
 
 
-def test_what_is_not_cached_cannot_be_had_and_the_reason_is_told(hub_cache, unreachable):
+def test_what_is_not_cached_cannot_be_had_and_the_reason_is_told(hub_cache, unreachable, tmp_path):
     with pytest.raises(BadSource, match="not in the cache") as caught:
-        resolve("acme/another")
+        resolve("acme/another", tmp_path)
     assert ADVICE in caught.value.advice
 
 
-def test_half_a_download_is_not_served(hub_cache, unreachable):
+def test_half_a_download_is_not_served(hub_cache, unreachable, tmp_path):
     (hub_cache / "model.safetensors").unlink()
     with pytest.raises(BadSource, match="no weights"):
-        resolve(MODEL)
+        resolve(MODEL, tmp_path)
 
 
-def test_weights_of_which_a_part_is_missing_are_not_served(hub_cache, unreachable):
+def test_weights_of_which_a_part_is_missing_are_not_served(hub_cache, unreachable, tmp_path):
     shards = {f"layer{n}": f"model-0000{n}-of-00002.safetensors" for n in (1, 2)}
     (hub_cache / "model.safetensors").rename(hub_cache / shards["layer1"])
     index = hub_cache / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": shards}))
     with pytest.raises(BadSource, match="lacks model-00002-of-00002"):
-        resolve(MODEL)
+        resolve(MODEL, tmp_path)
 
 
 def test_what_was_made_of_it_is_found_by_a_later_start(
@@ -153,13 +155,13 @@ def test_a_hub_that_answers_is_believed(hub_cache, monkeypatch, caplog):
     caplog.set_level(logging.WARNING)
     with serving(answering(200, {"id": MODEL, "sha": REVISION, "siblings": []})) as hub:
         monkeypatch.setattr(constants, "ENDPOINT", hub)
-        assert app.checkpoints.source._why_unreachable(MODEL) is None
+        assert app.sources.hub._why_unreachable(MODEL) is None
     assert caplog.text == ""
 
 
-def test_a_hub_that_has_no_such_model_says_so(hub_cache, monkeypatch):
+def test_a_hub_that_has_no_such_model_says_so(hub_cache, monkeypatch, tmp_path):
     gone = answering(404, {"error": "Repository not found"}, x_error_code="RepoNotFound")
     with serving(gone) as hub:
         monkeypatch.setattr(constants, "ENDPOINT", hub)
         with pytest.raises(BadSource, match="The hub has no acme/another"):
-            resolve("acme/another")
+            resolve("acme/another", tmp_path)

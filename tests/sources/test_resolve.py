@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from app.checkpoints.source import resolve
 from app.errors import BadSource
 from app.settings import DEMO
+from app.sources.resolve import resolve
 
 
 @pytest.fixture
@@ -33,70 +33,70 @@ def quantization(actorder="static", ignore=(), method="compressed-tensors"):
     }
 
 
-def test_a_folder_is_named_after_itself(folder):
-    source = resolve(str(folder))
+def test_a_folder_is_named_after_itself(folder, tmp_path):
+    source = resolve(str(folder), tmp_path)
     assert (source.name, source.revision, source.quantized) == ("mine", "", False)
 
 
-def test_a_compressed_checkpoint_is_recognised(folder):
+def test_a_compressed_checkpoint_is_recognised(folder, tmp_path):
     configure(folder, quantization_config=quantization())
-    assert resolve(str(folder)).quantized
+    assert resolve(str(folder), tmp_path).quantized
 
 
 @pytest.mark.parametrize("actorder", ["weight", None])
-def test_act_orders_that_vllm_loads_are_accepted(folder, actorder):
+def test_act_orders_that_vllm_loads_are_accepted(folder, actorder, tmp_path):
     configure(folder, quantization_config=quantization(actorder))
-    assert resolve(str(folder)).quantized
+    assert resolve(str(folder), tmp_path).quantized
 
 
 @pytest.mark.parametrize("actorder", ["group", "dynamic"])
-def test_act_orders_that_vllm_does_not_load_are_refused(folder, actorder):
+def test_act_orders_that_vllm_does_not_load_are_refused(folder, actorder, tmp_path):
     configure(folder, quantization_config=quantization(actorder))
     with pytest.raises(BadSource, match="act-order"):
-        resolve(str(folder))
+        resolve(str(folder), tmp_path)
 
 
-def test_fused_projections_share_one_scheme_or_are_refused(folder):
+def test_fused_projections_share_one_scheme_or_are_refused(folder, tmp_path):
     layer = "model.decoder.layers.0"
     whole = [f"{layer}.self_attn.{p}_proj" for p in "qkv"]
     whole += [f"{layer}.encoder_attn.{p}_proj" for p in "kv"]
     configure(folder, quantization_config=quantization(ignore=["proj_out", *whole]))
-    assert resolve(str(folder)).quantized
+    assert resolve(str(folder), tmp_path).quantized
     configure(folder, quantization_config=quantization(ignore=[r"re:.*layers\.0\.self_attn.*"]))
-    assert resolve(str(folder)).quantized
+    assert resolve(str(folder), tmp_path).quantized
     configure(folder, quantization_config=quantization(ignore=whole[1:]))
     with pytest.raises(BadSource, match="several schemes"):
-        resolve(str(folder))
+        resolve(str(folder), tmp_path)
 
 
-def test_other_quantizations_are_refused(folder):
+def test_other_quantizations_are_refused(folder, tmp_path):
     configure(folder, quantization_config=quantization(method="bitsandbytes"))
     with pytest.raises(BadSource, match="bitsandbytes"):
-        resolve(str(folder))
+        resolve(str(folder), tmp_path)
 
 
-def test_another_architecture_is_refused(folder):
+def test_another_architecture_is_refused(folder, tmp_path):
     configure(folder, model_type="llama")
     with pytest.raises(BadSource, match="not a Whisper but llama"):
-        resolve(str(folder))
+        resolve(str(folder), tmp_path)
 
 
-def test_a_folder_without_weights_is_refused(folder):
+def test_a_folder_without_weights_is_refused(folder, tmp_path):
     (folder / "model.safetensors").unlink()
     with pytest.raises(BadSource, match="no weights"):
-        resolve(str(folder))
+        resolve(str(folder), tmp_path)
 
 
-def test_a_broken_config_is_refused(folder):
+def test_a_broken_config_is_refused(folder, tmp_path):
     (folder / "config.json").write_text("{")
     with pytest.raises(BadSource, match=r"no readable config\.json"):
-        resolve(str(folder))
+        resolve(str(folder), tmp_path)
 
 
 @pytest.mark.parametrize("model", ["/no/such/folder", "whisper", "./nowhere", ""])
-def test_what_is_neither_folder_nor_id_is_refused(model):
+def test_what_is_neither_folder_nor_id_is_refused(model, tmp_path):
     with pytest.raises(BadSource):
-        resolve(model)
+        resolve(model, tmp_path)
 
 
 def test_a_hub_id_that_cannot_be_reached_says_what_to_do(monkeypatch, tmp_path):
@@ -105,5 +105,5 @@ def test_a_hub_id_that_cannot_be_reached_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(BadSource) as caught:
-        resolve("openai/whisper-large-v2")
+        resolve("openai/whisper-large-v2", tmp_path)
     assert "local folder" in caught.value.advice
