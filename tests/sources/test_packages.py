@@ -117,8 +117,9 @@ def test_where_none_can_be_had_each_reason_is_told_and_nothing_is_left(index, tm
     assert left(tmp_path) == []
 
 
-def test_where_there_is_no_pip_it_is_said(index, tmp_path, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+def test_where_there_is_no_pip_it_is_said(index, tmp_path):
+    index.have.clear()
+    index.says = f"{sys.executable}: No module named pip"
     with pytest.raises(BadSource, match="no pip, which uv leaves out"):
         resolve(MODEL, tmp_path)
 
