@@ -35,8 +35,8 @@ class Settings(BaseSettings):
 
     model: str = Field(
         str(DEMO / "marine-radio"),
-        description="Whisper checkpoint: Hugging Face id, local folder (of Hugging Face's layout or "
-        "faster-whisper's), or a `.pt` file of OpenAI's",
+        description="Whisper checkpoint: Hugging Face id, local folder (of Hugging Face's "
+        "layout or faster-whisper's), or a `.pt` file of OpenAI's",
     )
     model_aliases: Names = Field(
         ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"),
