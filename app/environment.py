@@ -42,6 +42,15 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def name_of(model: str) -> str:
+    """Return what a model is called that was given without a name: a folder's, a file's without its
+    suffix, or the hub's id."""
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return path.resolve().name
+    return path.stem if path.suffix == ".pt" else model
+
+
 def named_sources(several: Sequence[str]) -> dict[str, str]:
     """Names to sources, of models given as name=source. Raises PydanticCustomError for one that is
     not, and for a name that two of them claim."""

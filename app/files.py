@@ -12,6 +12,12 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def file_facts(path: Path) -> tuple[str, int, int]:
+    """Return what changes when a file does: its real path, size and time. Raises OSError."""
+    state = path.stat()
+    return str(path.resolve()), state.st_size, state.st_mtime_ns
+
+
 def write_json(path: Path, value: Any) -> None:
     """Replace a file by a new one as a whole, synced to the disk. Folders are created. Raises
     OSError."""

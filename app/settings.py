@@ -20,6 +20,7 @@ from app.environment import (
     Names,
     Secrets,
     check_together,
+    name_of,
     named_sources,
     split,
 )
@@ -240,8 +241,7 @@ class Settings(BaseSettings):
     def served_models(self) -> dict[str, str]:
         """Names that clients ask for to what is served under them, the default first."""
         if not self.models:
-            folder = Path(self.model).expanduser()
-            return {folder.resolve().name if folder.is_dir() else self.model: self.model}
+            return {name_of(self.model): self.model}
         return named_sources(self.models)
 
     def of_model(self, name: str) -> Self:

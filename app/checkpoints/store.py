@@ -10,22 +10,18 @@
 import hashlib
 import json
 import logging
-import os
-import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from app.checkpoints.cache import mark_used
 from app.checkpoints.content_hashes import content_hashes
 from app.checkpoints.recipe import Recipe
 from app.files import file_sha256
+from app.folders import locked, make_whole, sibling, slug
 from app.sources.source import Source
 
 log = logging.getLogger(__name__)
@@ -84,10 +80,8 @@ class Store:
         """
         found = found or content_hashes(source, recipe.calibration)
         name = fingerprint(found, recipe, versions)
-        # The same model may have been made under another name.
-        known = next(self._root.glob(f"[!.]*-{name}"), None)
-        folder = known or self._root / f"{_slug(source.name)}-{name}"
-        with self._locked(folder, on_wait):
+        folder = self._root / f"{slug(source.name)}-{name}"
+        with locked(folder, on_wait):
             entry = self._read(folder)
             if entry is not None:
                 return entry
@@ -117,17 +111,14 @@ class Store:
         if fault is None:
             mark_used(folder)
             return Entry(folder, json.loads((folder / _MANIFEST).read_text("utf-8")))
-        aside = _sibling(folder, "damaged")
+        aside = sibling(folder, "damaged")
         shutil.rmtree(aside, ignore_errors=True)
         folder.rename(aside)
         log.warning("%s is damaged (%s): set aside as %s, making it again", folder, fault, aside)
         return None
 
     def _make(self, folder: Path, facts: dict[str, Any], make: Make) -> Entry:
-        work = _sibling(folder, "partial")
-        shutil.rmtree(work, ignore_errors=True)  # a start that crashed left it
-        work.mkdir(parents=True)
-        try:
+        def fill(work: Path) -> dict[str, Any]:
             figures = make(work)
             files = {
                 p.name: {"sha256": file_sha256(p), "bytes": p.stat().st_size}
@@ -135,29 +126,9 @@ class Store:
             }
             manifest = {**facts, "made_at": int(time.time()), "figures": figures, "files": files}
             (work / _MANIFEST).write_text(json.dumps(manifest, indent=2), "utf-8")
-            for path in work.iterdir():
-                _fsync(path)
-            _fsync(work)
-            work.rename(folder)
-            _fsync(folder.parent)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-        return Entry(folder, manifest)
+            return manifest
 
-    @contextmanager
-    def _locked(self, folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-        """Let one process make an entry. The kernel frees the lock of a process that died."""
-        self._root.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(_sibling(folder, "lock"))
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            on_wait()
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+        return Entry(folder, make_whole(folder, fill))
 
 
 def _fault(folder: Path) -> str | None:
@@ -177,19 +148,3 @@ def _fault(folder: Path) -> str | None:
         if path.stat().st_size != size or file_sha256(path) != sha256:
             return f"{path.name} does not match its hash"
     return None
-
-
-def _sibling(folder: Path, kind: str) -> Path:
-    return folder.with_name(f".{folder.name}.{kind}")
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "--", name)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,9 +1,10 @@
 """Sizes of weights, read from the headers of safetensors files."""
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+
+from app.tensor_files import read_headers
 
 # The encoder's output is turned into keys and values once a window, not once a token.
 _ONCE_A_WINDOW = re.compile(r"\.encoder_attn\.[kv]_proj\.")
@@ -36,9 +37,5 @@ def bytes_per_token(folder: Path) -> int:
 
 def _tensors(folder: Path) -> Iterator[tuple[str, int]]:
     for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        for name, tensor in header.items():
-            if name != "__metadata__":
-                begin, end = tensor["data_offsets"]
-                yield name, (end - begin) // _LOADED.get(tensor["dtype"], 1)
+        for name, tensor in read_headers(path).items():
+            yield name, tensor.bytes // _LOADED.get(tensor.dtype, 1)

@@ -1,9 +1,7 @@
 """Building of checkpoints, for a start and for a job: found in the cache, or made."""
 
-import errno
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +10,8 @@ from app.checkpoints.content_hashes import check_unchanged, content_hashes
 from app.checkpoints.recipe import Recipe
 from app.checkpoints.schemes import refusal
 from app.checkpoints.store import Entry, Store
-from app.errors import BadRecipe, CacheUnusable, DiskFull
+from app.errors import BadRecipe
+from app.folders import cache_faults
 from app.models.base import Device
 from app.quantization.quantizer_process import OnProgress, Progress, Quantizer
 from app.recordings.spec import Recordings, RecordingSet
@@ -66,19 +65,6 @@ class CheckpointBuilder:
         with cache_faults(self._cache):
             versions = self.quantizer.versions()
             return self.store.get_or_make(source, recipe, versions, fill, on_wait, read)
-
-
-@contextmanager
-def cache_faults(cache: Path) -> Iterator[None]:
-    """Translate what the disk refuses into DiskFull and CacheUnusable."""
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise (DiskFull if full else CacheUnusable)(
-            f"The cache in {cache} cannot be used: {error}.",
-            "Set MARLINSCRIBE_CACHE_DIR to a folder that can be written and has space.",
-        ) from error
 
 
 def checkpoint_of(

@@ -10,9 +10,10 @@ from app.checkpoints.checkpoint import Checkpoint
 from app.checkpoints.in_use import CheckpointInUse
 from app.checkpoints.schemes import refusal
 from app.errors import CacheUnusable, JobConflict
+from app.folders import cache_faults
 from app.process import in_daemon_thread, run_shielded
 from app.quantization import canaries
-from app.quantization.builder import CheckpointBuilder, cache_faults, checkpoint_of
+from app.quantization.builder import CheckpointBuilder, checkpoint_of
 from app.quantization.canaries import Canary
 from app.quantization.promotion_log import Promotion, PromotionLog
 from app.serving.loading import Loader

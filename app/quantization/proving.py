@@ -16,10 +16,11 @@ from app.checkpoints.checkpoint import Checkpoint
 from app.checkpoints.content_hashes import check_unchanged, content_hashes
 from app.checkpoints.result_cache import ResultCache
 from app.checkpoints.weights import bytes_per_token, weight_bytes
+from app.folders import cache_faults
 from app.jobs import JobReporter
 from app.process import in_daemon_thread, run_interruptible
 from app.quantization.acceptance import doubts, judge, score
-from app.quantization.builder import CheckpointBuilder, cache_faults
+from app.quantization.builder import CheckpointBuilder
 from app.quantization.proof import Proof, TranscribedSet
 from app.quantization.quantizer_process import OnProgress, Progress
 from app.quantization.request import Thresholds

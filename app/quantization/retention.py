@@ -16,6 +16,7 @@ from app.checkpoints.cache import (
     leftovers,
     size_of,
 )
+from app.environment import name_of
 from app.jobs import Job, JobStatus, read_records
 from app.models.base import Device
 from app.quantization.builder import settings_recipe
@@ -67,7 +68,7 @@ def _asked_for(
         return None
     folder = Path(settings.model).expanduser()
     source = Source(folder.resolve().name, folder.resolve(), "") if folder.is_dir() else None
-    name = source.name if source else settings.model
+    name = name_of(settings.model)
     recipe = settings_recipe(settings, source, device)
     return next((one for one in entries if (one.name, one.recipe) == (name, recipe)), None)
 

@@ -11,10 +11,11 @@ from app.checkpoints.cache import drop_half_made
 from app.checkpoints.checkpoint import Checkpoint
 from app.errors import JobConflict, UnknownModel
 from app.files import write_json
+from app.folders import cache_faults
 from app.jobs import Job, JobReporter, Jobs, JobStatus, Outcome
 from app.process import in_daemon_thread
 from app.quantization import canaries
-from app.quantization.builder import CheckpointBuilder, cache_faults
+from app.quantization.builder import CheckpointBuilder
 from app.quantization.promotion import CheckpointGone, Promoter
 from app.quantization.promotion_log import Promotion
 from app.quantization.proof import Proof

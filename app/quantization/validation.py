@@ -200,7 +200,9 @@ class RequestValidator:
         if self._any_path or folder.resolve() in self._own_models:
             return
         blobs = folder.resolve().parent.parent / "blobs"
-        for path in folder.rglob("*"):
+        # A file of OpenAI's takes the tokenizer beside it.
+        files = folder.rglob("*") if folder.is_dir() else [folder.with_name("tokenizer.json")]
+        for path in files:
             if path.is_symlink() and not _leads_into(path, blobs):
                 self._check_path("model", path)
 

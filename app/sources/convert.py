@@ -1,24 +1,20 @@
 """Conversion of what others save into Hugging Face's layout, kept in the cache.
 
-<cache>/sources/<name>-<key>/            the converted checkpoint
-<cache>/sources/.<name>-<key>.partial    being made; the next attempt drops it
-<cache>/sources/.<name>-<key>.lock       held while one is made, so that two starts make one
+Each is <cache>/sources/<name>-<key>, whole or not there (app/folders.py).
 """
 
-import errno
 import hashlib
 import json
-import os
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from tokenizers import Tokenizer
 
-from app.errors import BadSource, CacheUnusable, DiskFull
+from app.errors import BadSource
+from app.files import file_facts
+from app.folders import cache_faults, locked, make_whole, slug
 from app.sources import ctranslate2, layout, openai, packages
 from app.sources.vocabulary import make_tokenizer
 from app.sources.weights import Weights
@@ -30,20 +26,17 @@ _RULES = {
     "suppress_ids_begin": "begin_suppress_tokens",
     "alignment_heads": "alignment_heads",
 }
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def convert_folder(folder: Path, cache: Path) -> Path:
     """Return CTranslate2's folder in Hugging Face's layout. Blocking. Raises StartupError."""
-    files = [folder / "model.bin", folder / "config.json", folder / "tokenizer.json"]
-    key = _key([(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files if p.exists()])
+    key = _key_of_files(*(folder / n for n in ("model.bin", "config.json", "tokenizer.json")))
     return _kept(cache, folder.name, key, lambda work: _from_ctranslate2(folder, work))
 
 
 def convert_file(path: Path, cache: Path) -> Path:
     """Return a `.pt` of OpenAI's in Hugging Face's layout. Blocking. Raises StartupError."""
-    files = [path, path.with_name("tokenizer.json")]
-    key = _key([(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files if p.exists()])
+    key = _key_of_files(path, path.with_name("tokenizer.json"))
     return _kept(cache, path.stem, key, lambda work: _from_openai(path, work))
 
 
@@ -66,9 +59,7 @@ def convert_packages(model: str, cache: Path, *, only_cached: bool = False) -> P
 
 def _from_ctranslate2(folder: Path, out: Path) -> None:
     weights = ctranslate2.read(folder / "model.bin")
-    given = json.loads((folder / "config.json").read_text("utf-8"))
-    rules = {ours: given[name] for name, ours in _RULES.items() if given.get(name) is not None}
-    layout.write(out, weights, _tokenizer(folder, weights), rules)
+    layout.write(out, weights, _tokenizer(folder, weights), _rules(folder / "config.json"))
 
 
 def _from_openai(path: Path, out: Path) -> None:
@@ -76,10 +67,21 @@ def _from_openai(path: Path, out: Path) -> None:
     layout.write(out, weights, _tokenizer(path.parent, weights), {})
 
 
+def _rules(path: Path) -> dict[str, Any]:
+    """What a config.json of CTranslate2's tells of decoding; nothing where there is none."""
+    if not path.is_file():
+        return {}
+    try:
+        given = json.loads(path.read_text("utf-8"))
+        return {ours: given[name] for name, ours in _RULES.items() if given.get(name) is not None}
+    except (ValueError, AttributeError) as error:
+        raise BadSource(f"{path} cannot be read: {error}.", "Get it again.") from error
+
+
 def _tokenizer(folder: Path, weights: Weights) -> Tokenizer:
     """The tokenizer that lies beside the weights, or else OpenAI's."""
     own = folder / "tokenizer.json"
-    if own.exists():
+    if own.is_file():
         try:
             return Tokenizer.from_file(str(own))
         except Exception as error:  # the library's errors have no root of their own
@@ -90,44 +92,18 @@ def _tokenizer(folder: Path, weights: Weights) -> Tokenizer:
 def _kept(cache: Path, name: str, key: str, fill: Callable[[Path], None]) -> Path:
     """The folder of a name and key in the cache; `fill` makes it where it is absent."""
     folder = _folder(cache, name, key)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f".{folder.name}.lock")):
-            if not folder.exists():
-                _make(folder, fill)
-    except OSError as error:
-        full = error.errno in _FULL
-        raise (DiskFull if full else CacheUnusable)(
-            f"{name} cannot be converted into {folder.parent}: {error}.",
-            "Free space there, or set MARLINSCRIBE_CACHE_DIR to a folder that can be written.",
-        ) from error
+    with cache_faults(cache), locked(folder):
+        if not folder.exists():
+            make_whole(folder, fill)
     return folder
 
 
-def _make(folder: Path, fill: Callable[[Path], None]) -> None:
-    work = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    try:
-        fill(work)
-        for path in (*work.iterdir(), work):
-            _sync(path)
-        work.rename(folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _folder(cache: Path, name: str, key: str) -> Path:
-    slug = re.sub(r"[^\w.-]+", "--", name)
-    return cache / "sources" / f"{slug}-{key}"
+    return cache / "sources" / f"{slug(name)}-{key}"
+
+
+def _key_of_files(*paths: Path) -> str:
+    return _key([file_facts(path) for path in paths if path.is_file()])
 
 
 def _key(facts: Any) -> str:

@@ -42,7 +42,7 @@ class _Variable:
 
 def is_ctranslate2(folder: Path) -> bool:
     """Return whether a folder looks like CTranslate2's."""
-    return (folder / "model.bin").is_file()
+    return (folder / "model.bin").is_file() and not any(folder.glob("*.safetensors"))
 
 
 def read(path: Path) -> Weights:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from app.errors import BadSource
-from app.files import write_json
+from app.files import file_facts, write_json
 from app.models.whisper_vllm.text import load_tokenizer
 from app.models.whisper_vllm.tokens import SpecialTokens
 from app.sources.weights import Array
@@ -50,7 +50,7 @@ def identity_of(folder: Path) -> dict[str, str]:
 def kept_identity(folder: Path, cache: Path | None) -> dict[str, str]:
     """Return a folder's identity as the cache has it for files of these sizes and times, or find
     and keep it. Blocking. Raises BadSource."""
-    facts = [_facts(path) for path in sorted(folder.iterdir()) if path.is_file()]
+    facts = [file_facts(path) for path in sorted(folder.iterdir()) if path.is_file()]
     kept = cache and cache / "sources" / "identities" / f"{_digest(facts)[:32]}.json"
     if kept and (known := _read(kept)):
         return known
@@ -62,11 +62,6 @@ def kept_identity(folder: Path, cache: Path | None) -> dict[str, str]:
         with suppress(OSError):  # then it is found again the next time
             write_json(kept, found)
     return found
-
-
-def _facts(path: Path) -> tuple[str, int, int]:
-    state = path.stat()
-    return str(path.resolve()), state.st_size, state.st_mtime_ns
 
 
 def _read(path: Path) -> dict[str, str] | None:

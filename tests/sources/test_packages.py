@@ -143,5 +143,5 @@ def test_a_disk_that_pip_finds_full_is_called_so(index, tmp_path):
 
 def test_a_wheel_that_is_no_archive_is_refused(tmp_path):
     (tmp_path / "a.whl").write_bytes(b"no zip")
-    with pytest.raises(BadSource, match="is no wheel"):
+    with pytest.raises(packages._Unusable, match="is no wheel"):
         packages._members([tmp_path / "a.whl"])

@@ -1,7 +1,6 @@
 """The shape of a Whisper and the size of its weights, from its files or from arithmetic alone."""
 
 import json
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import ceil, prod
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import BadSource
+from app.tensor_files import TensorHeader, read_headers
 
 BLOCK = 128  # tokens in a KV block; what a sequence holds is rounded up to it
 ENCODER_TOKENS_A_WINDOW = 1500
@@ -164,25 +164,15 @@ def loaded_bytes(folder: Path) -> int:
 
 
 def _loaded_bytes(file: Path) -> int:
-    """Return the loaded bytes of one safetensors file: the length of its header, the header in
-    JSON, the tensors."""
     try:
-        with file.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            header = json.loads(stream.read(min(length, file.stat().st_size)))
-        header.pop("__metadata__", None)
-        return sum(map(_tensor_bytes, header.values()))
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadSource(
-            f"{file} is not a safetensors file.", "Download or make it again."
-        ) from error
+        return sum(map(_tensor_bytes, read_headers(file).values()))
+    except ValueError as error:
+        raise BadSource(f"{error}.", "Download or make it again.") from error
 
 
-def _tensor_bytes(tensor: Mapping[str, Any]) -> int:
-    if tensor["dtype"] in ("F32", "F64"):
-        return _HALF * int(prod(tensor["shape"]))
-    begin, end = tensor["data_offsets"]
-    return int(end - begin)
+def _tensor_bytes(tensor: TensorHeader) -> int:
+    wide = tensor.dtype in ("F32", "F64")
+    return _HALF * prod(tensor.shape) if wide else tensor.bytes
 
 
 def _rounded(tokens: int) -> int:
