@@ -2,6 +2,7 @@
 
 import json
 import os
+import os
 import shutil
 import signal
 import threading
@@ -114,11 +115,12 @@ def test_a_rollback_of_what_was_not_promoted_is_refused(server):
 
 
 def test_models_that_do_not_fit_together_are_refused_with_the_arithmetic(tmp_path):
-    """One says in its file's header that it weighs a tebibyte."""
+    """One weighs a tebibyte, of which nothing is on the disk."""
     large = shutil.copytree(MARINE, tmp_path / "large")
     header = json.dumps({"x": {"dtype": "F16", "shape": [2**39], "data_offsets": [0, 2**40]}})
     content = len(header).to_bytes(8, "little") + header.encode()
     (large / "model.safetensors").write_bytes(content)
+    os.truncate(large / "model.safetensors", len(content) + 2**40)
     models = f"first={MARINE},large={large}"
     server = Server(models=models, quantization="none", cache_dir=tmp_path / "cache")
     try:
