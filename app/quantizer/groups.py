@@ -74,6 +74,7 @@ def _scheme(scheme: Scheme, recipe: Recipe) -> dict[str, Any]:
 def weights_of(scheme: Scheme, recipe: Recipe) -> dict[str, Any]:
     """Return a scheme's weights as compressed-tensors' QuantizationArgs."""
     args = {"num_bits": int(scheme[1]), "type": "int", "symmetric": True}
+    args |= {"scale_dtype": f"torch.{recipe.dtype}"}
     if scheme == "W8A8" or recipe.group_size == "channel":
         return args | {"strategy": "channel"}
     return args | {"strategy": "group", "group_size": recipe.group_size}

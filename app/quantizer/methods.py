@@ -10,6 +10,7 @@ from llmcompressor import oneshot
 from llmcompressor.modifiers import Modifier
 from llmcompressor.modifiers.gptq import GPTQModifier
 from llmcompressor.modifiers.gptq import base as gptq
+from llmcompressor.modifiers.gptq import gptq_quantize
 from llmcompressor.modifiers.quantization import QuantizationModifier
 from pydantic import PrivateAttr
 from torch.utils.data import DataLoader
@@ -65,12 +66,33 @@ class RememberingGPTQ(GPTQModifier):
                 super().set_results(name, loss)
 
         # The loss goes to the log alone.
-        with patch_attr(gptq, "CompressionLogger", KeepingLogger):
+        with (
+            patch_attr(gptq, "CompressionLogger", KeepingLogger),
+            patch_attr(gptq_quantize, "factorize_hessian", _factorized),
+        ):
             super().compress_module_list(module_list)
 
     def on_finalize(self, *args: Any, **kwargs: Any) -> bool:
         self._rounded = list(self._rtn_fallback_module_names)  # super() clears it
         return bool(super().on_finalize(*args, **kwargs))
+
+
+_factorize = gptq_quantize.factorize_hessian
+
+
+def _factorized(
+    weights: torch.Tensor, hessians: torch.Tensor, dampening: float, rounded: torch.Tensor
+) -> torch.Tensor:
+    """Factorize Hessians, shape (modules, columns, columns), in place; give up on those whose
+    inverse has no factor either, as llm-compressor 0.14 does on those that have none themselves."""
+    for one in range(len(hessians)):
+        own = slice(one, one + 1)
+        try:
+            _factorize(weights[own], hessians[own], dampening, rounded[own])
+        except torch.linalg.LinAlgError:
+            hessians[one] = torch.eye(hessians.shape[-1])
+            rounded[one] = True
+    return hessians
 
 
 class Watch(Modifier):
