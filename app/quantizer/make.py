@@ -62,9 +62,11 @@ def quantize(job: Job, report: Reporter) -> dict[str, Any]:
 
 
 def _computing(dtype: torch.dtype) -> torch.dtype:
-    """Return the dtype to compute in: on a processor float32, whatever is written in the end. oneDNN
-    multiplies 16-bit numbers hundreds of times slower where a processor has no instruction for them,
-    and rounding to nearest in bfloat16 takes the wrong neighbour now and then."""
+    """Return the dtype to compute in: on a processor float32, whatever is written in the end.
+
+    oneDNN multiplies 16-bit numbers hundreds of times slower where a processor has no instruction
+    for them, and rounding in bfloat16 takes the wrong neighbour now and then.
+    """
     return dtype if torch.cuda.is_available() else torch.float32
 
 

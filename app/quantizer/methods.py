@@ -8,9 +8,8 @@ import torch
 from compressed_tensors.utils import patch_attr, update_offload_parameter
 from llmcompressor import oneshot
 from llmcompressor.modifiers import Modifier
-from llmcompressor.modifiers.gptq import GPTQModifier
+from llmcompressor.modifiers.gptq import GPTQModifier, gptq_quantize
 from llmcompressor.modifiers.gptq import base as gptq
-from llmcompressor.modifiers.gptq import gptq_quantize
 from llmcompressor.modifiers.quantization import QuantizationModifier
 from pydantic import PrivateAttr
 from torch.utils.data import DataLoader
