@@ -1,6 +1,6 @@
 """What clients notice of a quantization job: latency before it, in each of its stages, and after.
 
-One client asks for mayday.mp3 again and again, on one real server that goes on serving meanwhile.
+One client asks for radio.mp3 again and again, on one real server that goes on serving meanwhile.
 """
 
 import statistics
@@ -17,7 +17,7 @@ from rich.table import Table
 from bench.options import parser
 from harness.server import DEMO, Server
 
-MAYDAY = DEMO / "recordings" / "mayday.mp3"
+MAYDAY = DEMO / "recordings" / "radio.mp3"
 KEY = "the-admins"
 ORDER = {
     "recipe": {"method": "gptq", "group_size": 64},

@@ -24,7 +24,7 @@ from app.settings import Settings
 from bench.options import parser
 from harness.server import DEMO, free_port
 
-MAYDAY = DEMO / "recordings" / "mayday.mp3"
+MAYDAY = DEMO / "recordings" / "radio.mp3"
 CLIENT = """
 import sys, time, httpx
 url, path, count = sys.argv[1], sys.argv[2], int(sys.argv[3])

@@ -78,7 +78,7 @@ def prove(container: "Container") -> None:
         print(f"runs as uid {USER}, without capabilities, on a root that is mounted read-only")
         assert container.curl("wrong").startswith('{"error":'), container.curl("wrong")
         text = container.curl(KEY)
-        words = (DEMO / "recordings" / "mayday.txt").read_text("utf-8").strip()
+        words = (DEMO / "recordings" / "radio.txt").read_text("utf-8").strip()
         print(f"curl was answered: {text}")
         assert json.loads(text)["text"] == words, words
         service.send_signal(signal.SIGTERM)
@@ -134,7 +134,7 @@ class Container:
 
     def curl(self, key: str) -> str:
         url = f"http://127.0.0.1:{self._port}/v1/audio/transcriptions"
-        form = f"file=@{DEMO / 'recordings' / 'mayday.mp3'}"
+        form = f"file=@{DEMO / 'recordings' / 'radio.mp3'}"
         return told("curl", "--silent", "--header", f"authorization: Bearer {key}", "-F", form, url)
 
     def wait_for(self, line: str) -> bool:

@@ -120,7 +120,7 @@ def _seconds_to(server: Server, stage: Stage) -> float:
 
 def _transcribed(server: Server) -> tuple[float, dict[str, Any]]:
     """Seconds to the whole answer, and the answer."""
-    recording = DEMO / "recordings" / "mayday.mp3"
+    recording = DEMO / "recordings" / "radio.mp3"
     started = time.monotonic()
     with recording.open("rb") as file:
         answer = httpx.post(

@@ -16,7 +16,7 @@ from rich.table import Table
 from bench.options import parser
 from harness.server import DEMO, Server
 
-MAYDAY = DEMO / "recordings" / "mayday.mp3"
+MAYDAY = DEMO / "recordings" / "radio.mp3"
 
 
 def main(argv: Sequence[str] | None = None) -> None:

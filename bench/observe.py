@@ -275,7 +275,7 @@ def refused_until_ready(server: Server) -> None:
     """Who asks while it starts is answered 503, and counted."""
     server.wait_for("resolving", "quantizing", "loading", "warming", "ready")
     while server.health().get("status") != "ready":
-        ask(server, DEMO / "recordings" / "mayday.mp3", turn=0)
+        ask(server, DEMO / "recordings" / "radio.mp3", turn=0)
         time.sleep(2)
         assert server.process.poll() is None, server.read_log()[-4000:]
 

@@ -56,7 +56,7 @@ def ours(cache: str) -> tuple[float, float]:
     """Seconds to ready and to the first answer."""
     with Server(cache_dir=cache) as server:
         ready = time.monotonic() - server.started
-        server.transcribe(DEMO / "recordings" / "mayday.mp3").raise_for_status()
+        server.transcribe(DEMO / "recordings" / "radio.mp3").raise_for_status()
         return ready, time.monotonic() - server.started
 
 
@@ -67,7 +67,7 @@ def plain(folder: Path, arguments: dict[str, bool]) -> tuple[float, float]:
         PLAIN,
         str(folder),
         json.dumps(arguments),
-        str(DEMO / "recordings" / "mayday.mp3"),
+        str(DEMO / "recordings" / "radio.mp3"),
     ]
     run = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
     if run.returncode:

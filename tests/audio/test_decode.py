@@ -191,7 +191,7 @@ SESSION = (
     "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
     "m=audio 5016 RTP/AVP 0\r\n"
 )
-PLAYLIST = f"ffconcat version 1.0\nfile {DEMO / 'recordings' / 'mayday.mp3'}\n"
+PLAYLIST = f"ffconcat version 1.0\nfile {DEMO / 'recordings' / 'radio.mp3'}\n"
 
 
 @pytest.mark.parametrize("content", [SESSION, PLAYLIST])

@@ -7,8 +7,8 @@ from typing import Any
 
 from harness.server import DEMO
 
-MAYDAY = DEMO / "recordings" / "mayday.mp3"
-WORDS = (DEMO / "recordings" / "mayday.txt").read_text("utf-8").strip()
+MAYDAY = DEMO / "recordings" / "radio.mp3"
+WORDS = (DEMO / "recordings" / "radio.txt").read_text("utf-8").strip()
 NO_SOUND = DEMO / "README.md"
 SEGMENT_FIELDS = {
     "id", "seek", "start", "end", "text", "tokens",

@@ -217,7 +217,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     tally, started = Tally(), time.monotonic()
-    mayday = Path(DEMO / "recordings" / "mayday.mp3")
+    mayday = Path(DEMO / "recordings" / "radio.mp3")
     with Server() as server:
         asyncio.run(send_all(server.url, asked.uploads, asked.seed, tally, server.process.pid))
         seconds = time.monotonic() - started

@@ -13,10 +13,10 @@ import pytest
 from harness.server import DEMO, Server
 
 RECORDINGS = DEMO / "recordings"
-MAYDAY = RECORDINGS / "mayday.mp3"
+MAYDAY = RECORDINGS / "radio.mp3"
 # Of four-bit weights, on processors with AVX-512 and without.
 KERNELS = {"CPUWNA16LinearKernel", "DequantizedFloatKernel"}
-MAYDAY_WORDS = (RECORDINGS / "mayday.txt").read_text("utf-8").strip()
+MAYDAY_WORDS = (RECORDINGS / "radio.txt").read_text("utf-8").strip()
 
 # Whoever finds in a cache what `server` has made must ask for the same.
 FEW_CLIPS: dict[str, Any] = {"calibration_samples": 8}

@@ -41,8 +41,8 @@ echo "== promote, and transcribe"
 admin -X POST "$url/quantize/$id/promote" >/dev/null
 same "promoted" "$(watch "$id")" promoted
 same "what serves" "$(served)" "$made"
-heard=$(curl -sf -F file=@"$demo/recordings/mayday.mp3" "$url/v1/audio/transcriptions" | field text)
-same "mayday" "$heard" "$(cat "$demo/recordings/mayday.txt")"
+heard=$(curl -sf -F file=@"$demo/recordings/radio.mp3" "$url/v1/audio/transcriptions" | field text)
+same "mayday" "$heard" "$(cat "$demo/recordings/radio.txt")"
 
 echo "== a candidate broken on purpose: two bits"
 order='{"recipe": {"method": "rtn", "scheme": "W2A16", "emulate": true}, '$proof'}'
@@ -57,14 +57,14 @@ echo "== a promotion whose canaries fail: their words are another recording's"
 order='{"recipe": {"method": "rtn", "group_size": 32}, '$proof', "thresholds": {"min_recovery": 0.2}}'
 other=$(admin "$url/quantize" -d "$order" | field id)
 same "another sound candidate" "$(watch "$other")" proven
-cp "$demo/recordings/mayday.mp3" "$work/canary.mp3"
+cp "$demo/recordings/radio.mp3" "$work/canary.mp3"
 echo "Weather forecast for the morning, light wind from the east." > "$work/canary.txt"
 admin "$url/quantize/$other/promote" -d '{"canaries": {"sources": "'"$work"'"}}' >/dev/null
 same "after its canaries" "$(watch "$other")" proven
 same "why" "$(admin "$url/quantize/$other" | field error.code)" canary_failed
 same "what serves" "$(served)" "$made"
-heard=$(curl -sf -F file=@"$demo/recordings/mayday.mp3" "$url/v1/audio/transcriptions" | field text)
-same "mayday" "$heard" "$(cat "$demo/recordings/mayday.txt")"
+heard=$(curl -sf -F file=@"$demo/recordings/radio.mp3" "$url/v1/audio/transcriptions" | field text)
+same "mayday" "$heard" "$(cat "$demo/recordings/radio.txt")"
 
 echo "== roll back"
 same "rolled back to" "$(admin -X POST "$url/models/rollback" | field fingerprint)" "$first"
@@ -72,6 +72,6 @@ same "what serves" "$(served)" "$first"
 same "the job" "$(admin "$url/quantize/$id" | field status)" proven
 again=$(curl -s -X POST -H "authorization: Bearer $key" "$url/models/rollback")
 same "rolling back once more" "$(field error.code <<<"$again")" no_promotion
-heard=$(curl -sf -F file=@"$demo/recordings/mayday.mp3" "$url/v1/audio/transcriptions" | field text)
-same "mayday" "$heard" "$(cat "$demo/recordings/mayday.txt")"
+heard=$(curl -sf -F file=@"$demo/recordings/radio.mp3" "$url/v1/audio/transcriptions" | field text)
+same "mayday" "$heard" "$(cat "$demo/recordings/radio.txt")"
 echo "== told to the end"
