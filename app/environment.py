@@ -9,6 +9,9 @@ from pydantic import BeforeValidator, SecretStr
 from pydantic_core import PydanticCustomError
 from pydantic_settings import EnvSettingsSource, NoDecode
 
+DEMO = Path(__file__).resolve().parent.parent / "demo"
+DEMO_MODEL = DEMO / "marine-radio"
+
 # NoDecode: "a,b" from the environment, not JSON
 Names = Annotated[tuple[str, ...], NoDecode]
 # The environment holds text, and Literal takes no text for a number.
@@ -42,6 +45,11 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def bundled(model: str) -> str:
+    """Return what a model is loaded from: `demo` is the checkpoint that is bundled."""
+    return str(DEMO_MODEL) if model == "demo" else model
+
+
 def name_of(model: str) -> str:
     """Return what a model is called that was given without a name: a folder's, a file's without its
     suffix, or the hub's id."""
@@ -67,7 +75,7 @@ def named_sources(several: Sequence[str]) -> dict[str, str]:
             raise PydanticCustomError(
                 "claimed_twice", "Two models are named {name}.", {"name": repr(name)}
             )
-        named[name] = source
+        named[name] = bundled(source)
     return named
 
 

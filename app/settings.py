@@ -14,19 +14,22 @@ from pydantic_settings import (
 )
 
 from app.environment import (
+    DEMO,
     EnvironmentSource,
     Folders,
     GroupSize,
     Names,
     Secrets,
+    bundled,
     check_together,
     name_of,
     named_sources,
     split,
 )
 
+__all__ = ["DEMO", "Settings", "unknown_variables"]
+
 _STORED_UPLOADS = 4  # of the largest size, where no bound is set
-DEMO = Path(__file__).resolve().parent.parent / "demo"
 
 
 class Settings(BaseSettings):
@@ -35,9 +38,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="MARLINSCRIBE_", frozen=True, extra="forbid")
 
     model: str = Field(
-        str(DEMO / "marine-radio"),
+        "openai/whisper-base",
         description="Whisper checkpoint: Hugging Face id, local folder (of Hugging Face's "
-        "layout or faster-whisper's), or a `.pt` file of OpenAI's",
+        "layout or faster-whisper's), a `.pt` file of OpenAI's, or `demo`, which is bundled and "
+        "serves where this is unset and the default cannot be had",
     )
     model_aliases: Names = Field(
         ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"),
@@ -81,7 +85,7 @@ class Settings(BaseSettings):
     calibration: str | None = Field(
         None,
         description="Folder, manifest (jsonl, csv) or hub dataset (id:config:split) to learn from; "
-        "unset, the demo's own for the demo, else MLCommons/peoples_speech (clean), English",
+        "unset, the demo's own for the demo, else the bundled voices, in five languages",
     )
     calibration_samples: int = Field(256, ge=1, description="Recordings to calibrate on, at most")
     calibration_language: str = Field(
@@ -231,6 +235,11 @@ class Settings(BaseSettings):
             )
         return given | {"model": sources[0]}
 
+    @field_validator("model")
+    @classmethod
+    def _bundled(cls, value: str) -> str:
+        return bundled(value)
+
     @field_validator("models")
     @classmethod
     def _named_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -244,8 +253,15 @@ class Settings(BaseSettings):
             return {name_of(self.model): self.model}
         return named_sources(self.models)
 
+    @property
+    def is_model_open(self) -> bool:
+        """Whether nobody chose a model, so that another serves where the default cannot be had."""
+        return "model" not in self.model_fields_set
+
     def of_model(self, name: str) -> Self:
         """The settings with one of the served models as the only one."""
+        if not self.models:
+            return self
         return self.model_copy(update={"model": self.served_models[name], "models": ()})
 
     @field_validator(

@@ -17,7 +17,8 @@ DEMO = Path(__file__).resolve().parent.parent / "demo"
 
 
 class Server:
-    """`marlinscribe serve` with MARLINSCRIBE_<NAME>=value for each keyword.
+    """`marlinscribe serve` with MARLINSCRIBE_<NAME>=value for each keyword; the bundled demo where
+    no model is named, the service's own default where `model` is None.
 
     Used as a context manager it waits until the server is ready and ends it afterwards.
     """
@@ -30,7 +31,13 @@ class Server:
         # The process's own file offset must not move when the log is read: a second descriptor.
         self._log: IO[bytes] = tempfile.NamedTemporaryFile()  # noqa: SIM115  closed in wait()
         self._output = ""
-        variables = {f"MARLINSCRIBE_{k.upper()}": str(v) for k, v in settings.items()}
+        if "models" not in settings:
+            settings = {"model": "demo"} | settings
+        variables = {
+            f"MARLINSCRIBE_{name.upper()}": str(value)
+            for name, value in settings.items()
+            if value is not None
+        }
         self.started = time.monotonic()
         with open(self._log.name, "ab") as sink:
             self.process = subprocess.Popen(

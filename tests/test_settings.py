@@ -84,7 +84,7 @@ def test_several_models_are_named_and_the_first_is_the_default():
 
 def test_one_model_is_called_by_its_id_or_its_folders_name():
     assert list(Settings(model="openai/whisper-tiny").served_models) == ["openai/whisper-tiny"]
-    assert list(Settings().served_models) == ["marine-radio"]
+    assert list(Settings(model="demo").served_models) == ["marine-radio"]
     assert list(Settings(model="/data/large-v2.pt").served_models) == ["large-v2"]
 
 

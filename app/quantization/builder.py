@@ -10,19 +10,20 @@ from app.checkpoints.content_hashes import check_unchanged, content_hashes
 from app.checkpoints.recipe import Recipe
 from app.checkpoints.schemes import refusal
 from app.checkpoints.store import Entry, Store
-from app.errors import BadRecipe
+from app.environment import DEMO, DEMO_MODEL
+from app.errors import BadRecipe, BadSource
 from app.folders import cache_faults
 from app.models.base import Device
 from app.quantization.quantizer_process import OnProgress, Progress, Quantizer
 from app.recordings.spec import Recordings, RecordingSet
 from app.serving.lifecycle import Stage
-from app.settings import DEMO, Settings
+from app.settings import Settings
 from app.sources.resolve import resolve
 from app.sources.source import Source
 
 log = logging.getLogger(__name__)
 
-_HUB_CALIBRATION = "MLCommons/peoples_speech:clean:train"
+_VOICES = DEMO / "recordings" / "voices" / "calibration"
 
 
 class CheckpointBuilder:
@@ -79,10 +80,7 @@ def checkpoint_of(
             done=layer.done, total=layer.total, eta_seconds=layer.eta_seconds,
         )  # fmt: skip
 
-    enter(Stage.RESOLVING, settings.model)
-    source = resolve(
-        settings.model, settings.cache_dir, lambda detail: enter(Stage.RESOLVING, detail)
-    )
+    source = _source(settings, enter)
     if source.quantized or settings.quantization == "none":
         return Checkpoint(source, source.folder)
     recipe = recipe_for(settings, source, device)
@@ -93,6 +91,27 @@ def checkpoint_of(
         lambda: enter(Stage.QUANTIZING, "another process is making it"),
     )
     return Checkpoint.of(entry)
+
+
+def _source(settings: Settings, enter: Callable[..., None]) -> Source:
+    """Return the source that the settings ask for, or the demo where nobody asked for any and the
+    default cannot be had. Raises StartupError."""
+
+    def found(model: str) -> Source:
+        enter(Stage.RESOLVING, model)
+        return resolve(model, settings.cache_dir, lambda detail: enter(Stage.RESOLVING, detail))
+
+    try:
+        return found(settings.model)
+    except BadSource as error:
+        if not settings.is_model_open:
+            raise
+        log.warning(
+            "%s The bundled demo serves instead, which knows marine radio and no other speech: "
+            "start again once the network is there, or set MARLINSCRIBE_MODEL (%s).",
+            error.message, settings.model,
+        )  # fmt: skip
+        return found(str(DEMO_MODEL))
 
 
 def recipe_for(settings: Settings, source: Source, device: Device, **more: Any) -> Recipe:
@@ -136,9 +155,9 @@ def dtype_on(device: Device) -> Literal["bfloat16", "float16"]:
 def default_calibration(settings: Settings, source: Source | None) -> Recordings:
     """Return the calibration recordings that the settings ask for. `source` is None while a hub's
     checkpoint is not here yet."""
-    own = str(DEMO / "recordings" / "calibration")
-    default = own if source and source.folder.parent == DEMO else _HUB_CALIBRATION
+    is_demo = source is not None and source.folder == DEMO_MODEL
+    default = DEMO / "recordings" / "calibration" if is_demo else _VOICES
     one = RecordingSet(
-        source=settings.calibration or default, language=settings.calibration_language
+        source=settings.calibration or str(default), language=settings.calibration_language
     )
     return Recordings(sources=(one,), samples=settings.calibration_samples)

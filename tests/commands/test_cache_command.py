@@ -18,6 +18,7 @@ from tests.checkpoint_files import write_checkpoint
 def cache(tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     monkeypatch.setenv("MARLINSCRIBE_CACHE_DIR", str(folder))
+    monkeypatch.setenv("MARLINSCRIBE_MODEL", "demo")
     monkeypatch.setenv("MARLINSCRIBE_QUANTIZATION", "rtn")
     monkeypatch.setenv("MARLINSCRIBE_DEVICE", "cpu")
     return folder

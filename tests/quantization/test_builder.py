@@ -7,9 +7,10 @@ import pytest
 
 from app.checkpoints.content_hashes import content_hashes
 from app.checkpoints.recipe import Recipe
-from app.errors import BadRecipe, CacheUnusable, DiskFull, SourceChanged
+from app.errors import BadRecipe, BadSource, CacheUnusable, DiskFull, SourceChanged
 from app.jobs import Job, JobReporter
-from app.quantization.builder import CheckpointBuilder, check_recipe
+from app.quantization import builder
+from app.quantization.builder import CheckpointBuilder, check_recipe, checkpoint_of
 from app.quantization.quantizer_process import Quantizer
 from app.quantization.request import QuantizationRequest
 from app.quantization.run import run_job
@@ -100,6 +101,39 @@ async def test_what_changed_since_it_was_asked_for_is_not_begun(
     with pytest.raises(SourceChanged, match="changed since it was asked for"):
         await run_job(order, loader, tell, asked=asked)
     assert times == []
+
+
+@pytest.fixture
+def unplugged(monkeypatch):
+    """Neither the hub nor the Python package index answers."""
+
+    def resolve_here(model, cache, on_progress=print):
+        if model.startswith("openai/"):
+            raise BadSource(f"{model} cannot be had.", "Check the network.")
+        return resolve(model, cache)
+
+    monkeypatch.setattr(builder, "resolve", resolve_here)
+
+
+@pytest.mark.usefixtures("unplugged")
+def test_the_demo_serves_where_nobody_chose_a_model_and_the_default_cannot_be_had(
+    maker, tmp_path, caplog
+):
+    settings = Settings(cache_dir=tmp_path, quantization="none")
+    stages = []
+    made = checkpoint_of(settings, "cpu", maker, lambda stage, *what: stages.append(what))
+    assert made.source.folder == DEMO / "marine-radio"
+    assert [what for (what,) in stages] == ["openai/whisper-base", str(DEMO / "marine-radio")]
+    assert "openai/whisper-base cannot be had. The bundled demo serves instead" in caplog.text
+
+
+@pytest.mark.usefixtures("unplugged")
+def test_a_model_that_was_chosen_is_never_replaced(maker, tmp_path):
+    chosen = Settings(model="openai/whisper-base", cache_dir=tmp_path, quantization="none")
+    several = Settings(models="a=openai/whisper-base", cache_dir=tmp_path, quantization="none")
+    for settings in (chosen, several.of_model("a")):
+        with pytest.raises(BadSource, match="cannot be had. Check the network"):
+            checkpoint_of(settings, "cpu", maker, lambda *_: None)
 
 
 def test_a_source_that_stays_is_made_once(maker, source, monkeypatch):

@@ -38,7 +38,7 @@ def outside(tmp_path):
 
 @pytest.fixture
 def settings(root, tmp_path):
-    return {"data_roots": str(root), "cache_dir": tmp_path / "cache"}
+    return {"model": "demo", "data_roots": str(root), "cache_dir": tmp_path / "cache"}
 
 
 @pytest.fixture
@@ -329,10 +329,10 @@ def test_a_hub_id_passes_unread(ask, proof):
     assert key
 
 
-def test_a_hubs_model_learns_from_the_hub_unless_the_settings_say_otherwise(ask, proof, root):
+def test_a_model_learns_from_the_bundled_voices_unless_the_settings_say_otherwise(ask, proof, root):
     order = {"model": "openai/whisper-tiny", "proof": {"sources": proof}}
     (source,) = ask(order)[0].recipe.calibration.sources
-    assert source.source == "MLCommons/peoples_speech:clean:train"
+    assert source.source == str(DEMO / "recordings" / "voices" / "calibration")
     learned = recordings(root / "learned", ("hello", "en"))
     (source,) = ask(order, calibration=learned, calibration_samples=1)[0].recipe.calibration.sources
     assert source.source == learned
