@@ -19,7 +19,9 @@ from app.checkpoints.schemes import unfit
 from app.errors import BadRecipe, NoCalibration
 from app.quantizer import child_protocol, emulation, methods
 from app.quantizer.child_protocol import Reporter
-from app.quantizer.features import LabelledExample, spoken
+from app.quantizer.features import labelled
+from app.quantizer.packing import packed
+from app.recordings.read import Clip, read
 
 # Written anew with the weights; everything else of the source is carried over as it is.
 _REMADE = {"config.json", "model.safetensors.index.json"}
@@ -46,7 +48,8 @@ def quantize(job: Job, report: Reporter) -> dict[str, Any]:
     model.eval().to(_computing(dtype))
     report.progress(0, model.config.encoder_layers + model.config.decoder_layers)
     processor = WhisperProcessor.from_pretrained(job.folder)
-    heard = _heard(job, model.dtype)
+    clips = _calibration(recipe)
+    heard = labelled(job.folder, packed(clips), model.dtype)
     inputs = [one.inputs for one in heard]
     outcome = methods.apply(model, recipe, inputs, processor, report)
     _add_key_biases(model)
@@ -57,7 +60,7 @@ def quantize(job: Job, report: Reporter) -> dict[str, Any]:
         "quantized": outcome.quantized,
         "losses": outcome.losses,
         "rounded_to_nearest": outcome.rounded,
-        "calibration": _described(heard) if heard else None,
+        "calibration": _described(clips, len(heard)) if clips else None,
     }
 
 
@@ -70,25 +73,26 @@ def _computing(dtype: torch.dtype) -> torch.dtype:
     return dtype if torch.cuda.is_available() else torch.float32
 
 
-def _described(heard: list[LabelledExample]) -> dict[str, Any]:
+def _described(clips: list[Clip], windows: int) -> dict[str, Any]:
     """Describe what was calibrated on, for the record."""
     return {
-        "recordings": len(heard),
-        "languages": dict(Counter(one.language for one in heard)),
-        "texts": [{"language": one.language, "text": one.text} for one in heard],
+        "recordings": len(clips),
+        "windows": windows,
+        "languages": dict(Counter(one.language for one in clips)),
+        "texts": [{"language": one.language, "text": one.text} for one in clips],
     }
 
 
-def _heard(job: Job, dtype: torch.dtype) -> list[LabelledExample]:
+def _calibration(recipe: Recipe) -> list[Clip]:
     """Return what the method calibrates on. Raises NoCalibration."""
-    if job.recipe.method == "rtn":
+    if recipe.method == "rtn":
         return []
-    if job.recipe.calibration is None:
+    if recipe.calibration is None:
         raise NoCalibration(
-            f"{job.recipe.method} needs recordings to calibrate on.",
+            f"{recipe.method} needs recordings to calibrate on.",
             "Name some, or choose rtn, which needs none.",
         )
-    return spoken(job.folder, job.recipe.calibration, dtype)
+    return read(recipe.calibration)
 
 
 def _add_key_biases(model: Any) -> None:

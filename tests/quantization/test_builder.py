@@ -132,7 +132,7 @@ def test_a_model_that_was_chosen_is_never_replaced(maker, tmp_path):
     chosen = Settings(model="openai/whisper-base", cache_dir=tmp_path, quantization="none")
     several = Settings(models="a=openai/whisper-base", cache_dir=tmp_path, quantization="none")
     for settings in (chosen, several.of_model("a")):
-        with pytest.raises(BadSource, match="cannot be had. Check the network"):
+        with pytest.raises(BadSource, match=r"cannot be had\. Check the network"):
             checkpoint_of(settings, "cpu", maker, lambda *_: None)
 
 
