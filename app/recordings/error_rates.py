@@ -95,6 +95,13 @@ def recovery(source: Counts, candidate: Counts) -> Interval:
     return _interval(_sampled(both, _kept))
 
 
+def increase(source: Counts, candidate: Counts) -> Interval:
+    """Return the candidate's error rate less the source's, of the same recordings, resampled as
+    `recovery` does. Raises ValueError as `rate` does."""
+    both = [(counts.errors, counts.units) for counts in (source, candidate)]
+    return _interval(_sampled(both, lambda before, after: after - before))
+
+
 def _kept(source: NDArray[np.float64], candidate: NDArray[np.float64]) -> NDArray[np.float64]:
     both_perfect = (source == 0) & (candidate == 0)
     with np.errstate(divide="ignore", invalid="ignore"):
