@@ -40,8 +40,10 @@ class Settings(BaseSettings):
         "layout or faster-whisper's), or a `.pt` file of OpenAI's",
     )
     model_aliases: Names = Field(
-        ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"),
-        description="Other names that a request's `model` may carry, comma-separated",
+        (),
+        description="Other names that a request's `model` may carry, comma-separated: `alias` for "
+        "the first model, `alias=name` for another, `*` for any name. Those that clients have "
+        "(whisper-1, large-v3, …) are known; on a loopback address any is taken",
     )
     models: Names = Field(
         (),
