@@ -1,6 +1,6 @@
 """How settings are written in variables of the environment."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,6 +11,7 @@ from pydantic_settings import EnvSettingsSource, NoDecode
 
 DEMO = Path(__file__).resolve().parent.parent / "demo"
 DEMO_MODEL = DEMO / "marine-radio"
+ANY_NAME = "*"  # among aliases
 
 # NoDecode: "a,b" from the environment, not JSON
 Names = Annotated[tuple[str, ...], NoDecode]
@@ -79,9 +80,32 @@ def named_sources(several: Sequence[str]) -> dict[str, str]:
     return named
 
 
+def alias_targets(aliases: Sequence[str], served: Mapping[str, str]) -> dict[str, str]:
+    """Aliases, given as alias or alias=name, to names of served models. Raises PydanticCustomError
+    for an alias of a model that is not served, and for one that two models claim."""
+    targets: dict[str, str] = {}
+    for one in aliases:
+        alias, given, name = (part.strip() for part in one.partition("="))
+        name = name if given else next(iter(served))
+        if not alias or name not in served:
+            raise PydanticCustomError(
+                "no_such_model",
+                "MARLINSCRIBE_MODEL_ALIASES has {one}, which names no model: {served} would.",
+                {"one": repr(one), "served": " or ".join(map(repr, served))},
+            )
+        if (alias in served and alias != name) or targets.get(alias, name) != name:
+            raise PydanticCustomError(
+                "claimed_twice",
+                "{alias} is the name of a model and, in MARLINSCRIBE_MODEL_ALIASES, of another.",
+                {"alias": repr(alias)},
+            )
+        targets[alias] = name
+    return targets
+
+
 def check_together(settings: Any) -> None:
     """Raises PydanticCustomError where settings contradict each other."""
-    _check_names(settings)
+    alias_targets(settings.model_aliases, settings.served_models)
     _check_keys(settings)
     if settings.stored_upload_bytes < settings.max_upload_bytes:
         raise PydanticCustomError(
@@ -90,20 +114,6 @@ def check_together(settings: Any) -> None:
             "(MARLINSCRIBE_MAX_UPLOAD_BYTES={most}).",
             {"stored": settings.stored_upload_bytes, "most": settings.max_upload_bytes},
         )
-
-
-def _check_names(settings: Any) -> None:
-    """Aliases that were asked for, and that another model is named by."""
-    if "model_aliases" not in settings.model_fields_set:
-        return
-    for name in (*settings.served_models,)[1:]:
-        if name in settings.model_aliases:
-            raise PydanticCustomError(
-                "claimed_twice",
-                "{name} is the name of a model and, in MARLINSCRIBE_MODEL_ALIASES, of the first "
-                "one.",
-                {"name": repr(name)},
-            )
 
 
 def _check_keys(settings: Any) -> None:

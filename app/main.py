@@ -61,7 +61,7 @@ def build_app(context: Context) -> FastAPI:
             allow_origins=context.settings.cors_origins,
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["x-request-id", "retry-after"],
+            expose_headers=["x-request-id", "retry-after", openapi.SERVED_MODEL],
         )
     app.add_middleware(envelope.TrailingSlashMiddleware)
     app.add_middleware(envelope.RequestIdMiddleware)

@@ -44,8 +44,10 @@ class Settings(BaseSettings):
         "serves where this is unset and the default cannot be had",
     )
     model_aliases: Names = Field(
-        ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"),
-        description="Other names that a request's `model` may carry, comma-separated",
+        (),
+        description="Other names that a request's `model` may carry, comma-separated: `alias` for "
+        "the first model, `alias=name` for another, `*` for any name. Those that clients have "
+        "(whisper-1, large-v3, …) are known; on a loopback address any is taken",
     )
     models: Names = Field(
         (),

@@ -19,6 +19,11 @@ def test_aliases_are_a_comma_separated_list(monkeypatch):
     assert Settings().model_aliases == ("whisper-1", "mine")
 
 
+@pytest.mark.parametrize("aliases", ["own=b", "*=b", "own=b,own=b", "b=b", "a", "own, other=b, *"])
+def test_an_alias_may_name_its_model(aliases):
+    assert Settings(models="a=x,b=y", model_aliases=aliases).model_aliases
+
+
 @pytest.mark.parametrize("field", [n for n, f in Settings.model_fields.items() if f.default])
 def test_every_default_can_be_set_by_its_variable(monkeypatch, field):
     default = getattr(Settings(), field)
@@ -96,6 +101,10 @@ def test_one_model_is_called_by_its_id_or_its_folders_name():
         ({"models": "=x"}, "not name=source"),
         ({"models": "a=x", "model": "y"}, "leave one of them out"),
         ({"models": "a=x,b=y", "model_aliases": "b,c"}, "the name of a model and"),
+        ({"models": "a=x,b=y", "model_aliases": "b=a"}, "the name of a model and"),
+        ({"models": "a=x,b=y", "model_aliases": "c,c=b"}, "the name of a model and"),
+        ({"models": "a=x,b=y", "model_aliases": "c=z"}, "'c=z', which names no model: 'a' or 'b'"),
+        ({"model": "x", "model_aliases": "=x"}, "names no model"),
     ],
 )
 def test_names_that_two_models_claim_and_models_without_one_are_told(given, told):

@@ -45,7 +45,8 @@ class SpeechForm(BaseModel):
 
     model: str | None = Field(
         None,
-        description="The served model's id or one of its aliases.",
+        description="The served model's id, or another name that means it, such as "
+        "OpenAI's, `large-v3` or `Systran/faster-whisper-small`.",
         examples=["whisper-1"],
     )
     prompt: Text = Field(

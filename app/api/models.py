@@ -13,7 +13,9 @@ from app.serving.state import ModelSlot
 
 class Model(TypedDict):
     """A model: OpenAI's fields and two of ours; `marlinscribe` holds scheme, kernels, bytes,
-    source, fingerprint, and recipe, calibration and proof where the service made it."""
+    source, fingerprint, and recipe, calibration and proof where the service made it. An alias is an
+    entry of its own, of which `marlinscribe` holds `alias_of`: the name of the model that serves.
+    """
 
     id: str
     object: Literal["model"]
@@ -38,18 +40,20 @@ router = APIRouter(
 
 @router.get("")
 async def models(context: Ctx) -> ModelList:
-    """List the models that are served, the default first."""
+    """List the models that are served, the default first, then their aliases."""
     slots = context.state.slots.values()
     known = [slot for slot in slots if slot.is_known]
     if not known:
         context.state.default.known()  # raises
-    return ModelList(object="list", data=[_model(slot) for slot in known])
+    aliases = [_alias(alias, slot) for slot in known for alias in slot.aliases]
+    return ModelList(object="list", data=[_model(slot) for slot in known] + aliases)
 
 
 @router.get("/{model:path}", responses=errors(404))
 async def model(context: Ctx, model: str) -> Model:
-    """Return a served model, by its id or one of its aliases."""
-    return _model(context.state.slot(model))
+    """Return a served model by its id, or what a transcription's `model` of that name means."""
+    slot = context.state.slot(model)
+    return _model(slot) if model == slot.name else _alias(model, slot)
 
 
 def _model(slot: ModelSlot) -> Model:
@@ -62,3 +66,7 @@ def _model(slot: ModelSlot) -> Model:
         aliases=list(slot.aliases),
         marlinscribe=served.facts,
     )
+
+
+def _alias(name: str, slot: ModelSlot) -> Model:
+    return _model(slot) | {"id": name, "aliases": [], "marlinscribe": {"alias_of": slot.name}}

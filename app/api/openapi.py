@@ -46,6 +46,15 @@ _EVENT_PARTS = _EVENTS.pop("$defs")
 
 _RETRY = {"retry-after": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
 
+SERVED_MODEL = "x-marlinscribe-model"
+_SERVED = {
+    SERVED_MODEL: {
+        "description": "The served model that heard it, whatever name was asked for; escaped as in "
+        "a URL.",
+        "schema": {"type": "string"},
+    }
+}
+
 _ERRORS: dict[int, dict[str, Any]] = {
     400: {"description": "A bad or missing field, or audio that cannot be decoded"},
     401: {"description": "No key, or one that is not known"},
@@ -82,6 +91,7 @@ def speech_route(form: type[SpeechForm]) -> dict[str, Any]:
     answers = {
         "model": JsonBody | VerboseBody,
         "description": "By response_format: json, verbose_json, text and srt, vtt; or the stream",
+        "headers": _SERVED,
         "content": {
             "text/plain": text,
             "text/vtt": text,

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import ExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -16,7 +17,7 @@ from app.api.context import Context, Ctx
 from app.api.disconnect import ClientLeft, unless_client_leaves
 from app.api.events import DONE, Event, EventStream
 from app.api.forms import SpeechForm, TranscriptionForm, TranslationForm, parse
-from app.api.openapi import speech_route
+from app.api.openapi import SERVED_MODEL, speech_route
 from app.api.security import require_key
 from app.api.telemetry import RequestTelemetry, Telemetry
 from app.api.uploads import Upload, read_upload
@@ -49,6 +50,7 @@ from app.transcription.results import Joiner, Options, Transcript
 from app.transcription.session import Caller, TranscriptionSession
 from app.transcription.subtitles import Layout, srt, vtt
 
+_LONGEST_NAME_LOGGED = 100  # characters of a name that none has
 _CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody is there to read it
 _STATUSES = (200, 429, _CLIENT_CLOSED_REQUEST, 500, 503)
 # What may keep a good request from its text.
@@ -84,7 +86,13 @@ class Admitted:
 
     async def session(self, model: str | None) -> TranscriptionSession:
         """The request's session with the model that it names. Raises UnknownModel, NotReady."""
+        facts = self.telemetry.facts
+        if model is not None:  # told also where it is refused
+            facts["asked_model"] = model[:_LONGEST_NAME_LOGGED]
         slot, served = await self.place.bind(model)
+        facts["model"] = slot.name
+        if model == slot.name:
+            del facts["asked_model"]
         shared = self.context.transcriptions
         return TranscriptionSession(shared, slot, served, self.caller, self.telemetry)
 
@@ -139,14 +147,18 @@ async def _answer(request: Request, admitted: Admitted, kind: type[SpeechForm]) 
             form = parse(kind, upload.fields)
             work = _events(admitted, form, upload)
             events = await unless_client_leaves(request.receive, work)
+        answer: Response
         if form.stream:
-            return EventStream(
+            answer = EventStream(
                 _told(events, form),
                 heartbeat_seconds=admitted.context.settings.stream_heartbeat_seconds,
                 on_abort=telemetry.aborted,
                 on_error=telemetry.stream_failed,
             )
-        return _body(form, await unless_client_leaves(request.receive, last(events)))
+        else:
+            answer = _body(form, await unless_client_leaves(request.receive, last(events)))
+        answer.headers[SERVED_MODEL] = quote(telemetry.facts["model"], safe="/:@+")
+        return answer
     except (ClientLeft, ClientDisconnect):
         telemetry.aborted()
         return Response(status_code=_CLIENT_CLOSED_REQUEST)

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from app.checkpoints.cache import drop_half_made
 from app.checkpoints.checkpoint import Checkpoint
-from app.errors import JobConflict, UnknownModel
+from app.errors import JobConflict
 from app.files import write_json
 from app.folders import cache_faults
 from app.jobs import Job, JobReporter, Jobs, JobStatus, Outcome
@@ -29,6 +29,7 @@ from app.recordings.spec import Recordings
 from app.serving.lifecycle import Stage
 from app.serving.loading import Loader
 from app.serving.manager import EngineManager
+from app.serving.names import unknown_model
 
 log = logging.getLogger(__name__)
 
@@ -139,11 +140,13 @@ class Quantization:
             log.warning("what was left half-made stays: %s", error)
 
     def _promoter(self, model: str | None) -> Promoter:
-        """Of a name or alias; the default's for none. Raises UnknownModel."""
+        """Of a name, or of an alias that is listed: what is changed is not guessed. The default's
+        for none. Raises UnknownModel."""
         for manager in self._managers:
             if model is None or model in manager.slot.names:
                 return self._promoters[manager.slot.name]
-        raise UnknownModel(f"The model {model!r} is not served here.", param="model")
+        assert model is not None, "there is a default"
+        raise unknown_model(model, self._promoters)
 
     def _promoter_for(self, job: Job) -> Promoter:
         """That of the model whose source the job's checkpoint was made of, else the default's."""

@@ -11,10 +11,11 @@ from app.admission.control import Admission
 from app.admission.requests import RequestLimit
 from app.checkpoints.checkpoint import Checkpoint
 from app.checkpoints.weights import weight_bytes
-from app.errors import NotReady, ShuttingDown, UnknownModel
+from app.errors import NotReady, ShuttingDown
 from app.metrics import Metrics, ModelMetrics
 from app.models.base import LoadedModel
 from app.serving.lifecycle import Lifecycle, Stage, Status
+from app.serving.names import ServedNames
 from app.settings import Settings
 
 _SHORT = (Stage.EXCHANGING, Stage.IDLE)  # worth waiting for
@@ -56,8 +57,8 @@ class ServedModel:
 class ModelSlot:
     """One name that the service answers to, and what serves under it. For the event loop's thread.
 
-    model: None until the first start is over, and while a checkpoint is exchanged. alive: asks its
-    engine. wake: asks for an engine that was unloaded.
+    aliases: those that lists show. model: None until the first start is over, and while a
+    checkpoint is exchanged. alive: asks its engine. wake: asks for an engine that was unloaded.
     """
 
     name: str
@@ -159,34 +160,24 @@ class ServiceState:
             most_upload_bytes=settings.stored_upload_bytes,
             most_held_seconds=settings.max_decoded_seconds,
         )
-        aliases = settings.model_aliases
+        self._names = ServedNames(settings)
         self.slots: Mapping[str, ModelSlot] = {
-            name: self._slot(name, () if number else aliases)
-            for number, name in enumerate(settings.served_models)
+            name: self._slot(name) for name in settings.served_models
         }
 
-    def _slot(self, name: str, aliases: tuple[str, ...]) -> ModelSlot:
+    def _slot(self, name: str) -> ModelSlot:
         metrics = self.metrics.of(name)
         admission = Admission(self.limit, self.settings.max_queue_seconds, metrics)
         wait = self.settings.exchange_wait_seconds
-        return ModelSlot(name, aliases, admission, metrics, wait)
+        return ModelSlot(name, self._names.listed(name), admission, metrics, wait)
 
     @property
     def default(self) -> ModelSlot:
         return next(iter(self.slots.values()))
 
     def slot(self, model: str | None) -> ModelSlot:
-        """The slot of a name or alias. Raises UnknownModel."""
-        if model is None:
-            return self.default
-        by_alias = (slot for slot in self.slots.values() if model in slot.aliases)
-        if slot := self.slots.get(model) or next(by_alias, None):
-            return slot
-        served = " and ".join(repr(name) for name in self.slots)
-        are = "is" if len(self.slots) == 1 else "are"
-        raise UnknownModel(
-            f"The model {model!r} is not served here; {served} {are}.", param="model"
-        )
+        """The slot that a client's name for a model means. Raises UnknownModel."""
+        return self.default if model is None else self.slots[self._names.find(model)]
 
     def status(self) -> Status:
         """Where the service stands: as the first of its models that does not answer, or as the

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import httpx
@@ -23,10 +24,8 @@ def sdk(url, timeout, retries=2):
     return openai.OpenAI(base_url=f"{url}/v1", api_key="none", timeout=timeout, max_retries=retries)
 
 
-def ask(client, recording=WAV, **kwargs):
-    return client.audio.transcriptions.create(
-        model="whisper-1", file=("a.wav", recording), **kwargs
-    )
+def ask(client, recording=WAV, model="whisper-1", **kwargs):
+    return client.audio.transcriptions.create(model=model, file=("a.wav", recording), **kwargs)
 
 
 def wait_until(holds, seconds=10):
@@ -63,6 +62,18 @@ def test_a_retry_of_openais_sdk_for_javascript_joins_as_well(url, transcriber):
     with pytest.raises(httpx.ReadTimeout):
         post(0, timeout=1)
     assert post(1).json()["text"] == "Mayday."
+    assert len(transcriber.asked) == 1
+
+
+def test_a_retry_joins_by_the_model_that_serves_not_by_its_name(url, transcriber, context):
+    transcriber.gate, again = asyncio.Event(), {"x-stainless-retry-count": "1"}
+    with ThreadPoolExecutor() as pool:
+        pool.submit(ask, sdk(url, timeout=60))
+        wait_until(lambda: transcriber.asked)
+        retry = pool.submit(ask, sdk(url, timeout=60), model="mine", extra_headers=again)
+        wait_until(lambda: context.metrics.joined._value.get() or len(transcriber.asked) > 1)
+        transcriber.gate.set()  # heard at the loop's next turn
+        assert retry.result().text == "Mayday."
     assert len(transcriber.asked) == 1
 
 

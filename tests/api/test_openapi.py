@@ -17,6 +17,12 @@ SPEECH = "/v1/audio/transcriptions"
 
 
 @pytest.fixture
+def settings():
+    """On a network, where not every model's name is taken."""
+    return {"host": "0.0.0.0", "allow_anonymous": True}
+
+
+@pytest.fixture
 def described(client):
     return client.get("/openapi.json").json()
 

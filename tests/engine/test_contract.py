@@ -206,6 +206,6 @@ def test_a_special_token_in_a_prompt_is_only_left_out(server):
 
 def test_the_sdk_raises_its_typed_error_with_code_and_param(server):
     client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="none")
-    with MAYDAY.open("rb") as file, pytest.raises(openai.NotFoundError) as caught:
-        client.audio.transcriptions.create(model="gpt-9", file=file)
-    assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
+    with MAYDAY.open("rb") as file, pytest.raises(openai.BadRequestError) as caught:
+        client.audio.transcriptions.create(model="whisper-1", file=file, language="klingon")
+    assert (caught.value.code, caught.value.param) == ("invalid_value", "language")

@@ -118,7 +118,7 @@ def rounded(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rounded")
     with Server(cache_dir=folder, calibration="/nowhere", **ROUNDED) as server:
         assert "Mayday" in server.transcribe(MAYDAY).json()["text"]
-        (model,) = httpx.get(f"{server.url}/v1/models").json()["data"]
+        model = httpx.get(f"{server.url}/v1/models").json()["data"][0]
     return folder, model["marlinscribe"]
 
 

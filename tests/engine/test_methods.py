@@ -191,7 +191,7 @@ def test_components_have_schemes_of_their_own_by_names_that_vllm_matches_too(mad
 def test_a_compressed_checkpoint_of_mixed_schemes_is_served_as_it_is(made, tmp_path):
     with Server(cache_dir=tmp_path, model=made / "mixed") as server:
         assert server.transcribe(MAYDAY).json()["text"] == MAYDAY_WORDS
-        (model,) = httpx.get(f"{server.url}/v1/models").json()["data"]
+        model = httpx.get(f"{server.url}/v1/models").json()["data"][0]
     assert model["id"] == "mixed"
     assert KERNELS & model["marlinscribe"]["kernels"].keys()
     assert not (tmp_path / "checkpoints").exists()

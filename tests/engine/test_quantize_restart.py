@@ -22,7 +22,7 @@ def events(server, job):
 
 
 def served(server):
-    (model,) = httpx.get(f"{server.url}/v1/models", timeout=60).json()["data"]
+    model = httpx.get(f"{server.url}/v1/models", timeout=60).json()["data"][0]
     return model["marlinscribe"]
 
 

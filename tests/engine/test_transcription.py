@@ -158,12 +158,12 @@ def test_a_bad_file_is_told_what_is_wrong_and_the_next_request_works(server, nam
 
 
 @pytest.mark.parametrize(
-    ("fields", "status", "param"),
-    [({"model": "gpt-9"}, 404, "model"), ({"language": "klingon"}, 400, "language")],
+    ("fields", "param"),
+    [({"response_format": "xml"}, "response_format"), ({"language": "klingon"}, "language")],
 )
-def test_a_bad_field_is_named_and_the_next_request_works(server, fields, status, param):
+def test_a_bad_field_is_named_and_the_next_request_works(server, fields, param):
     answer = server.transcribe(MAYDAY, **fields)
-    assert (answer.status_code, answer.json()["error"]["param"]) == (status, param)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
     assert server.transcribe(MAYDAY).status_code == 200
 
 
@@ -192,7 +192,7 @@ def test_ten_hours_of_opus_are_refused_at_the_limit_in_bounded_memory(server):
 
 
 def test_models_say_what_is_served_and_through_which_kernel(server):
-    (model,) = httpx.get(f"{server.url}/v1/models").json()["data"]
+    model = httpx.get(f"{server.url}/v1/models").json()["data"][0]
     facts = model["marlinscribe"]
     assert model["id"] == "marine-radio"
     assert facts["scheme"] == "W4A16 gptq g128"

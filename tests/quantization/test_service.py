@@ -25,6 +25,7 @@ from app.errors import (
     JobConflict,
     OutOfMemory,
     UnknownJob,
+    UnknownModel,
 )
 from app.metrics import Metrics
 from app.quantization.promotion_log import PromotionLog
@@ -603,6 +604,17 @@ async def test_a_rollback_that_fails_leaves_what_was_promoted(house):
     house.start()
     await house.open()
     assert house.serving == "a"
+
+
+async def test_what_is_rolled_back_is_not_guessed_by_a_name_that_none_has(house):
+    await house.open()
+    async with house.working():
+        await house.promoted("a")
+        with pytest.raises(UnknownModel, match="'asked' is"):
+            await house.quantization.roll_back("large-v3")
+        assert house.serving == "a"
+        await house.quantization.roll_back("whisper-1")
+        assert house.serving == "asked"
 
 
 async def test_a_rollback_that_cannot_be_recorded_serves_and_is_told(house, monkeypatch, caplog):

@@ -18,8 +18,11 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def state(tmp_path):
-    """Two models that serve."""
-    state = ServiceState(Settings(models="tiny=a,large=b", max_requests=4), Metrics())
+    """Two models that serve a network, where not every name is taken."""
+    settings = Settings(
+        models="tiny=a,large=b", max_requests=4, host="0.0.0.0", allow_anonymous=True
+    )
+    state = ServiceState(settings, Metrics())
     for name, slot in state.slots.items():
         slot.model = served(SilentDecoder(), checkpoint(tmp_path, name), name=name)
         slot.lifecycle.enter(Stage.READY)
@@ -43,7 +46,7 @@ async def test_the_name_chooses_and_the_first_is_the_default(state, model, name)
 async def test_a_name_that_none_has_is_told_with_those_there_are(state):
     async with state.place("a") as place:
         with pytest.raises(UnknownModel, match="'tiny' and 'large' are"):
-            await place.bind("medium")
+            await place.bind("medieval")
 
 
 async def test_an_exchange_of_one_waits_for_its_own_requests_alone(state):
