@@ -1,4 +1,4 @@
-# make serve   the service on port 8000, with the demo checkpoint unless MODEL= says otherwise
+# make serve   the service on port 8000, with openai/whisper-base unless MODEL= says otherwise
 # make test    lint, unit tests, and tests against a real server: a quarter of an hour
 # make test-slow   what is long and seldom the first to fail, every benchmark in small among it
 VENV ?= .venv
