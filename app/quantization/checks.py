@@ -1,18 +1,22 @@
 """Checks of a request's recordings and limits, before anything is spent on it."""
 
-from collections.abc import Collection, Iterator
+import asyncio
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from typing import Literal
 
+from app.audio.decoding import Decoders
+from app.audio.waveform import Waveform
 from app.errors import BadField, StartupError
 from app.models.whisper_vllm.tokens import SpecialTokens
 from app.quantization.request import QuantizationRequest
+from app.recordings.clip import Clip
 from app.recordings.error_rates import FEWEST, normalized
-from app.recordings.read import Clip
 from app.sources.source import Source
 
 Field = Literal["model", "recipe", "calibration", "proof", "thresholds", "canaries"]
+Decode = Callable[[Clip], Waveform]
 
 
 @contextmanager
@@ -38,11 +42,22 @@ def check_known(field: Field, clips: list[Clip], known: Collection[str]) -> None
         raise BadField(f"The checkpoint does not know the language {names}.", param=field)
 
 
-def check_sound(field: Field, clips: list[Clip]) -> None:
-    """Check that recordings can be decoded: better now than hours later."""
+def check_sound(field: Field, clips: list[Clip], decode: Decode | None) -> None:
+    """Check that recordings can be decoded: better now than hours later. `decode` does it, else
+    this process."""
     with told_of(field):
         for clip in clips:
-            clip.waveform()
+            decode(clip) if decode else clip.waveform()
+
+
+def from_thread(decoders: Decoders) -> Decode:
+    """Return a function that has a recording decoded for another thread than the event loop's."""
+    loop = asyncio.get_running_loop()
+
+    def decode(clip: Clip) -> Waveform:
+        return asyncio.run_coroutine_threadsafe(clip.decoded(decoders), loop).result()
+
+    return decode
 
 
 def check_limits(order: QuantizationRequest, heard: list[Clip]) -> None:

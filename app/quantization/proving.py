@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from app.audio.decoding import Decoders, InThisProcess
 from app.checkpoints.checkpoint import Checkpoint
 from app.checkpoints.content_hashes import check_unchanged, content_hashes
 from app.checkpoints.result_cache import ResultCache
@@ -24,7 +25,8 @@ from app.quantization.builder import CheckpointBuilder
 from app.quantization.proof import Proof, TranscribedSet
 from app.quantization.quantizer_process import OnProgress, Progress
 from app.quantization.request import Thresholds
-from app.recordings.read import Clip, read
+from app.recordings.clip import Clip
+from app.recordings.read import read
 from app.recordings.spec import Recordings
 from app.serving.loading import Loader
 from app.serving.state import ServedModel
@@ -56,8 +58,12 @@ class _Case:
 class Prover:
     """Proves candidates, and keeps results: a source is transcribed once for many candidates."""
 
-    def __init__(self, loader: Loader, maker: CheckpointBuilder) -> None:
+    def __init__(
+        self, loader: Loader, maker: CheckpointBuilder, decoders: Decoders | None = None
+    ) -> None:
+        """Recordings are decoded by `decoders`, else in this process."""
         self._loader = loader
+        self._decoders = decoders or InThisProcess()
         self._maker = maker
         self._memo = ResultCache(loader.settings.cache_dir / "proofs")
 
@@ -135,7 +141,9 @@ class Prover:
         )
         window_seconds = self._loader.settings.window_seconds
         try:
-            heard = await transcribe_set(model, clips, case.tell, window_seconds=window_seconds)
+            heard = await transcribe_set(
+                model, clips, case.tell, self._decoders, window_seconds=window_seconds
+            )
         finally:
             await asyncio.shield(in_daemon_thread(model.loaded.engine.stop))
         await self._remember(case, key, heard.model_dump())
@@ -177,16 +185,21 @@ def versions(loader: Loader, maker: CheckpointBuilder) -> dict[str, str]:
 
 
 async def transcribe_set(
-    model: ServedModel, clips: Sequence[Clip], tell: JobReporter, *, window_seconds: float
+    model: ServedModel,
+    clips: Sequence[Clip],
+    tell: JobReporter,
+    decoders: Decoders,
+    *,
+    window_seconds: float,
 ) -> TranscribedSet:
-    """Every clip's transcript, a few at a time. Raises NoCalibration, EngineDied."""
+    """Every clip's transcript, a few at a time. Raises NoCalibration, Unavailable."""
     gate, done, started = asyncio.Semaphore(2 * _AT_ONCE), 0, time.monotonic()
     seconds = [0.0] * len(clips)
 
     async def one(number: int, clip: Clip) -> str:
         nonlocal done
         async with gate:
-            wave = await asyncio.to_thread(clip.waveform)
+            wave = await clip.decoded(decoders)
             seconds[number] = wave.seconds
             options = Options(languages=(clip.language,))
             said = await transcript(model.loaded, wave, options, window_seconds=window_seconds)

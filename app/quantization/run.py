@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from app.audio.decoding import Decoders
 from app.checkpoints.checkpoint import Checkpoint
 from app.checkpoints.content_hashes import check_unchanged, content_hashes
 from app.checkpoints.in_use import in_use
@@ -23,11 +24,13 @@ async def run_job(
     tell: JobReporter,
     idle_priority: bool = False,
     asked: Mapping[str, Any] | None = None,
+    decoders: Decoders | None = None,
 ) -> tuple[Checkpoint, Proof | None]:
     """Do what a request asks for, but for its promotion; return the candidate, and its proof where
     the request has recordings for one. The request is complete, as RequestValidator leaves it;
     `idle_priority` leaves the processors to an engine that serves; `asked` are the content hashes
-    of when the request came. Raises StartupError, EngineDied."""
+    of when the request came. Recordings are decoded by `decoders`, else in this process. Raises
+    StartupError, Unavailable."""
     assert order.model is not None
     maker = CheckpointBuilder(loader.settings, idle_priority)
     tell.stage("resolving")
@@ -44,7 +47,7 @@ async def run_job(
         return candidate, None
     before = Checkpoint(source, source.folder)
     with in_use(candidate.folder):
-        proof = await Prover(loader, maker).prove(
+        proof = await Prover(loader, maker, decoders).prove(
             before, candidate, order.proof, order.thresholds, found, tell
         )
     proof.run["making"] = entry.manifest["figures"]

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from app.audio.decoding import Decoders
 from app.checkpoints.cache import drop_half_made
 from app.checkpoints.checkpoint import Checkpoint
 from app.errors import JobConflict
@@ -16,6 +17,7 @@ from app.jobs import Job, JobReporter, Jobs, JobStatus, Outcome
 from app.process import in_daemon_thread
 from app.quantization import canaries
 from app.quantization.builder import CheckpointBuilder
+from app.quantization.checks import from_thread
 from app.quantization.promotion import CheckpointGone, Promoter
 from app.quantization.promotion_log import Promotion
 from app.quantization.proof import Proof
@@ -24,7 +26,8 @@ from app.quantization.request import QuantizationRequest
 from app.quantization.retention import delete_traces
 from app.quantization.run import run_job
 from app.quantization.validation import RequestValidator, ValidatedRequest
-from app.recordings.read import Clip, read
+from app.recordings.clip import Clip
+from app.recordings.read import read
 from app.recordings.spec import Recordings
 from app.serving.lifecycle import Stage
 from app.serving.loading import Loader
@@ -38,10 +41,13 @@ class Quantization:
     """Runs the service's jobs and promotes what they made. Implements the api's Quantizing. For the
     event loop's thread."""
 
-    def __init__(self, loader: Loader, managers: Sequence[EngineManager]) -> None:
+    def __init__(
+        self, loader: Loader, managers: Sequence[EngineManager], decoders: Decoders
+    ) -> None:
         """`managers` are of the slots, the default's first."""
         settings = loader.settings
         self._loader = loader
+        self._decoders = decoders
         self._managers = managers
         self._validator = RequestValidator(settings, loader.device)
         self._reports = settings.cache_dir / "reports"
@@ -51,7 +57,8 @@ class Quantization:
         )
         self._builder = CheckpointBuilder(settings)
         self._promoters = {
-            manager.slot.name: Promoter(loader, manager, self._builder) for manager in managers
+            manager.slot.name: Promoter(loader, manager, self._builder, decoders)
+            for manager in managers
         }
         self._closing = False
         self.jobs = Jobs(
@@ -66,9 +73,10 @@ class Quantization:
     async def submit(self, order: QuantizationRequest) -> tuple[Job, bool]:
         """Return the job for a request, and whether it is new. Raises BadField, JobsFull,
         RecordNotKept."""
+        decode = from_thread(self._decoders)
 
         def completed() -> ValidatedRequest:
-            return self._validator.completed(order, versions(self._loader, self._builder))
+            return self._validator.completed(order, versions(self._loader, self._builder), decode)
 
         taken = await in_daemon_thread(completed)
         await self._look_for_checkpoints(taken.key)
@@ -94,7 +102,8 @@ class Quantization:
         BadField."""
         promoter = self._promoter(model) if model else self._promoter_for(self.jobs.get(job_id))
         _check_promotable(self.jobs.get(job_id))
-        clips = await in_daemon_thread(self._validator.canaries, own) if own else None
+        decode, read_own = from_thread(self._decoders), self._validator.canaries
+        clips = await in_daemon_thread(read_own, own, decode) if own else None
         _check_promotable(self.jobs.get(job_id))  # reading takes a while
         promoter.check_free()
 
@@ -174,7 +183,9 @@ class Quantization:
                     await manager.release_device("a checkpoint is being made and proven")
             idle_priority = not self._releases_device
             asked = job.facts.get("asked")
-            _, proof = await run_job(order, self._loader, tell, idle_priority, asked)
+            _, proof = await run_job(
+                order, self._loader, tell, idle_priority, asked, self._decoders
+            )
             assert proof is not None, "an order is completed with recordings to prove by"
             await in_daemon_thread(self._keep, job, order, proof)
             tell.facts(proof=proof.summary())

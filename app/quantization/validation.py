@@ -13,6 +13,7 @@ from app.languages import NAMES
 from app.models.base import Device
 from app.quantization.builder import check_recipe, default_calibration, dtype_on
 from app.quantization.checks import (
+    Decode,
     Field,
     check_apart,
     check_known,
@@ -22,7 +23,8 @@ from app.quantization.checks import (
     told_of,
 )
 from app.quantization.request import QuantizationRequest
-from app.recordings.read import Clip, digest, is_hub_set, nearby, read
+from app.recordings.clip import Clip
+from app.recordings.read import digest, is_hub_set, nearby, read
 from app.recordings.spec import Recordings, RecordingSet
 from app.settings import DEMO, Settings
 from app.sources.hub import is_hub_id
@@ -56,10 +58,13 @@ class RequestValidator:
         self._roots = [DEMO.resolve(), *settings.data_roots, *folders]
         self._heard: set[str] = set()  # digests of recordings known to be sound
 
-    def completed(self, order: QuantizationRequest, versions: dict[str, str]) -> ValidatedRequest:
-        """Validate a request and fill in its defaults. Raises BadField."""
+    def completed(
+        self, order: QuantizationRequest, versions: dict[str, str], decode: Decode | None = None
+    ) -> ValidatedRequest:
+        """Validate a request and fill in its defaults. Recordings are tried by `decode`, else in
+        this process. Raises BadField."""
         source = self._source(order.model or self._settings.model)
-        whole = self._checked(self._with_proof(order, source), source)
+        whole = self._checked(self._with_proof(order, source), source, decode)
         found = content_hashes(source, whole.recipe.calibration, whole.proof)
         return ValidatedRequest(
             whole, ResultCache.key(order=whole.as_json(), versions=versions, **found), found
@@ -76,7 +81,9 @@ class RequestValidator:
     def _with_proof(self, order: QuantizationRequest, source: Source | None) -> QuantizationRequest:
         return order.model_copy(update={"proof": order.proof or self._default_proof(source)})
 
-    def _checked(self, order: QuantizationRequest, source: Source | None) -> QuantizationRequest:
+    def _checked(
+        self, order: QuantizationRequest, source: Source | None, decode: Decode | None = None
+    ) -> QuantizationRequest:
         recipe = self._recipe(order, source)
         own = order.calibration or order.recipe.calibration
         model = order.model or self._settings.model
@@ -88,7 +95,7 @@ class RequestValidator:
             check_known("calibration", learned, known)
             check_apart(learned, heard)
         if whole.proof and (mark := digest(whole.proof)) not in self._heard:
-            check_sound("proof", heard)
+            check_sound("proof", heard, decode)
             self._heard.add(mark)
         return whole
 
@@ -99,11 +106,11 @@ class RequestValidator:
         check_limits(order, heard)
         return heard
 
-    def canaries(self, wanted: Recordings) -> list[Clip]:
-        """Read an operator's canaries. Raises BadField."""
+    def canaries(self, wanted: Recordings, decode: Decode | None = None) -> list[Clip]:
+        """Read an operator's canaries, which are tried as in `completed`. Raises BadField."""
         clips = self._recordings("canaries", wanted)
         check_known("canaries", clips, NAMES.keys())
-        check_sound("canaries", clips)
+        check_sound("canaries", clips, decode)
         return clips
 
     def _source(self, model: str) -> Source | None:

@@ -41,7 +41,7 @@ from app.serving.state import ServiceState
 from app.settings import Settings
 from app.sources.source import Source
 from tests.checkpoint_files import write_checkpoint
-from tests.quantization.fakes import Says, proof, recordings
+from tests.quantization.fakes import Decoding, Says, proof, recordings
 from tests.serving.fakes import FakeLoader, Request
 from tests.waiting import turns, until
 
@@ -69,7 +69,7 @@ class House:
                          "while_quantizing": "serve"} | settings  # fmt: skip
         self.says: Any = Says(en="mayday", zh="求救")
         self.reasons, self.fault, self.gate, self.asked = (), None, None, []
-        self.jobs = None
+        self.jobs, self.decoders = None, Decoding()
         monkeypatch.setattr(app.quantization.service, "run_job", self._make_and_prove)
         self.start()
 
@@ -82,7 +82,7 @@ class House:
         self.loader = FakeLoader(settings)
         self.loader.make = lambda checkpoint: self.says
         self.host = EngineManager(self.slot, self.loader)
-        self.quantization = Quantization(self.loader, [self.host])
+        self.quantization = Quantization(self.loader, [self.host], self.decoders)
         self.jobs = self.quantization.jobs
 
     async def open(self):
@@ -107,7 +107,8 @@ class House:
         (folder,) = (self.cache / "checkpoints").glob(f"{name}-*")
         return Store(self.cache).find(folder.name.rsplit("-", 1)[1])
 
-    async def _make_and_prove(self, order, loader, tell, idle_priority=False, asked=None):
+    async def _make_and_prove(self, order, loader, tell, idle_priority=False, asked=None, by=None):
+        self.decoded_by = by
         self.asked.append(asked)
         tell.stage("quantizing")
         if self.gate:
@@ -133,7 +134,7 @@ class House:
         """Have orders taken unseen; what they are keyed by beside themselves."""
         keyed = []
 
-        def completed(order, versions):
+        def completed(order, versions, decode):
             keyed.append(versions)
             return ValidatedRequest(order, str(order), dict(content_hashes))
 
@@ -382,6 +383,21 @@ async def test_own_canaries_are_heard_in_place_of_the_proofs(house):
         assert "something else" in job.error["message"]
 
 
+async def test_strangers_recordings_are_decoded_where_requests_are(house, monkeypatch):
+    """They are files of other people, as uploads are."""
+    await house.open()
+    own = recordings(house.folder / "own", ("mayday", "en"))
+    monkeypatch.setattr(Quantizer, "versions", lambda self: {"llmcompressor": "1"})
+    async with house.working():
+        job = await house.proven("a")
+        assert house.decoded_by is house.decoders
+        await house.quantization.submit(house.order(str(house.model)))
+        assert house.decoders.decoded == 2  # the proof's recordings are tried
+        await house.quantization.promote(job.id, Recordings(sources=own))
+        await over(job)
+        assert (job.status, house.decoders.decoded) == ("promoted", 4)  # tried, and heard
+
+
 async def test_own_canaries_that_may_not_be_read_change_nothing(house):
     await house.open()
     async with house.working():
@@ -487,7 +503,7 @@ async def test_a_job_promoted_while_canaries_are_read_is_not_promoted_twice(hous
     await house.open()
     reading, may_end = threading.Event(), threading.Event()
 
-    def slowly(wanted):
+    def slowly(wanted, decode):
         reading.set()
         assert may_end.wait(60)
         return read(wanted)
@@ -961,6 +977,7 @@ async def test_a_shutdown_in_maintenance_does_not_load_the_engine_again(maintain
         job, _ = jobs.submit(house.make("a").as_json(), "a")
         await until(lambda: job.stage == "quantizing")
         assert context.state.status().stage is Stage.MAINTENANCE
+        assert house.decoded_by is context.transcriptions.decoders
     assert job.status == "interrupted"
     assert len(loaders[0].loaded) == 1
 

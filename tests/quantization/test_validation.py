@@ -10,7 +10,7 @@ import pytest
 from app.errors import BadField
 from app.quantization.request import QuantizationRequest
 from app.quantization.validation import RequestValidator
-from app.recordings.read import Clip
+from app.recordings.clip import Clip
 from app.recordings.spec import Recordings
 from app.settings import DEMO, Settings
 from app.sources.resolve import resolve
