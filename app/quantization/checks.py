@@ -20,7 +20,7 @@ Decode = Callable[[Clip], Waveform]
 
 
 @contextmanager
-def told_of(field: Field) -> Iterator[None]:
+def as_bad_field(field: Field) -> Iterator[None]:
     """Translate what is wrong with a field's files into a BadField of that field."""
     try:
         yield
@@ -45,7 +45,7 @@ def check_known(field: Field, clips: list[Clip], known: Collection[str]) -> None
 def check_sound(field: Field, clips: list[Clip], decode: Decode | None) -> None:
     """Check that recordings can be decoded: better now than hours later. `decode` does it, else
     this process."""
-    with told_of(field):
+    with as_bad_field(field):
         for clip in clips:
             decode(clip) if decode else clip.waveform()
 
@@ -60,11 +60,11 @@ def from_thread(decoders: Decoders) -> Decode:
     return decode
 
 
-def check_limits(order: QuantizationRequest, heard: list[Clip]) -> None:
+def check_limits(request: QuantizationRequest, heard: list[Clip]) -> None:
     """Check that limits are of languages in the proof set, and that each of its languages can be
     scored."""
     spoken = {clip.language for clip in heard}
-    extra = sorted(order.thresholds.languages.keys() - spoken)
+    extra = sorted(request.thresholds.languages.keys() - spoken)
     if extra:
         raise BadField(
             f"There is a limit for {extra[0]}, and no such recording in the proof set.",
@@ -72,7 +72,7 @@ def check_limits(order: QuantizationRequest, heard: list[Clip]) -> None:
         )
     for language in sorted(spoken):
         texts = [clip.text for clip in heard if clip.language == language]
-        if order.thresholds.of(language).min_recovery_low is not None and len(texts) < FEWEST:
+        if request.thresholds.of(language).min_recovery_low is not None and len(texts) < FEWEST:
             raise BadField(
                 f"min_recovery_low asks for at least {FEWEST} recordings of a language, and there "
                 f"are {len(texts)} in {language}: the interval of so few says little.",

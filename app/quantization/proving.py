@@ -47,7 +47,7 @@ class _Case:
     recordings: Recordings
     found: Mapping[str, Any]
     decided: Mapping[str, str]
-    tell: JobReporter
+    reporter: JobReporter
 
     async def check_unchanged(self) -> None:
         """Check that source and recordings are as they were. Raises SourceChanged."""
@@ -74,18 +74,18 @@ class Prover:
         recordings: Recordings,
         thresholds: Thresholds,
         found: Mapping[str, Any],
-        tell: JobReporter,
+        reporter: JobReporter,
     ) -> Proof:
         """Compare, transcribe and judge. `found` is content_hashes() of source and recordings.
         Raises StartupError, EngineDied."""
         started = time.monotonic()
         clips = await in_daemon_thread(read, recordings)
         decided = await in_daemon_thread(versions, self._loader, self._maker)
-        case = _Case(source, candidate, recordings, found, decided, tell)
+        case = _Case(source, candidate, recordings, found, decided, reporter)
         comparison = await self._compare(case)
-        tell.stage("hearing the source")
+        reporter.stage("transcribing the source")
         before, remembered = await self._heard(case, found["source"], source, clips)
-        tell.stage("hearing the candidate")
+        reporter.stage("transcribing the candidate")
         after, _ = await self._heard(case, candidate.fingerprint, candidate, clips)
         heard = {"source": before, "candidate": after}
         languages, sentences = await in_daemon_thread(score, clips, before, after)
@@ -111,14 +111,14 @@ class Prover:
         known = await in_daemon_thread(self._memo.get, key)
         if isinstance(known, dict) and "overall" in known:
             return known
-        case.tell.stage("comparing")
+        case.reporter.stage("comparing")
         figures = await run_interruptible(
             self._maker.stop,
             self._maker.quantizer.compare,
             case.source.folder,
             case.candidate.folder,
             case.recordings,
-            from_thread(case.tell),
+            from_thread(case.reporter),
         )
         await self._remember(case, key, figures)
         return figures
@@ -142,7 +142,7 @@ class Prover:
         window_seconds = self._loader.settings.window_seconds
         try:
             heard = await transcribe_set(
-                model, clips, case.tell, self._decoders, window_seconds=window_seconds
+                model, clips, case.reporter, self._decoders, window_seconds=window_seconds
             )
         finally:
             await asyncio.shield(in_daemon_thread(model.loaded.engine.stop))
@@ -187,7 +187,7 @@ def versions(loader: Loader, maker: CheckpointBuilder) -> dict[str, str]:
 async def transcribe_set(
     model: ServedModel,
     clips: Sequence[Clip],
-    tell: JobReporter,
+    reporter: JobReporter,
     decoders: Decoders,
     *,
     window_seconds: float,
@@ -205,7 +205,7 @@ async def transcribe_set(
             said = await transcript(model.loaded, wave, options, window_seconds=window_seconds)
             done += 1
             eta = (time.monotonic() - started) / done * (len(clips) - done)
-            tell.progress(done, len(clips), round(eta, 1))
+            reporter.progress(done, len(clips), round(eta, 1))
             return said.text
 
     tasks = [asyncio.create_task(one(n, clip)) for n, clip in enumerate(clips)]
@@ -222,14 +222,14 @@ async def transcribe_set(
     )
 
 
-def from_thread(tell: JobReporter) -> OnProgress:
+def from_thread(reporter: JobReporter) -> OnProgress:
     """Return a function that reports a child's progress from whichever thread follows the child."""
     loop = asyncio.get_running_loop()
 
     def on_progress(p: Progress) -> None:
         layer = {"layer": p.layer, "loss": p.loss}
         more = {name: part for name, part in layer.items() if part is not None}
-        told = partial(tell.progress, p.done, p.total, p.eta_seconds, **more)
-        loop.call_soon_threadsafe(told)
+        report = partial(reporter.progress, p.done, p.total, p.eta_seconds, **more)
+        loop.call_soon_threadsafe(report)
 
     return on_progress

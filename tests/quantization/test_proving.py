@@ -73,11 +73,13 @@ class Setting:
 
     async def prove(self, **thresholds):
         job = Job("x", {}, "k")
-        tell = JobReporter(job, lambda job, event: self.events.append(event))
+        reporter = JobReporter(job, lambda job, event: self.events.append(event))
         prover = Prover(self.loader, self.maker, self.decoders)  # as the next job has it
         found = content_hashes(self.source.source, None, self.recordings)
         limits = Thresholds(**thresholds)
-        return await prover.prove(self.source, self.candidate, self.recordings, limits, found, tell)
+        return await prover.prove(
+            self.source, self.candidate, self.recordings, limits, found, reporter
+        )
 
     @property
     def stages(self):
@@ -98,7 +100,7 @@ async def test_both_are_compared_heard_and_judged_one_engine_at_a_time(setting):
     assert proof.passed
     assert not proof.emulated
     assert setting.compared == [("source", "candidate")]
-    assert setting.stages == ["comparing", "hearing the source", "hearing the candidate"]
+    assert setting.stages == ["comparing", "transcribing the source", "transcribing the candidate"]
     assert setting.heard == ["source", "candidate"]
     assert setting.decoders.decoded == 4
     assert setting.loader.running == []
