@@ -83,11 +83,11 @@ def create_app(
         WhisperFamily().prepare(device, context.settings.log_level)
         loader = Loader(context.settings, device)
         managers = [EngineManager(slot, loader) for slot in context.state.slots.values()]
-        quantization = await in_daemon_thread(Quantization, loader, managers)
+        decoders = context.transcriptions.decoders
+        quantization = await in_daemon_thread(Quantization, loader, managers, decoders)
         meter(quantization.jobs, context.metrics)
         context.quantization = quantization
         task = asyncio.create_task(_serve(context, device, managers, quantization, on_failure))
-        decoders = context.transcriptions.decoders
         decoders.start()
         yield
         quantization.stop()

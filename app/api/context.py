@@ -21,7 +21,7 @@ class Quantizing(Protocol):
 
     jobs: Jobs
 
-    async def submit(self, order: QuantizationRequest) -> tuple[Job, bool]:
+    async def submit(self, request: QuantizationRequest) -> tuple[Job, bool]:
         """The job for a request, and whether it is new. Raises BadField, JobsFull."""
         ...
 

@@ -40,13 +40,21 @@ class ChildFailed(Exception):
 
 @dataclass(frozen=True)
 class Death:
-    """How it ended while it decoded: its exit status, or minus a signal's number."""
+    """How it ended while it decoded: its exit status, or minus a signal's number. killed: whether
+    this server killed it."""
 
     status: int
+    killed: bool = False
 
     @property
     def by_processor_time(self) -> bool:
         return self.status == -signal.SIGXCPU
+
+    @property
+    def from_outside(self) -> bool:
+        """Whether somebody else killed it: the kernel, where memory is short, or an operator. No
+        recording does: its limits end in SIGXCPU or MemoryError."""
+        return self.status == -signal.SIGKILL and not self.killed
 
     def __str__(self) -> str:
         if self.status >= 0:
@@ -62,6 +70,7 @@ class Child:
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._line.setblocking(False)
         self._is_ready = False
+        self._killed = False
         with theirs:
             try:
                 self._process = subprocess.Popen(
@@ -90,7 +99,7 @@ class Child:
         except (BrokenPipeError, ConnectionResetError) as error:  # what was asked was not read
             raise ChildGone from error
         if not answer:
-            return Death(await self._end())
+            return Death(await self._end(), self._killed)
         told: dict[str, Any] = json.loads(answer)
         return told
 
@@ -109,6 +118,7 @@ class Child:
 
     def kill(self) -> None:
         """From another thread, too."""
+        self._killed = True
         self._process.kill()
 
     def end(self) -> int:
@@ -116,7 +126,7 @@ class Child:
         as the kernel takes to give its memory back."""
         with suppress(subprocess.TimeoutExpired):
             return self._process.wait(_LAST_SECONDS)
-        self._process.kill()
+        self.kill()
         return self._process.wait()
 
     def hang_up(self) -> None:

@@ -11,7 +11,7 @@ from typing import IO, Any
 from app.audio import handover
 from app.audio.child import Child, ChildFailed, ChildGone, Death
 from app.audio.waveform import Waveform
-from app.errors import RequestError, Unavailable, UndecodableAudio
+from app.errors import MarlinscribeError, RequestError, Unavailable, UndecodableAudio
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class DecoderPool:
 
     async def decode(self, file: IO[bytes], *, max_seconds: float) -> Waveform:
         """Like decode.decode, in a child. A cancellation kills it, and needs not wait for it.
-        Raises Unavailable where no child starts, too."""
+        Raises Unavailable where no child starts, or somebody else kills one, too."""
         async with self._places:
             with handover.recording(file) as recording, handover.room(max_seconds) as room:
                 answer = await self._answer(recording, room, max_seconds)
@@ -74,7 +74,7 @@ class DecoderPool:
             answer = await child.decode(recording, room, max_seconds)
             if isinstance(answer, Death):
                 log.warning("a decoder ended %s", answer)
-                raise _undecodable(answer)
+                raise _error_of(answer)
             if not answer["last"]:
                 self._idle.append(child)
             return answer
@@ -97,7 +97,11 @@ class DecoderPool:
                 self.start()
 
 
-def _undecodable(death: Death) -> UndecodableAudio:
+def _error_of(death: Death) -> MarlinscribeError:
+    if death.from_outside:
+        return Unavailable(
+            "The decoder was killed, which is not the recording's doing. Send it again."
+        )
     if death.by_processor_time:
         return UndecodableAudio(
             "The recording takes more time to decode than one of its size and length may.",

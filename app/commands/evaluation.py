@@ -10,8 +10,8 @@ import httpx
 
 from app.client import Refused, transcribe
 from app.languages import code_of
+from app.recordings.clip import Clip
 from app.recordings.error_rates import Interval, Metric, Pair, count, metrics_of, rate
-from app.recordings.read import Clip
 from app.recordings.writing_systems import CHINESE
 
 

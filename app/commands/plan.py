@@ -3,7 +3,7 @@
 import argparse
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -23,7 +23,7 @@ from app.models.whisper_vllm.budget import (
     budget_of,
     footprint_of,
 )
-from app.models.whisper_vllm.plan import memory_of, pick_device
+from app.models.whisper_vllm.plan import computes_in_float32, memory_of, pick_device
 from app.models.whisper_vllm.shape import SHAPES, Architecture, ModelShape
 from app.serving.shares import share_out
 from app.sources.resolve import resolve
@@ -36,12 +36,19 @@ SCHEMES = ("W4A16", "W8A16", "W8A8", *_UNQUANTIZED)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint to plan for. weighed: how its bytes are known, for people."""
+    """A checkpoint to plan for. weighed: how its bytes are known, for people; parameters: how many
+    weights it has."""
 
     name: str
     scheme: str
     geometry: ModelShape
     weighed: str
+    parameters: int
+
+    def in_float32(self) -> "Checkpoint":
+        """The checkpoint as it is loaded where an engine computes in 32 bits."""
+        geometry = self.geometry.in_float32(self.parameters)
+        return replace(self, geometry=geometry, weighed="in float32: no AVX-512 here")
 
 
 def plan(arguments: argparse.Namespace) -> int:
@@ -65,6 +72,8 @@ def plan(arguments: argparse.Namespace) -> int:
         checkpoints = [
             checkpoint_of(model, arguments.scheme, device, settings.cache_dir) for model in models
         ]
+        if here and computes_in_float32(device):
+            checkpoints = [one.in_float32() for one in checkpoints]
         budgets = [
             budget_of(one.geometry, device, share, **own)
             for one, share in zip(checkpoints, _shares(checkpoints, device, memory), strict=True)
@@ -112,10 +121,11 @@ def checkpoint_of(model: str, scheme: str | None, device: Device, cache: Path) -
     source = resolve(model, cache)
     if source.quantized and scheme:
         raise BadRecipe(f"{model} is quantized already.", "Leave --scheme out.")
+    shape = Architecture.of(source.config)
     if source.quantized or scheme in _UNQUANTIZED:
-        geometry = ModelShape.of(source.folder)
-        return Checkpoint(source.name, scheme or "as it came", geometry, "read from its files")
-    return _by_shape(source.name, Architecture.of(source.config), scheme or DEFAULT_SCHEME, device)
+        geometry, as_it_is = ModelShape.of(source.folder), scheme or "as it came"
+        return Checkpoint(source.name, as_it_is, geometry, "read from its files", shape.parameters)
+    return _by_shape(source.name, shape, scheme or DEFAULT_SCHEME, device)
 
 
 def _by_shape(name: str, shape: Architecture, scheme: str, device: Device) -> Checkpoint:
@@ -129,7 +139,8 @@ def _by_shape(name: str, shape: Architecture, scheme: str, device: Device) -> Ch
             Recipe.model_validate({"method": "rtn", "scheme": scheme}), widths, device
         ):
             raise BadRecipe(f"{scheme}: {reason}.", "Choose another --scheme.")
-    return Checkpoint(name, scheme, shape.geometry(scheme), "computed from the shape")
+    geometry = shape.geometry(scheme)
+    return Checkpoint(name, scheme, geometry, "computed from the shape", shape.parameters)
 
 
 def lines(budget: Budget, weighed: str, *, measured: bool) -> list[tuple[str, int, str]]:

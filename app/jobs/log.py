@@ -42,7 +42,7 @@ def end_of(job: Job, at: int | None) -> dict[str, Any]:
     return {"type": "status", "status": job.status, "error": job.error, "at": at}
 
 
-def told(error: BaseException) -> dict[str, str]:
+def error_body(error: BaseException) -> dict[str, str]:
     """An error as the record has it: with the transcripts that no log may have."""
     if not isinstance(error, MarlinscribeError):
         log.error("a job failed", exc_info=error)

@@ -12,7 +12,7 @@ from typing import Any
 
 from app.errors import JobConflict, JobsFull, RecordNotKept, Unavailable, UnknownJob
 from app.jobs.job import Job, JobReporter, JobStatus, Outcome, Work
-from app.jobs.log import Log, end_of, told
+from app.jobs.log import Log, end_of, error_body
 from app.jobs.records import Records
 
 log = logging.getLogger(__name__)
@@ -254,12 +254,12 @@ class Jobs:
             status = JobStatus.CANCELLED if asked_for else JobStatus.INTERRUPTED
             self._finish(job, job.on_failure or status)
         elif error := task.exception():
-            job.error = told(error)
+            job.error = error_body(error)
             self._finish(job, job.on_failure or JobStatus.FAILED)
         else:
             outcome = task.result()
             job.facts |= outcome.facts
-            job.error = told(outcome.error) if outcome.error else None
+            job.error = error_body(outcome.error) if outcome.error else None
             self._finish(job, outcome.status)
 
     def _finish(self, job: Job, status: JobStatus) -> None:

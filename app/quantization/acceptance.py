@@ -5,8 +5,8 @@ from typing import Any
 
 from app.quantization.proof import LanguageProof, Sentence, TranscribedSet
 from app.quantization.request import Limits, Thresholds
+from app.recordings.clip import Clip
 from app.recordings.error_rates import FEWEST, Pair, count, metrics_of, rate, recovery
-from app.recordings.read import Clip
 
 
 def score(

@@ -1,7 +1,6 @@
 """Canaries: recordings that a promoted checkpoint must transcribe as in its proof before clients
 are let in."""
 
-import asyncio
 import io
 import json
 import shutil
@@ -11,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.audio.decode import decode
+from app.audio.decoding import Decoders
 from app.errors import CanaryFailed
 from app.files import write_json
 from app.quantization.proof import Proof
+from app.recordings.clip import Clip
 from app.recordings.error_rates import Metric, Pair, count, metrics_of
-from app.recordings.read import Clip
 from app.serving.state import ServedModel
 from app.transcription.pipeline import transcript
 from app.transcription.results import Options
@@ -94,11 +93,18 @@ def given(clips: Iterable[Clip], proof: dict[str, Any]) -> list[Canary]:
     ]
 
 
-async def check(model: ServedModel, canaries: Sequence[Canary], *, window_seconds: float) -> None:
-    """Raises CanaryFailed where a language is heard otherwise than expected; EngineDied."""
+async def check(
+    model: ServedModel,
+    canaries: Sequence[Canary],
+    decoders: Decoders,
+    *,
+    window_seconds: float,
+) -> None:
+    """Raises CanaryFailed where a language is heard otherwise than expected; EngineDied, and what
+    `decoders` raise."""
     heard: defaultdict[str, list[tuple[Canary, Pair]]] = defaultdict(list)
     for canary in canaries:
-        text = await _heard(model, canary, window_seconds)
+        text = await _heard(model, canary, decoders, window_seconds)
         pair = Pair(canary.language, canary.expected, text)
         heard[canary.language].append((canary, pair))
     for language, several in heard.items():
@@ -117,8 +123,10 @@ async def check(model: ServedModel, canaries: Sequence[Canary], *, window_second
             )
 
 
-async def _heard(model: ServedModel, canary: Canary, window_seconds: float) -> str:
-    wave = await asyncio.to_thread(decode, io.BytesIO(canary.audio), max_seconds=60)
+async def _heard(
+    model: ServedModel, canary: Canary, decoders: Decoders, window_seconds: float
+) -> str:
+    wave = await decoders.decode(io.BytesIO(canary.audio), max_seconds=60)
     options = Options(languages=(canary.language,))
     said = await transcript(model.loaded, wave, options, window_seconds=window_seconds)
     return said.text

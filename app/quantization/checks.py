@@ -1,22 +1,26 @@
 """Checks of a request's recordings and limits, before anything is spent on it."""
 
-from collections.abc import Collection, Iterator
+import asyncio
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from typing import Literal
 
+from app.audio.decoding import Decoders
+from app.audio.waveform import Waveform
 from app.errors import BadField, StartupError
 from app.models.whisper_vllm.tokens import SpecialTokens
 from app.quantization.request import QuantizationRequest
+from app.recordings.clip import Clip
 from app.recordings.error_rates import FEWEST, normalized
-from app.recordings.read import Clip
 from app.sources.source import Source
 
 Field = Literal["model", "recipe", "calibration", "proof", "thresholds", "canaries"]
+Decode = Callable[[Clip], Waveform]
 
 
 @contextmanager
-def told_of(field: Field) -> Iterator[None]:
+def as_bad_field(field: Field) -> Iterator[None]:
     """Translate what is wrong with a field's files into a BadField of that field."""
     try:
         yield
@@ -38,18 +42,29 @@ def check_known(field: Field, clips: list[Clip], known: Collection[str]) -> None
         raise BadField(f"The checkpoint does not know the language {names}.", param=field)
 
 
-def check_sound(field: Field, clips: list[Clip]) -> None:
-    """Check that recordings can be decoded: better now than hours later."""
-    with told_of(field):
+def check_sound(field: Field, clips: list[Clip], decode: Decode | None) -> None:
+    """Check that recordings can be decoded: better now than hours later. `decode` does it, else
+    this process."""
+    with as_bad_field(field):
         for clip in clips:
-            clip.waveform()
+            decode(clip) if decode else clip.waveform()
 
 
-def check_limits(order: QuantizationRequest, heard: list[Clip]) -> None:
+def from_thread(decoders: Decoders) -> Decode:
+    """Return a function that has a recording decoded for another thread than the event loop's."""
+    loop = asyncio.get_running_loop()
+
+    def decode(clip: Clip) -> Waveform:
+        return asyncio.run_coroutine_threadsafe(clip.decoded(decoders), loop).result()
+
+    return decode
+
+
+def check_limits(request: QuantizationRequest, heard: list[Clip]) -> None:
     """Check that limits are of languages in the proof set, and that each of its languages can be
     scored."""
     spoken = {clip.language for clip in heard}
-    extra = sorted(order.thresholds.languages.keys() - spoken)
+    extra = sorted(request.thresholds.languages.keys() - spoken)
     if extra:
         raise BadField(
             f"There is a limit for {extra[0]}, and no such recording in the proof set.",
@@ -57,7 +72,7 @@ def check_limits(order: QuantizationRequest, heard: list[Clip]) -> None:
         )
     for language in sorted(spoken):
         texts = [clip.text for clip in heard if clip.language == language]
-        if order.thresholds.of(language).min_recovery_low is not None and len(texts) < FEWEST:
+        if request.thresholds.of(language).min_recovery_low is not None and len(texts) < FEWEST:
             raise BadField(
                 f"min_recovery_low asks for at least {FEWEST} recordings of a language, and there "
                 f"are {len(texts)} in {language}: the interval of so few says little.",

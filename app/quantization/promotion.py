@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from app.audio.decoding import Decoders
 from app.checkpoints.checkpoint import Checkpoint
 from app.checkpoints.in_use import CheckpointInUse
 from app.checkpoints.schemes import refusal
@@ -27,8 +28,15 @@ class Promoter:
     """Exchanges the checkpoint of one slot, and remembers what was promoted. One exchange at a
     time. For the event loop's thread."""
 
-    def __init__(self, loader: Loader, manager: EngineManager, builder: CheckpointBuilder) -> None:
+    def __init__(
+        self,
+        loader: Loader,
+        manager: EngineManager,
+        builder: CheckpointBuilder,
+        decoders: Decoders,
+    ) -> None:
         self._loader = loader
+        self._decoders = decoders
         self._manager = manager
         self._builder = builder
         self._settings = loader.settings.of_model(manager.slot.name)
@@ -66,7 +74,7 @@ class Promoter:
 
         async def check(model: ServedModel) -> None:
             window_seconds = self._settings.window_seconds
-            await canaries.check(model, flock, window_seconds=window_seconds)
+            await canaries.check(model, flock, self._decoders, window_seconds=window_seconds)
             # Before a client is let in: what is served and what a restart serves are one.
             with cache_faults(self._loader.settings.cache_dir):
                 await run_shielded(self._promotions.push, promotion)

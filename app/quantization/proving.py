@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from app.audio.decoding import Decoders, InThisProcess
 from app.checkpoints.checkpoint import Checkpoint
 from app.checkpoints.content_hashes import check_unchanged, content_hashes
 from app.checkpoints.result_cache import ResultCache
@@ -24,7 +25,8 @@ from app.quantization.builder import CheckpointBuilder
 from app.quantization.proof import Proof, TranscribedSet
 from app.quantization.quantizer_process import OnProgress, Progress
 from app.quantization.request import Thresholds
-from app.recordings.read import Clip, read
+from app.recordings.clip import Clip
+from app.recordings.read import read
 from app.recordings.spec import Recordings
 from app.serving.loading import Loader
 from app.serving.state import ServedModel
@@ -45,7 +47,7 @@ class _Case:
     recordings: Recordings
     found: Mapping[str, Any]
     decided: Mapping[str, str]
-    tell: JobReporter
+    reporter: JobReporter
 
     async def check_unchanged(self) -> None:
         """Check that source and recordings are as they were. Raises SourceChanged."""
@@ -56,8 +58,12 @@ class _Case:
 class Prover:
     """Proves candidates, and keeps results: a source is transcribed once for many candidates."""
 
-    def __init__(self, loader: Loader, maker: CheckpointBuilder) -> None:
+    def __init__(
+        self, loader: Loader, maker: CheckpointBuilder, decoders: Decoders | None = None
+    ) -> None:
+        """Recordings are decoded by `decoders`, else in this process."""
         self._loader = loader
+        self._decoders = decoders or InThisProcess()
         self._maker = maker
         self._memo = ResultCache(loader.settings.cache_dir / "proofs")
 
@@ -68,18 +74,18 @@ class Prover:
         recordings: Recordings,
         thresholds: Thresholds,
         found: Mapping[str, Any],
-        tell: JobReporter,
+        reporter: JobReporter,
     ) -> Proof:
         """Compare, transcribe and judge. `found` is content_hashes() of source and recordings.
         Raises StartupError, EngineDied."""
         started = time.monotonic()
         clips = await in_daemon_thread(read, recordings)
         decided = await in_daemon_thread(versions, self._loader, self._maker)
-        case = _Case(source, candidate, recordings, found, decided, tell)
+        case = _Case(source, candidate, recordings, found, decided, reporter)
         comparison = await self._compare(case)
-        tell.stage("hearing the source")
+        reporter.stage("transcribing the source")
         before, remembered = await self._heard(case, found["source"], source, clips)
-        tell.stage("hearing the candidate")
+        reporter.stage("transcribing the candidate")
         after, _ = await self._heard(case, candidate.fingerprint, candidate, clips)
         heard = {"source": before, "candidate": after}
         languages, sentences = await in_daemon_thread(score, clips, before, after)
@@ -105,14 +111,14 @@ class Prover:
         known = await in_daemon_thread(self._memo.get, key)
         if isinstance(known, dict) and "overall" in known:
             return known
-        case.tell.stage("comparing")
+        case.reporter.stage("comparing")
         figures = await run_interruptible(
             self._maker.stop,
             self._maker.quantizer.compare,
             case.source.folder,
             case.candidate.folder,
             case.recordings,
-            from_thread(case.tell),
+            from_thread(case.reporter),
         )
         await self._remember(case, key, figures)
         return figures
@@ -135,7 +141,9 @@ class Prover:
         )
         window_seconds = self._loader.settings.window_seconds
         try:
-            heard = await transcribe_set(model, clips, case.tell, window_seconds=window_seconds)
+            heard = await transcribe_set(
+                model, clips, case.reporter, self._decoders, window_seconds=window_seconds
+            )
         finally:
             await asyncio.shield(in_daemon_thread(model.loaded.engine.stop))
         await self._remember(case, key, heard.model_dump())
@@ -177,22 +185,27 @@ def versions(loader: Loader, maker: CheckpointBuilder) -> dict[str, str]:
 
 
 async def transcribe_set(
-    model: ServedModel, clips: Sequence[Clip], tell: JobReporter, *, window_seconds: float
+    model: ServedModel,
+    clips: Sequence[Clip],
+    reporter: JobReporter,
+    decoders: Decoders,
+    *,
+    window_seconds: float,
 ) -> TranscribedSet:
-    """Every clip's transcript, a few at a time. Raises NoCalibration, EngineDied."""
+    """Every clip's transcript, a few at a time. Raises NoCalibration, Unavailable."""
     gate, done, started = asyncio.Semaphore(2 * _AT_ONCE), 0, time.monotonic()
     seconds = [0.0] * len(clips)
 
     async def one(number: int, clip: Clip) -> str:
         nonlocal done
         async with gate:
-            wave = await asyncio.to_thread(clip.waveform)
+            wave = await clip.decoded(decoders)
             seconds[number] = wave.seconds
             options = Options(languages=(clip.language,))
             said = await transcript(model.loaded, wave, options, window_seconds=window_seconds)
             done += 1
             eta = (time.monotonic() - started) / done * (len(clips) - done)
-            tell.progress(done, len(clips), round(eta, 1))
+            reporter.progress(done, len(clips), round(eta, 1))
             return said.text
 
     tasks = [asyncio.create_task(one(n, clip)) for n, clip in enumerate(clips)]
@@ -209,14 +222,14 @@ async def transcribe_set(
     )
 
 
-def from_thread(tell: JobReporter) -> OnProgress:
+def from_thread(reporter: JobReporter) -> OnProgress:
     """Return a function that reports a child's progress from whichever thread follows the child."""
     loop = asyncio.get_running_loop()
 
     def on_progress(p: Progress) -> None:
         layer = {"layer": p.layer, "loss": p.loss}
         more = {name: part for name, part in layer.items() if part is not None}
-        told = partial(tell.progress, p.done, p.total, p.eta_seconds, **more)
-        loop.call_soon_threadsafe(told)
+        report = partial(reporter.progress, p.done, p.total, p.eta_seconds, **more)
+        loop.call_soon_threadsafe(report)
 
     return on_progress

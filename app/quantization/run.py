@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from app.audio.decoding import Decoders
 from app.checkpoints.checkpoint import Checkpoint
 from app.checkpoints.content_hashes import check_unchanged, content_hashes
 from app.checkpoints.in_use import in_use
@@ -18,34 +19,38 @@ from app.sources.resolve import resolve
 
 
 async def run_job(
-    order: QuantizationRequest,
+    request: QuantizationRequest,
     loader: Loader,
-    tell: JobReporter,
+    reporter: JobReporter,
     idle_priority: bool = False,
     asked: Mapping[str, Any] | None = None,
+    decoders: Decoders | None = None,
 ) -> tuple[Checkpoint, Proof | None]:
     """Do what a request asks for, but for its promotion; return the candidate, and its proof where
     the request has recordings for one. The request is complete, as RequestValidator leaves it;
     `idle_priority` leaves the processors to an engine that serves; `asked` are the content hashes
-    of when the request came. Raises StartupError, EngineDied."""
-    assert order.model is not None
+    of when the request came. Recordings are decoded by `decoders`, else in this process. Raises
+    StartupError, Unavailable."""
+    assert request.model is not None
     maker = CheckpointBuilder(loader.settings, idle_priority)
-    tell.stage("resolving")
-    source = await in_daemon_thread(resolve, order.model, loader.settings.cache_dir)
-    check_recipe(order.recipe, source, loader.device)
-    found = await in_daemon_thread(content_hashes, source, order.recipe.calibration, order.proof)
+    reporter.stage("resolving")
+    source = await in_daemon_thread(resolve, request.model, loader.settings.cache_dir)
+    check_recipe(request.recipe, source, loader.device)
+    found = await in_daemon_thread(
+        content_hashes, source, request.recipe.calibration, request.proof
+    )
     check_unchanged(asked or {}, found, "since it was asked for")
-    tell.stage("quantizing")
+    reporter.stage("quantizing")
     make = partial(maker.make, found=found)
-    entry = await run_interruptible(maker.stop, make, source, order.recipe, from_thread(tell))
+    entry = await run_interruptible(maker.stop, make, source, request.recipe, from_thread(reporter))
     candidate = Checkpoint.of(entry)
-    tell.facts(checkpoint=_described(candidate, entry.manifest))
-    if order.proof is None:
+    reporter.facts(checkpoint=_described(candidate, entry.manifest))
+    if request.proof is None:
         return candidate, None
     before = Checkpoint(source, source.folder)
     with in_use(candidate.folder):
-        proof = await Prover(loader, maker).prove(
-            before, candidate, order.proof, order.thresholds, found, tell
+        proof = await Prover(loader, maker, decoders).prove(
+            before, candidate, request.proof, request.thresholds, found, reporter
         )
     proof.run["making"] = entry.manifest["figures"]
     return candidate, proof

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from app.audio.decoding import Decoders
 from app.checkpoints.cache import drop_half_made
 from app.checkpoints.checkpoint import Checkpoint
 from app.errors import JobConflict
@@ -16,6 +17,7 @@ from app.jobs import Job, JobReporter, Jobs, JobStatus, Outcome
 from app.process import in_daemon_thread
 from app.quantization import canaries
 from app.quantization.builder import CheckpointBuilder
+from app.quantization.checks import from_thread
 from app.quantization.promotion import CheckpointGone, Promoter
 from app.quantization.promotion_log import Promotion
 from app.quantization.proof import Proof
@@ -24,7 +26,8 @@ from app.quantization.request import QuantizationRequest
 from app.quantization.retention import delete_traces
 from app.quantization.run import run_job
 from app.quantization.validation import RequestValidator, ValidatedRequest
-from app.recordings.read import Clip, read
+from app.recordings.clip import Clip
+from app.recordings.read import read
 from app.recordings.spec import Recordings
 from app.serving.lifecycle import Stage
 from app.serving.loading import Loader
@@ -38,10 +41,13 @@ class Quantization:
     """Runs the service's jobs and promotes what they made. Implements the api's Quantizing. For the
     event loop's thread."""
 
-    def __init__(self, loader: Loader, managers: Sequence[EngineManager]) -> None:
+    def __init__(
+        self, loader: Loader, managers: Sequence[EngineManager], decoders: Decoders
+    ) -> None:
         """`managers` are of the slots, the default's first."""
         settings = loader.settings
         self._loader = loader
+        self._decoders = decoders
         self._managers = managers
         self._validator = RequestValidator(settings, loader.device)
         self._reports = settings.cache_dir / "reports"
@@ -51,7 +57,8 @@ class Quantization:
         )
         self._builder = CheckpointBuilder(settings)
         self._promoters = {
-            manager.slot.name: Promoter(loader, manager, self._builder) for manager in managers
+            manager.slot.name: Promoter(loader, manager, self._builder, decoders)
+            for manager in managers
         }
         self._closing = False
         self.jobs = Jobs(
@@ -63,16 +70,17 @@ class Quantization:
         for manager in managers:
             manager.slot.lifecycle.listen(lambda _: self._settle())
 
-    async def submit(self, order: QuantizationRequest) -> tuple[Job, bool]:
+    async def submit(self, request: QuantizationRequest) -> tuple[Job, bool]:
         """Return the job for a request, and whether it is new. Raises BadField, JobsFull,
         RecordNotKept."""
+        decode = from_thread(self._decoders)
 
         def completed() -> ValidatedRequest:
-            return self._validator.completed(order, versions(self._loader, self._builder))
+            return self._validator.completed(request, versions(self._loader, self._builder), decode)
 
         taken = await in_daemon_thread(completed)
         await self._look_for_checkpoints(taken.key)
-        job, new = self.jobs.submit(taken.order.as_json(), taken.key, asked=taken.content_hashes)
+        job, new = self.jobs.submit(taken.request.as_json(), taken.key, asked=taken.content_hashes)
         await self.jobs.kept(job)
         return job, new
 
@@ -94,12 +102,13 @@ class Quantization:
         BadField."""
         promoter = self._promoter(model) if model else self._promoter_for(self.jobs.get(job_id))
         _check_promotable(self.jobs.get(job_id))
-        clips = await in_daemon_thread(self._validator.canaries, own) if own else None
+        decode, read_own = from_thread(self._decoders), self._validator.canaries
+        clips = await in_daemon_thread(read_own, own, decode) if own else None
         _check_promotable(self.jobs.get(job_id))  # reading takes a while
         promoter.check_free()
 
-        async def work(job: Job, tell: JobReporter) -> Outcome:
-            return await self._promote(promoter, job, tell, clips)
+        async def work(job: Job, reporter: JobReporter) -> Outcome:
+            return await self._promote(promoter, job, reporter, clips)
 
         return self.jobs.start_beside(job_id, work)
 
@@ -166,55 +175,57 @@ class Quantization:
 
     # What a job does
 
-    async def _work(self, job: Job, tell: JobReporter) -> Outcome:
-        order = _order_of(job)
+    async def _work(self, job: Job, reporter: JobReporter) -> Outcome:
+        request = _request_of(job)
         try:
             if self._releases_device:
                 for manager in self._managers:
                     await manager.release_device("a checkpoint is being made and proven")
             idle_priority = not self._releases_device
             asked = job.facts.get("asked")
-            _, proof = await run_job(order, self._loader, tell, idle_priority, asked)
-            assert proof is not None, "an order is completed with recordings to prove by"
-            await in_daemon_thread(self._keep, job, order, proof)
-            tell.facts(proof=proof.summary())
+            _, proof = await run_job(
+                request, self._loader, reporter, idle_priority, asked, self._decoders
+            )
+            assert proof is not None, "a request is completed with recordings to prove by"
+            await in_daemon_thread(self._keep, job, request, proof)
+            reporter.facts(proof=proof.summary())
             if not proof.passed:
                 return Outcome(JobStatus.REJECTED)
-            if order.promote != "auto":
+            if request.promote != "auto":
                 return Outcome(JobStatus.PROVEN)
             try:
                 promoter = self._promoter_for(job)
                 return await self._promote(
-                    promoter, job, tell, None, released_device=self._releases_device
+                    promoter, job, reporter, None, released_device=self._releases_device
                 )
             except Exception as error:  # whatever it is, what was proven stays so
                 return Outcome(JobStatus.PROVEN, error=error)
         finally:
             if self._releases_device and not self._closing:
-                tell.commit()
+                reporter.commit()
                 for manager in self._managers:
                     await manager.resume_serving()
 
-    def _keep(self, job: Job, order: QuantizationRequest, proof: Proof) -> None:
+    def _keep(self, job: Job, request: QuantizationRequest, proof: Proof) -> None:
         with cache_faults(self._loader.settings.cache_dir):
             write_json(self._reports / f"{job.id}.json", proof.model_dump(mode="json"))
-            if proof.passed and order.proof is not None:
-                picked = canaries.chosen(read(order.proof), proof)
+            if proof.passed and request.proof is not None:
+                picked = canaries.chosen(read(request.proof), proof)
                 canaries.keep(self._canaries / job.id, picked)
 
     async def _promote(
         self,
         promoter: Promoter,
         job: Job,
-        tell: JobReporter,
+        reporter: JobReporter,
         own: list[Clip] | None,
         *,
         released_device: bool = False,
     ) -> Outcome:
         """Promote a job's checkpoint. Raises StartupError, with what served before serving
         again."""
-        tell.commit()
-        tell.stage("promoting")
+        reporter.commit()
+        reporter.stage("promoting")
         fingerprint, proof = job.facts["checkpoint"]["fingerprint"], job.facts["proof"]
         promotion = Promotion(fingerprint, job.id, int(time.time()), proof)
         flock = await in_daemon_thread(self._flock, job, own)
@@ -266,14 +277,14 @@ def _check_promotable(job: Job) -> None:
     """Check that a job's candidate may be promoted. Raises JobConflict."""
     if job.status is not JobStatus.PROVEN:
         raise JobConflict(f"The job is {job.status}; only what is proven is promoted.")
-    order = _order_of(job)
-    if order.promote == "never":
-        raise JobConflict("The order said never to promote it.", code="never_promoted")
-    if order.recipe.emulate:
+    request = _request_of(job)
+    if request.promote == "never":
+        raise JobConflict("The request said never to promote it.", code="never_promoted")
+    if request.recipe.emulate:
         raise JobConflict("It is emulated: nothing serves it.", code="emulated")
 
 
-def _order_of(job: Job) -> QuantizationRequest:
+def _request_of(job: Job) -> QuantizationRequest:
     """Return a job's request. Raises JobConflict where it is of another version."""
     try:
         return QuantizationRequest.model_validate(job.request)

@@ -13,16 +13,18 @@ from app.languages import NAMES
 from app.models.base import Device
 from app.quantization.builder import check_recipe, default_calibration, dtype_on
 from app.quantization.checks import (
+    Decode,
     Field,
+    as_bad_field,
     check_apart,
     check_known,
     check_limits,
     check_sound,
     languages,
-    told_of,
 )
 from app.quantization.request import QuantizationRequest
-from app.recordings.read import Clip, digest, is_hub_set, nearby, read
+from app.recordings.clip import Clip
+from app.recordings.read import digest, is_hub_set, nearby, read
 from app.recordings.spec import Recordings, RecordingSet
 from app.settings import DEMO, Settings
 from app.sources.hub import is_hub_id
@@ -34,7 +36,7 @@ class ValidatedRequest(NamedTuple):
     """A request with nothing left to defaults; its key, the same for the same request of the same
     files; and the content_hashes() of these."""
 
-    order: QuantizationRequest
+    request: QuantizationRequest
     key: str
     content_hashes: dict[str, Any]
 
@@ -56,31 +58,38 @@ class RequestValidator:
         self._roots = [DEMO.resolve(), *settings.data_roots, *folders]
         self._heard: set[str] = set()  # digests of recordings known to be sound
 
-    def completed(self, order: QuantizationRequest, versions: dict[str, str]) -> ValidatedRequest:
-        """Validate a request and fill in its defaults. Raises BadField."""
-        source = self._source(order.model or self._settings.model)
-        whole = self._checked(self._with_proof(order, source), source)
+    def completed(
+        self, request: QuantizationRequest, versions: dict[str, str], decode: Decode | None = None
+    ) -> ValidatedRequest:
+        """Validate a request and fill in its defaults. Recordings are tried by `decode`, else in
+        this process. Raises BadField."""
+        source = self._source(request.model or self._settings.model)
+        whole = self._checked(self._with_proof(request, source), source, decode)
         found = content_hashes(source, whole.recipe.calibration, whole.proof)
         return ValidatedRequest(
             whole, ResultCache.key(order=whole.as_json(), versions=versions, **found), found
         )
 
     def checked(
-        self, order: QuantizationRequest, source: Source, *, needs_proof: bool
+        self, request: QuantizationRequest, source: Source, *, needs_proof: bool
     ) -> QuantizationRequest:
         """Validate a request for a source that is here, and fill in its defaults; but for the
         proof, unless the request needs one. Raises BadField."""
         self._check_source(source)
-        return self._checked(self._with_proof(order, source) if needs_proof else order, source)
+        return self._checked(self._with_proof(request, source) if needs_proof else request, source)
 
-    def _with_proof(self, order: QuantizationRequest, source: Source | None) -> QuantizationRequest:
-        return order.model_copy(update={"proof": order.proof or self._default_proof(source)})
+    def _with_proof(
+        self, request: QuantizationRequest, source: Source | None
+    ) -> QuantizationRequest:
+        return request.model_copy(update={"proof": request.proof or self._default_proof(source)})
 
-    def _checked(self, order: QuantizationRequest, source: Source | None) -> QuantizationRequest:
-        recipe = self._recipe(order, source)
-        own = order.calibration or order.recipe.calibration
-        model = order.model or self._settings.model
-        whole = order.model_copy(update={"model": model, "recipe": recipe, "calibration": None})
+    def _checked(
+        self, request: QuantizationRequest, source: Source | None, decode: Decode | None = None
+    ) -> QuantizationRequest:
+        recipe = self._recipe(request, source)
+        own = request.calibration or request.recipe.calibration
+        model = request.model or self._settings.model
+        whole = request.model_copy(update={"model": model, "recipe": recipe, "calibration": None})
         known = languages(source) if source else NAMES.keys()
         heard = self._judged_by(whole, known) if whole.proof else []
         if recipe.calibration:
@@ -88,22 +97,22 @@ class RequestValidator:
             check_known("calibration", learned, known)
             check_apart(learned, heard)
         if whole.proof and (mark := digest(whole.proof)) not in self._heard:
-            check_sound("proof", heard)
+            check_sound("proof", heard, decode)
             self._heard.add(mark)
         return whole
 
-    def _judged_by(self, order: QuantizationRequest, known: Collection[str]) -> list[Clip]:
-        assert order.proof is not None
-        heard = self._recordings("proof", order.proof)
+    def _judged_by(self, request: QuantizationRequest, known: Collection[str]) -> list[Clip]:
+        assert request.proof is not None
+        heard = self._recordings("proof", request.proof)
         check_known("proof", heard, known)
-        check_limits(order, heard)
+        check_limits(request, heard)
         return heard
 
-    def canaries(self, wanted: Recordings) -> list[Clip]:
-        """Read an operator's canaries. Raises BadField."""
+    def canaries(self, wanted: Recordings, decode: Decode | None = None) -> list[Clip]:
+        """Read an operator's canaries, which are tried as in `completed`. Raises BadField."""
         clips = self._recordings("canaries", wanted)
         check_known("canaries", clips, NAMES.keys())
-        check_sound("canaries", clips)
+        check_sound("canaries", clips, decode)
         return clips
 
     def _source(self, model: str) -> Source | None:
@@ -113,30 +122,30 @@ class RequestValidator:
             return None
         self._check_path("model", folder)
         self._check_model_files(folder)
-        with told_of("model"):
+        with as_bad_field("model"):
             source = resolve(model, self._settings.cache_dir)
         self._check_source(source)
         return source
 
     def _check_source(self, source: Source) -> None:
-        with told_of("model"):
+        with as_bad_field("model"):
             languages(source)
             widths(source.config)
             if source.quantized:
                 raise BadField(f"{source.name} is quantized already.", param="model")
 
-    def _recipe(self, order: QuantizationRequest, source: Source | None) -> Recipe:
-        given = order.calibration or order.recipe.calibration
-        if order.recipe.method == "rtn" and given:
+    def _recipe(self, request: QuantizationRequest, source: Source | None) -> Recipe:
+        given = request.calibration or request.recipe.calibration
+        if request.recipe.method == "rtn" and given:
             raise BadField("rtn takes no calibration.", param="calibration")
         update: dict[str, object] = {"calibration": given}
-        if given is None and order.recipe.method != "rtn":
+        if given is None and request.recipe.method != "rtn":
             update["calibration"] = default_calibration(self._settings, source)
-        if "dtype" not in order.recipe.model_fields_set:
+        if "dtype" not in request.recipe.model_fields_set:
             update["dtype"] = dtype_on(self._device)
-        recipe = order.recipe.model_copy(update=update)
+        recipe = request.recipe.model_copy(update=update)
         if source:
-            with told_of("recipe"):
+            with as_bad_field("recipe"):
                 check_recipe(recipe, source, self._device)
         return recipe
 
@@ -152,7 +161,7 @@ class RequestValidator:
     def _recordings(self, field: Field, wanted: Recordings, *, lenient: bool = False) -> list[Clip]:
         """Read the clips that lie here. `lenient` accepts fewer than are asked for."""
         local = [one for one in wanted.sources if self._is_local(field, one)]
-        with told_of(field):
+        with as_bad_field(field):
             for one in local:
                 self._check_files(field, Recordings(sources=(one,), samples=None))
             if len(local) < len(wanted.sources):

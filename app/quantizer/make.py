@@ -21,7 +21,8 @@ from app.quantizer import child_protocol, emulation, methods
 from app.quantizer.child_protocol import Reporter
 from app.quantizer.features import labelled
 from app.quantizer.packing import packed
-from app.recordings.read import Clip, read
+from app.recordings.clip import Clip
+from app.recordings.read import read
 
 # Written anew with the weights; everything else of the source is carried over as it is.
 _REMADE = {"config.json", "model.safetensors.index.json"}

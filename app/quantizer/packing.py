@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.audio.waveform import SAMPLE_RATE
-from app.recordings.read import Clip
+from app.recordings.clip import Clip
 from app.recordings.writing_systems import UNSPACED
 
 _LONGEST = 30.0  # seconds of a window

@@ -2,67 +2,26 @@
 
 import csv
 import hashlib
-import io
 import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from app.audio.decode import decode
-from app.audio.waveform import Waveform
-from app.errors import NoCalibration, RequestError
+from app.errors import NoCalibration
 from app.languages import code_of
+from app.recordings.clip import ADVICE, WINDOW_SECONDS, Clip
 from app.recordings.spec import Recordings, RecordingSet
 
 _MANIFESTS = ("manifest.jsonl", "manifest.csv", "metadata.jsonl", "metadata.csv")
 _AUDIO = {".wav", ".mp3", ".flac", ".m4a", ".mp4", ".ogg", ".oga", ".opus", ".webm"}
-_WINDOW_SECONDS = 30.0
 _HUB = "hf://datasets/"
 _HUB_SET = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(:[\w.-]*){1,2}")
 _MOST_LOOKED_AT = 50  # clips for each one wanted: a stream may never bring the language
-_ADVICE = (
-    "Set MARLINSCRIBE_CALIBRATION (make serve CALIBRATION=…) to a folder or manifest of "
-    "recordings with their text, or MARLINSCRIBE_QUANTIZATION=rtn, which needs none."
-)
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A recording of at most 30 s. `timed` are its sentences as (start s, end s, text), if
-    known."""
-
-    audio: Path | bytes
-    text: str
-    language: str
-    timed: tuple[tuple[float, float, str], ...] = ()
-
-    @property
-    def name(self) -> str:
-        return self.audio.name if isinstance(self.audio, Path) else "(from a hub)"
-
-    def content(self) -> bytes:
-        """Return the file's bytes. Raises NoCalibration."""
-        try:
-            return self.audio if isinstance(self.audio, bytes) else self.audio.read_bytes()
-        except OSError as error:
-            raise NoCalibration(f"{self.audio!s} cannot be read: {error}.", _ADVICE) from error
-
-    def waveform(self) -> Waveform:
-        """Decode the file. Raises NoCalibration, naming the file, also where it is over 30 s."""
-        try:
-            if isinstance(self.audio, bytes):
-                return decode(io.BytesIO(self.audio), max_seconds=_WINDOW_SECONDS)
-            with self.audio.open("rb") as file:
-                return decode(file, max_seconds=_WINDOW_SECONDS)
-        except (RequestError, OSError) as error:
-            name = self.audio if isinstance(self.audio, Path) else "a hub recording"
-            raise NoCalibration(f"Calibration recording {name}: {error}", _ADVICE) from error
 
 
 def digest(wanted: Recordings) -> str:
@@ -94,7 +53,7 @@ def read(wanted: Recordings) -> list[Clip]:
     chosen = _mixed(clips, _quotas(wanted)) if mixed else list(islice(clips, wanted.samples))
     if not chosen:
         sources = ", ".join(one.source for one in wanted.sources)
-        raise NoCalibration(f"{sources} holds no recordings with text.", _ADVICE)
+        raise NoCalibration(f"{sources} holds no recordings with text.", ADVICE)
     return chosen
 
 
@@ -180,7 +139,7 @@ def _clips(one: RecordingSet, bound: int | None) -> Iterator[Clip]:
         return recordings(path, one.language)
     if is_hub_set(one.source):
         return islice(_hub(one), bound)
-    raise NoCalibration(f"There is no calibration source {one.source}.", _ADVICE)
+    raise NoCalibration(f"There is no calibration source {one.source}.", ADVICE)
 
 
 def recordings(path: Path, language: str) -> Iterator[Clip]:
@@ -202,13 +161,13 @@ def _manifest(path: Path, language: str) -> Iterator[Clip]:
         fields = row if isinstance(row, dict) else {}
         name, text = fields.get("audio") or fields.get("file_name"), fields.get("text")
         if not isinstance(name, str) or not isinstance(text, str) or not name or not text:
-            raise NoCalibration(f"{path}, row {number}: no audio or no text.", _ADVICE)
+            raise NoCalibration(f"{path}, row {number}: no audio or no text.", ADVICE)
         named = fields.get("language") or language
         if not isinstance(named, str):
-            raise NoCalibration(f"{path}, row {number}: the language is no text.", _ADVICE)
+            raise NoCalibration(f"{path}, row {number}: the language is no text.", ADVICE)
         audio = path.parent / name
         if not audio.is_file():
-            raise NoCalibration(f"{path}, row {number}: there is no {audio}.", _ADVICE)
+            raise NoCalibration(f"{path}, row {number}: there is no {audio}.", ADVICE)
         yield Clip(audio, text, _language(named), _timed(fields))
 
 
@@ -234,7 +193,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
             else:
                 yield from (json.loads(line) for line in file if line.strip())
     except (OSError, ValueError, csv.Error, RecursionError) as error:
-        raise NoCalibration(f"{path} cannot be read: {error}.", _ADVICE) from error
+        raise NoCalibration(f"{path} cannot be read: {error}.", ADVICE) from error
 
 
 def _folder(path: Path, language: str) -> Iterator[Clip]:
@@ -246,7 +205,7 @@ def _folder(path: Path, language: str) -> Iterator[Clip]:
         try:
             text = words.read_text("utf-8").strip() if words.is_file() else ""
         except (OSError, ValueError) as error:
-            raise NoCalibration(f"{words} cannot be read: {error}.", _ADVICE) from error
+            raise NoCalibration(f"{words} cannot be read: {error}.", ADVICE) from error
         if text:
             yield Clip(audio, text, _language(language))
 
@@ -268,15 +227,15 @@ def _hub(one: RecordingSet) -> Iterator[Clip]:
         _check_remote(one.source, name, builder.config.data_files or {})
         rows = builder.as_streaming_dataset(split=split or "train")
         for number, row in enumerate(rows.cast_column("audio", Audio(decode=False)), 1):
-            if row.get("duration_ms", 0) <= _WINDOW_SECONDS * 1000:
+            if row.get("duration_ms", 0) <= WINDOW_SECONDS * 1000:
                 language = _language(row.get("language") or one.language)
                 yield Clip(_carried(one.source, number, row["audio"]), row["text"], language)
     except KeyError as error:
-        raise NoCalibration(f"{one.source} has no column {error}.", _ADVICE) from error
+        raise NoCalibration(f"{one.source} has no column {error}.", ADVICE) from error
     except NoCalibration:
         raise
     except Exception as error:  # the library's errors share no root
-        raise NoCalibration(f"{one.source} cannot be reached: {error}", _ADVICE) from error
+        raise NoCalibration(f"{one.source} cannot be reached: {error}", ADVICE) from error
 
 
 def _check_remote(source: str, name: str, files: Mapping[str, Sequence[str]]) -> None:
@@ -285,7 +244,7 @@ def _check_remote(source: str, name: str, files: Mapping[str, Sequence[str]]) ->
     own = f"{_HUB}{name}@"
     foreign = [file for several in files.values() for file in several if not file.startswith(own)]
     if foreign:
-        raise NoCalibration(f"{source} points outside of itself, to {foreign[0]}.", _ADVICE)
+        raise NoCalibration(f"{source} points outside of itself, to {foreign[0]}.", ADVICE)
 
 
 def _carried(source: str, number: int, audio: Any) -> bytes:
@@ -294,6 +253,6 @@ def _carried(source: str, number: int, audio: Any) -> bytes:
     content = audio.get("bytes") if isinstance(audio, Mapping) else None
     if not isinstance(content, bytes) or not content:
         raise NoCalibration(
-            f"{source}, row {number}: it names a file and carries no bytes of its own.", _ADVICE
+            f"{source}, row {number}: it names a file and carries no bytes of its own.", ADVICE
         )
     return content

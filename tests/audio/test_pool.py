@@ -203,17 +203,27 @@ async def test_a_child_may_take_half_a_gibibyte_beyond_what_is_loaded(pool):
     assert most - loaded == pytest.approx(512 * MIB, abs=8 * MIB)
 
 
-async def test_a_child_killed_in_the_middle_fails_its_recording_alone(hostile, pool):
+async def test_a_child_that_somebody_kills_is_not_its_recordings_fault(hostile, pool):
     await decoded(pool, WAV)
     pid = the_only(pool)
     task = asyncio.create_task(decoded(pool, b"sleep"))
     await until(lambda: pool._busy)
     await asyncio.sleep(0.1)  # it has read what it was asked
-    os.kill(pid, signal.SIGKILL)
-    with pytest.raises(UndecodableAudio):
+    os.kill(pid, signal.SIGKILL)  # as the kernel does where memory is short
+    with pytest.raises(Unavailable, match="Send it again") as caught:
         await task
+    assert (caught.value.status, caught.value.retry_after) == (503, 5)
     assert (await decoded(pool, WAV)).seconds == 1
     assert not is_alive(pid)
+
+
+async def test_a_child_that_hangs_up_and_stays_is_killed_as_its_recordings_fault(
+    hostile, pool, monkeypatch
+):
+    monkeypatch.setattr(child, "_LAST_SECONDS", 0.01)
+    await decoded(pool, WAV)
+    with pytest.raises(UndecodableAudio):
+        await decoded(pool, b"leave")
 
 
 async def test_a_child_killed_while_idle_fails_nothing(pool):

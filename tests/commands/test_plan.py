@@ -144,11 +144,13 @@ def here(monkeypatch):
     monkeypatch.setattr(engine, "_device_memory", lambda: (5 * GIB, 8 * GIB))
 
 
-def test_this_machine_is_planned_as_the_service_would(run, here, monkeypatch):
+@pytest.mark.parametrize("has_half_precision", [True, False])
+def test_this_machine_is_planned_as_the_service_would(run, here, monkeypatch, has_half_precision):
+    monkeypatch.setattr(engine, "has_half_precision", lambda: has_half_precision)
     for device in ("cpu", "cuda"):
         monkeypatch.setenv("MARLINSCRIBE_DEVICE", device)
         _, out, _ = run("--model", str(MARINE), "--scheme", "bf16")
-        planned = engine.plan_engine(engine.ModelShape.of(MARINE), device)
+        planned = engine.plan_engine(engine.shape_on(MARINE, device), device)
         assert settings(out) == {
             "MARLINSCRIBE_DEVICE": device,
             "MARLINSCRIBE_MAX_WINDOWS": str(planned.windows),
@@ -158,10 +160,24 @@ def test_this_machine_is_planned_as_the_service_would(run, here, monkeypatch):
         assert "as sold" not in out
 
 
+def test_four_bits_take_32_where_the_processor_has_no_avx_512(run, here, monkeypatch):
+    monkeypatch.setenv("MARLINSCRIBE_DEVICE", "cpu")
+    weights = {}
+    for has_half_precision in (True, False):
+        monkeypatch.setattr(engine, "has_half_precision", lambda has=has_half_precision: has)
+        _, out, _ = run("--model", "openai/whisper-base")
+        weights[has_half_precision] = column(out)["weights"]
+        assert ("in float32: no AVX-512 here" in out) is not has_half_precision
+    assert weights == {True: 76, False: 277}
+    _, out, _ = run("--ram", "6", "--model", "openai/whisper-base")
+    assert column(out)["weights"] == 76  # of another machine, whose processor is not known
+
+
 def test_this_machines_settings_are_kept(run, here, monkeypatch):
     monkeypatch.setenv("MARLINSCRIBE_DEVICE", "cpu")
     monkeypatch.setenv("MARLINSCRIBE_MAX_WINDOWS", "2")
-    assert settings(run()[1])["MARLINSCRIBE_MAX_WINDOWS"] == "2"
+    small = ("--model", "openai/whisper-base")
+    assert settings(run(*small)[1])["MARLINSCRIBE_MAX_WINDOWS"] == "2"
     assert settings(run("--ram", "16")[1])["MARLINSCRIBE_MAX_WINDOWS"] == "8"
 
 

@@ -22,12 +22,12 @@ class Work:
         self.does, self.gates = {}, defaultdict(asyncio.Event)
         self.began, self.ended = [], []
 
-    async def __call__(self, job, tell):
+    async def __call__(self, job, reporter):
         name = job.request["name"]
         self.began.append(name)
         try:
             if name in self.does:
-                return await self.does[name](job, tell)
+                return await self.does[name](job, reporter)
             await self.gates[name].wait()
             return Outcome(JobStatus.PROVEN, {"made": name})
         finally:
@@ -84,8 +84,8 @@ async def ended_as(jobs, work, status, name="a"):
             await until(lambda: name in work.began)
         return job
 
-    async def end(job, tell):
-        tell.facts(found=1)
+    async def end(job, reporter):
+        reporter.facts(found=1)
         if status is JobStatus.FAILED:
             raise EngineDied("gone")
         return Outcome(status)
@@ -105,11 +105,11 @@ async def ended_as(jobs, work, status, name="a"):
 def chatty(end):
     """Work that tells of itself, waits for `end`, and tells of a last thing."""
 
-    async def talk(job, tell):
-        tell.stage("making")
-        tell.progress(1, 2, 3.5, loss=0.25)
+    async def talk(job, reporter):
+        reporter.stage("making")
+        reporter.progress(1, 2, 3.5, loss=0.25)
         await end.wait()
-        tell.facts(b=2, a=1)
+        reporter.facts(b=2, a=1)
         return Outcome(JobStatus.PROVEN)
 
     return talk

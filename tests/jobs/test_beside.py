@@ -16,7 +16,7 @@ async def test_further_work_goes_on_beside_the_queue(jobs, work, tmp_path):
     job = await ended_as(jobs, work, JobStatus.PROVEN)
     finish = asyncio.Event()
 
-    async def promote(job, tell):
+    async def promote(job, reporter):
         await finish.wait()
         return Outcome(JobStatus.PROMOTED, {"promoted_at": 5})
 
@@ -37,8 +37,8 @@ async def test_further_work_goes_on_beside_the_queue(jobs, work, tmp_path):
 async def test_where_further_work_fails_the_job_is_what_it_was(jobs, work, status, tmp_path):
     job = await ended_as(jobs, work, status)
 
-    async def fail(job, tell):
-        tell.facts(tried=True)
+    async def fail(job, reporter):
+        reporter.facts(tried=True)
         raise OutOfMemory("None left.", "Buy some.")
 
     jobs.start_beside(job.id, fail)
@@ -51,7 +51,7 @@ async def test_where_further_work_fails_the_job_is_what_it_was(jobs, work, statu
 
 async def test_further_work_that_is_cancelled_leaves_the_job_what_it_was(jobs, work, tmp_path):
     job = await ended_as(jobs, work, JobStatus.PROVEN)
-    jobs.start_beside(job.id, lambda job, tell: asyncio.Event().wait())
+    jobs.start_beside(job.id, lambda job, reporter: asyncio.Event().wait())
     await asyncio.sleep(0)
     jobs.cancel(job.id)
     await over(job)
@@ -62,7 +62,7 @@ async def test_further_work_that_is_cancelled_leaves_the_job_what_it_was(jobs, w
 async def test_further_work_cancelled_before_its_first_step_leaves_the_job_what_it_was(jobs, work):
     job = await ended_as(jobs, work, JobStatus.PROVEN)
 
-    async def never(job, tell):
+    async def never(job, reporter):
         raise AssertionError("begun")
 
     jobs.start_beside(job.id, never)
@@ -74,10 +74,10 @@ async def test_further_work_cancelled_before_its_first_step_leaves_the_job_what_
 async def test_an_error_of_further_work_is_forgotten_when_it_is_tried_again(jobs, work):
     job = await ended_as(jobs, work, JobStatus.PROVEN)
 
-    async def fail(job, tell):
+    async def fail(job, reporter):
         raise EngineDied("gone")
 
-    async def succeed(job, tell):
+    async def succeed(job, reporter):
         return Outcome(JobStatus.PROMOTED)
 
     for does, error in ((fail, True), (succeed, False)):
@@ -95,14 +95,14 @@ async def test_there_is_no_further_work_on_a_job_that_is_not_over(jobs, work):
                 jobs.start_beside(job.id, work)
         work.gates["a"].set()
         await over(running)
-        jobs.start_beside(running.id, lambda job, tell: asyncio.Event().wait())
+        jobs.start_beside(running.id, lambda job, reporter: asyncio.Event().wait())
         with pytest.raises(JobConflict, match="running"):
             jobs.start_beside(running.id, work)
 
 
 async def test_a_kill_during_further_work_leaves_the_job_what_it_was(jobs, work, open_again):
     job = await ended_as(jobs, work, JobStatus.PROVEN)
-    jobs.start_beside(job.id, lambda job, tell: asyncio.Event().wait())
+    jobs.start_beside(job.id, lambda job, reporter: asyncio.Event().wait())
     found = open_again().get(job.id).status
     await jobs.close()
     assert found == "proven"
@@ -118,7 +118,7 @@ async def test_a_jobs_times_are_those_of_its_run_through_the_queue(
     later = job.finished_at + 3600
     monkeypatch.setattr("app.jobs.runner.time.time", lambda: later)
 
-    async def promote(job, tell):
+    async def promote(job, reporter):
         if ends == "failed":
             raise EngineDied("gone")
         if ends == "killed":
@@ -144,7 +144,7 @@ async def test_a_jobs_times_are_those_of_its_run_through_the_queue(
 async def test_a_job_cancelled_after_further_work_and_a_resumption_has_an_end(jobs, work):
     job = await ended_as(jobs, work, JobStatus.FAILED)
 
-    async def fail(job, tell):
+    async def fail(job, reporter):
         raise EngineDied("gone")
 
     jobs.start_beside(job.id, fail)

@@ -70,7 +70,7 @@ async def test_what_is_over_is_not_cancelled(jobs, work, status):
 async def test_cancelling_twice_lets_the_work_clean_up(jobs, work):
     cleaning, may_end, cleaned = asyncio.Event(), asyncio.Event(), []
 
-    async def careful(job, tell):
+    async def careful(job, reporter):
         try:
             await asyncio.Event().wait()
         finally:
@@ -97,11 +97,11 @@ async def test_cancelling_twice_lets_the_work_clean_up(jobs, work):
 async def test_cancelling_what_cleans_up_beyond_recall_is_no_conflict(jobs, work):
     cleaning, may_end = asyncio.Event(), asyncio.Event()
 
-    async def careful(job, tell):
+    async def careful(job, reporter):
         try:
             await asyncio.Event().wait()
         finally:
-            tell.commit()
+            reporter.commit()
             cleaning.set()
             await may_end.wait()
 
@@ -118,7 +118,7 @@ async def test_cancelling_what_cleans_up_beyond_recall_is_no_conflict(jobs, work
 
 
 async def test_work_that_ends_in_spite_of_being_cancelled_is_what_it_says(jobs, work):
-    async def stubborn(job, tell):
+    async def stubborn(job, reporter):
         with suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
         return Outcome(JobStatus.PROVEN)
@@ -131,12 +131,12 @@ async def test_work_that_ends_in_spite_of_being_cancelled_is_what_it_says(jobs, 
         await over(job)
         assert job.status == "proven"
         # and the mark is gone: another interruption is none that was asked for
-        jobs.start_beside(job.id, lambda job, tell: asyncio.Event().wait())
+        jobs.start_beside(job.id, lambda job, reporter: asyncio.Event().wait())
     assert job.status == "proven"
 
 
 async def test_work_that_fails_while_it_is_cancelled_has_failed(jobs, work):
-    async def failing(job, tell):
+    async def failing(job, reporter):
         try:
             await asyncio.Event().wait()
         finally:
@@ -154,9 +154,9 @@ async def test_work_that_fails_while_it_is_cancelled_has_failed(jobs, work):
 async def test_work_that_has_gone_too_far_is_not_cancelled(jobs, work):
     end = asyncio.Event()
 
-    async def commit(job, tell):
-        tell.commit()
-        tell.stage("promoting")
+    async def commit(job, reporter):
+        reporter.commit()
+        reporter.stage("promoting")
         await end.wait()
         return Outcome(JobStatus.PROMOTED)
 
@@ -172,8 +172,8 @@ async def test_work_that_has_gone_too_far_is_not_cancelled(jobs, work):
 
 
 async def test_a_resumed_job_may_be_cancelled_however_far_it_had_gone(jobs, work):
-    async def commit(job, tell):
-        tell.commit()
+    async def commit(job, reporter):
+        reporter.commit()
         raise EngineDied("gone")
 
     work.does["a"] = commit

@@ -59,9 +59,9 @@ async def test_a_job_whose_record_cannot_be_deleted_stays(jobs, work, monkeypatc
 async def test_of_what_a_job_tells_the_newest_is_kept(jobs, work, monkeypatch):
     monkeypatch.setattr(app.jobs.log, "_MOST_EVENTS", 10)
 
-    async def talk(job, tell):
+    async def talk(job, reporter):
         for number in range(1000):
-            tell.progress(number, 1000, None)
+            reporter.progress(number, 1000, None)
         return Outcome(JobStatus.PROVEN)
 
     work.does["a"] = talk

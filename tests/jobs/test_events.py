@@ -150,10 +150,10 @@ async def test_progress_is_not_written_to_the_disk_each_time(jobs, work, monkeyp
 
     monkeypatch.setattr("app.jobs.records.write_json", noting)
 
-    async def busy(job, tell):
-        tell.stage("making")
+    async def busy(job, reporter):
+        reporter.stage("making")
         for number in range(500):
-            tell.progress(number, 500, None)
+            reporter.progress(number, 500, None)
         return Outcome(JobStatus.PROVEN)
 
     work.does["a"] = busy
@@ -165,10 +165,10 @@ async def test_progress_is_not_written_to_the_disk_each_time(jobs, work, monkeyp
 
 
 async def test_a_new_stage_has_no_progress_yet(jobs, work):
-    async def two(job, tell):
-        tell.stage("one")
-        tell.progress(1, 2, None)
-        tell.stage("two")
+    async def two(job, reporter):
+        reporter.stage("one")
+        reporter.progress(1, 2, None)
+        reporter.stage("two")
         return Outcome(JobStatus.PROVEN)
 
     work.does["a"] = two

@@ -24,8 +24,8 @@ pytestmark = pytest.mark.anyio
     ],
 )  # fmt: skip
 async def test_a_job_that_fails_says_why_and_the_next_begins(jobs, work, tmp_path, error, told):
-    async def fail(job, tell):
-        tell.stage("making")
+    async def fail(job, reporter):
+        reporter.stage("making")
         raise error
 
     work.does["a"] = fail
@@ -39,7 +39,7 @@ async def test_a_job_that_fails_says_why_and_the_next_begins(jobs, work, tmp_pat
 
 
 async def test_a_traceback_is_logged_and_not_told(jobs, work, tmp_path, caplog):
-    async def fail(job, tell):
+    async def fail(job, reporter):
         raise ZeroDivisionError("so it is")
 
     work.does["a"] = fail
@@ -54,7 +54,7 @@ async def test_a_traceback_is_logged_and_not_told(jobs, work, tmp_path, caplog):
 
 
 async def test_a_last_step_that_failed_does_not_take_back_what_was_found_out(jobs, work, tmp_path):
-    async def proven_but(job, tell):
+    async def proven_but(job, reporter):
         return Outcome(JobStatus.PROVEN, {"proof": 1}, error=OutOfMemory("None left.", "Buy."))
 
     work.does["a"] = proven_but
@@ -80,7 +80,7 @@ async def test_a_shutdown_interrupts_what_runs_and_keeps_what_waits(jobs, work, 
 async def test_a_shutdown_waits_for_the_work_to_clean_up(jobs, work):
     cleaned = []
 
-    async def careful(job, tell):
+    async def careful(job, reporter):
         try:
             await asyncio.Event().wait()
         finally:
@@ -96,7 +96,7 @@ async def test_a_shutdown_waits_for_the_work_to_clean_up(jobs, work):
 
 async def test_a_shutdown_ends_further_work_and_the_job_is_what_it_was(jobs, work, open_again):
     job = await ended_as(jobs, work, JobStatus.PROVEN)
-    jobs.start_beside(job.id, lambda job, tell: asyncio.Event().wait())
+    jobs.start_beside(job.id, lambda job, reporter: asyncio.Event().wait())
     await asyncio.sleep(0)
     await jobs.close()
     assert open_again().get(job.id).status == "proven"

@@ -2,6 +2,7 @@
 
 import json
 
+from app.audio.decoding import InThisProcess
 from app.models.base import (
     Capabilities,
     LanguageDetection,
@@ -39,6 +40,17 @@ class Says:
             yield WindowResult(request, detection, figures, said, None, "text")
         finally:
             self.closed += 1
+
+
+class Decoding(InThisProcess):
+    """Counts what is `decoded`."""
+
+    def __init__(self):
+        self.decoded = 0
+
+    async def decode(self, file, *, max_seconds):
+        self.decoded += 1
+        return await super().decode(file, max_seconds=max_seconds)
 
 
 def recordings(folder, *rows):

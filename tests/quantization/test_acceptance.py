@@ -7,8 +7,8 @@ import pytest
 from app.quantization.acceptance import doubts, judge, score
 from app.quantization.proof import LanguageProof, TranscribedSet
 from app.quantization.request import Thresholds
+from app.recordings.clip import Clip
 from app.recordings.error_rates import Interval
-from app.recordings.read import Clip
 
 SAME = {
     "overall": {

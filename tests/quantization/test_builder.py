@@ -90,16 +90,16 @@ async def test_what_changed_since_it_was_asked_for_is_not_begun(
     times = []
     making(monkeypatch, times.append)
     judged = recordings(tmp_path / "judged", ("mayday", "en"))
-    order = QuantizationRequest(model=str(source.folder), recipe=RTN, proof={"sources": judged})
-    asked = content_hashes(source, None, order.proof)
+    request = QuantizationRequest(model=str(source.folder), recipe=RTN, proof={"sources": judged})
+    asked = content_hashes(source, None, request.proof)
     if changed == "source":
         (source.folder / "generation_config.json").write_text("{}")
     else:
         recordings(tmp_path / "judged", ("mayday mayday", "en"))
     loader = FakeLoader(Settings(cache_dir=tmp_path / "cache"))
-    tell = JobReporter(Job("x", {}, "k"), lambda *_: None)
+    reporter = JobReporter(Job("x", {}, "k"), lambda *_: None)
     with pytest.raises(SourceChanged, match="changed since it was asked for"):
-        await run_job(order, loader, tell, asked=asked)
+        await run_job(request, loader, reporter, asked=asked)
     assert times == []
 
 

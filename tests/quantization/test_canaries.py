@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from app.audio.decoding import InThisProcess
 from app.checkpoints.checkpoint import Checkpoint
 from app.errors import CanaryFailed, EngineDied, NotAudio
 from app.quantization import canaries
 from app.quantization.canaries import Canary
-from app.recordings.read import Clip
+from app.recordings.clip import Clip
 from app.sources.source import Source
 from tests.quantization.fakes import Says, proof
 from tests.serving.fakes import served
@@ -23,7 +24,7 @@ LONG_ZH = "求救求救我們的船正在下沉位置不明"
 
 async def check(decoder, several):
     model = served(decoder, Checkpoint(Source("mine", Path(), ""), Path()))
-    await canaries.check(model, several, window_seconds=30)
+    await canaries.check(model, several, InThisProcess(), window_seconds=30)
 
 
 def canary(expected, language="en", allowed=0.1):

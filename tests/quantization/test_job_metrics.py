@@ -54,7 +54,7 @@ def value(metrics, name, **labels):
 async def test_jobs_are_counted_by_where_they_stand(run, metrics):
     gate = asyncio.Event()
 
-    async def work(job, tell):
+    async def work(job, reporter):
         await gate.wait()
         return Outcome(JobStatus.PROVEN)
 
@@ -70,7 +70,7 @@ async def test_jobs_are_counted_by_where_they_stand(run, metrics):
 
 
 async def test_a_job_that_fails_is_counted_as_such(run, metrics):
-    async def work(job, tell):
+    async def work(job, reporter):
         raise QuantizerFailed("no", "way")
 
     job = await run(work)
@@ -81,13 +81,13 @@ async def test_a_job_that_fails_is_counted_as_such(run, metrics):
 async def test_stages_are_timed_and_progress_is_of_the_one_that_runs(run, metrics, clock):
     seen = []
 
-    async def work(job, tell):
-        tell.stage("quantizing")
-        tell.progress(3, 4, None)
+    async def work(job, reporter):
+        reporter.stage("quantizing")
+        reporter.progress(3, 4, None)
         seen.append(value(metrics, "job_progress_ratio", stage="quantizing"))
         clock.now += 60
-        tell.stage("comparing")
-        tell.progress(0, 0, None)
+        reporter.stage("comparing")
+        reporter.progress(0, 0, None)
         seen.append(value(metrics, "job_progress_ratio", stage="quantizing"))
         clock.now += 5
         return Outcome(JobStatus.REJECTED)
@@ -100,8 +100,8 @@ async def test_stages_are_timed_and_progress_is_of_the_one_that_runs(run, metric
 
 
 async def test_the_last_proof_is_shown(run, metrics):
-    async def work(job, tell):
-        tell.facts(proof=PROOF)
+    async def work(job, reporter):
+        reporter.facts(proof=PROOF)
         return Outcome(JobStatus.PROVEN)
 
     metrics.proof_recovery.labels("en").set(1)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from app.audio.decoding import InThisProcess
 from app.checkpoints.content_hashes import content_hashes
 from app.checkpoints.recipe import Recipe
 from app.errors import (
@@ -24,7 +25,7 @@ from app.quantization.request import Thresholds
 from app.recordings.read import read
 from app.recordings.spec import Recordings
 from app.settings import Settings
-from tests.quantization.fakes import Says, recordings
+from tests.quantization.fakes import Decoding, Says, recordings
 from tests.serving.fakes import FakeLoader, checkpoint, served
 
 pytestmark = pytest.mark.anyio
@@ -61,7 +62,7 @@ class Setting:
         maker = CheckpointBuilder(self.settings)
         monkeypatch.setattr(maker.quantizer, "versions", lambda: {"llmcompressor": "1"})
         monkeypatch.setattr(maker.quantizer, "compare", self._compare)
-        self.maker = maker
+        self.maker, self.decoders = maker, Decoding()
 
     def _compare(self, source, candidate, recordings, on_progress):
         self.compared.append((source.name, candidate.name))
@@ -72,11 +73,13 @@ class Setting:
 
     async def prove(self, **thresholds):
         job = Job("x", {}, "k")
-        tell = JobReporter(job, lambda job, event: self.events.append(event))
-        prover = Prover(self.loader, self.maker)  # as the next job has it
+        reporter = JobReporter(job, lambda job, event: self.events.append(event))
+        prover = Prover(self.loader, self.maker, self.decoders)  # as the next job has it
         found = content_hashes(self.source.source, None, self.recordings)
         limits = Thresholds(**thresholds)
-        return await prover.prove(self.source, self.candidate, self.recordings, limits, found, tell)
+        return await prover.prove(
+            self.source, self.candidate, self.recordings, limits, found, reporter
+        )
 
     @property
     def stages(self):
@@ -97,8 +100,9 @@ async def test_both_are_compared_heard_and_judged_one_engine_at_a_time(setting):
     assert proof.passed
     assert not proof.emulated
     assert setting.compared == [("source", "candidate")]
-    assert setting.stages == ["comparing", "hearing the source", "hearing the candidate"]
+    assert setting.stages == ["comparing", "transcribing the source", "transcribing the candidate"]
     assert setting.heard == ["source", "candidate"]
+    assert setting.decoders.decoded == 4
     assert setting.loader.running == []
     assert [one.candidate for one in proof.sentences] == ["mayday", "求救"]
     assert set(proof.rtfx) == {"source", "candidate"}
@@ -288,7 +292,11 @@ async def test_recordings_are_heard_a_few_at_a_time_and_told_in_their_order(tmp_
 
     events = []
     hearing = await transcribe_set(
-        said_by(Slow(en="x"), tmp_path), clips, teller(events), window_seconds=30
+        said_by(Slow(en="x"), tmp_path),
+        clips,
+        teller(events),
+        InThisProcess(),
+        window_seconds=30,
     )
     assert hearing.texts == ["x"] * 20
     assert hearing.audio_seconds == pytest.approx(20, abs=0.5)
@@ -303,4 +311,6 @@ async def test_a_recording_that_cannot_be_decoded_is_named(tmp_path):
     (tmp_path / "few" / "1.wav").write_bytes(b"none")
     clips = read(Recordings(sources=folder))
     with pytest.raises(NoCalibration, match=r"1\.wav"):
-        await transcribe_set(said_by(Says(en="x"), tmp_path), clips, teller([]), window_seconds=30)
+        await transcribe_set(
+            said_by(Says(en="x"), tmp_path), clips, teller([]), InThisProcess(), window_seconds=30
+        )

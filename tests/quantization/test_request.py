@@ -9,15 +9,15 @@ SOME = {"sources": ["somewhere"]}
 
 
 def test_nothing_need_be_said():
-    order = QuantizationRequest.model_validate({})
-    assert (order.model, order.calibration, order.proof) == (None, None, None)
-    assert order.recipe.label == "W4A16 gptq g128"
-    assert order.promote == "manual"
-    assert order.thresholds.min_recovery == 0.9
+    request = QuantizationRequest.model_validate({})
+    assert (request.model, request.calibration, request.proof) == (None, None, None)
+    assert request.recipe.label == "W4A16 gptq g128"
+    assert request.promote == "manual"
+    assert request.thresholds.min_recovery == 0.9
 
 
 def test_it_is_the_same_after_a_way_through_json():
-    order = QuantizationRequest.model_validate(
+    request = QuantizationRequest.model_validate(
         {
             "model": "openai/whisper-tiny",
             "recipe": {"scheme": "W8A8"},
@@ -27,7 +27,7 @@ def test_it_is_the_same_after_a_way_through_json():
             "promote": "auto",
         }
     )
-    assert QuantizationRequest.model_validate(order.as_json()) == order
+    assert QuantizationRequest.model_validate(request.as_json()) == request
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_what_is_in_quotes_is_neither_a_number_nor_a_truth(fields):
 
 
 def test_a_whole_number_is_a_number():
-    order = QuantizationRequest.model_validate(
+    request = QuantizationRequest.model_validate(
         {"thresholds": {"min_recovery": 1}, "recipe": {"dampening": 0.1}}
     )
-    assert order.thresholds.min_recovery == 1.0
+    assert request.thresholds.min_recovery == 1.0

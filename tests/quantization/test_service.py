@@ -41,7 +41,7 @@ from app.serving.state import ServiceState
 from app.settings import Settings
 from app.sources.source import Source
 from tests.checkpoint_files import write_checkpoint
-from tests.quantization.fakes import Says, proof, recordings
+from tests.quantization.fakes import Decoding, Says, proof, recordings
 from tests.serving.fakes import FakeLoader, Request
 from tests.waiting import turns, until
 
@@ -69,7 +69,7 @@ class House:
                          "while_quantizing": "serve"} | settings  # fmt: skip
         self.says: Any = Says(en="mayday", zh="求救")
         self.reasons, self.fault, self.gate, self.asked = (), None, None, []
-        self.jobs = None
+        self.jobs, self.decoders = None, Decoding()
         monkeypatch.setattr(app.quantization.service, "run_job", self._make_and_prove)
         self.start()
 
@@ -82,7 +82,7 @@ class House:
         self.loader = FakeLoader(settings)
         self.loader.make = lambda checkpoint: self.says
         self.host = EngineManager(self.slot, self.loader)
-        self.quantization = Quantization(self.loader, [self.host])
+        self.quantization = Quantization(self.loader, [self.host], self.decoders)
         self.jobs = self.quantization.jobs
 
     async def open(self):
@@ -97,9 +97,9 @@ class House:
 
         source = Source(name, self.model, "")
         Store(self.cache).get_or_make(source, RTN, {"name": name}, fill)
-        return self.order(name)
+        return self.request(name)
 
-    def order(self, name, **more):
+    def request(self, name, **more):
         given = {"recipe": RTN, "proof": Recordings(sources=self.recordings, samples=None)} | more
         return QuantizationRequest(model=name, **given)
 
@@ -107,16 +107,19 @@ class House:
         (folder,) = (self.cache / "checkpoints").glob(f"{name}-*")
         return Store(self.cache).find(folder.name.rsplit("-", 1)[1])
 
-    async def _make_and_prove(self, order, loader, tell, idle_priority=False, asked=None):
+    async def _make_and_prove(
+        self, request, loader, reporter, idle_priority=False, asked=None, by=None
+    ):
+        self.decoded_by = by
         self.asked.append(asked)
-        tell.stage("quantizing")
+        reporter.stage("quantizing")
         if self.gate:
             await self.gate.wait()
         if self.fault:
             raise self.fault
-        entry = self.entry(order.model)
-        tell.facts(checkpoint={"fingerprint": entry.fingerprint})
-        return Checkpoint.of(entry), proof(*read(order.proof), reasons=self.reasons)
+        entry = self.entry(request.model)
+        reporter.facts(checkpoint={"fingerprint": entry.fingerprint})
+        return Checkpoint.of(entry), proof(*read(request.proof), reasons=self.reasons)
 
     @asynccontextmanager
     async def working(self):
@@ -133,21 +136,21 @@ class House:
         """Have orders taken unseen; what they are keyed by beside themselves."""
         keyed = []
 
-        def completed(order, versions):
+        def completed(request, versions, decode):
             keyed.append(versions)
-            return ValidatedRequest(order, str(order), dict(content_hashes))
+            return ValidatedRequest(request, str(request), dict(content_hashes))
 
         monkeypatch.setattr(Quantizer, "versions", lambda self: {"llmcompressor": "1"})
         monkeypatch.setattr(self.quantization._validator, "completed", completed)
         return keyed
 
-    def submit(self, order):
-        return self.jobs.submit(order.as_json(), str(order))[0]
+    def submit(self, request):
+        return self.jobs.submit(request.as_json(), str(request))[0]
 
     async def proven(self, name, **more):
         """A job that is over, by default proven."""
         self.make(name)
-        job = self.submit(self.order(name, **more))
+        job = self.submit(self.request(name, **more))
         await over(job)
         return job
 
@@ -382,6 +385,21 @@ async def test_own_canaries_are_heard_in_place_of_the_proofs(house):
         assert "something else" in job.error["message"]
 
 
+async def test_strangers_recordings_are_decoded_where_requests_are(house, monkeypatch):
+    """They are files of other people, as uploads are."""
+    await house.open()
+    own = recordings(house.folder / "own", ("mayday", "en"))
+    monkeypatch.setattr(Quantizer, "versions", lambda self: {"llmcompressor": "1"})
+    async with house.working():
+        job = await house.proven("a")
+        assert house.decoded_by is house.decoders
+        await house.quantization.submit(house.request(str(house.model)))
+        assert house.decoders.decoded == 2  # the proof's recordings are tried
+        await house.quantization.promote(job.id, Recordings(sources=own))
+        await over(job)
+        assert (job.status, house.decoders.decoded) == ("promoted", 4)  # tried, and heard
+
+
 async def test_own_canaries_that_may_not_be_read_change_nothing(house):
     await house.open()
     async with house.working():
@@ -487,7 +505,7 @@ async def test_a_job_promoted_while_canaries_are_read_is_not_promoted_twice(hous
     await house.open()
     reading, may_end = threading.Event(), threading.Event()
 
-    def slowly(wanted):
+    def slowly(wanted, decode):
         reading.set()
         assert may_end.wait(60)
         return read(wanted)
@@ -514,11 +532,11 @@ async def test_a_checkpoint_that_was_thrown_away_is_made_again_when_it_is_asked_
     house.taking(monkeypatch)
     async with house.working():
         job = await house.proven("a")
-        order = house.order("a")
-        assert await house.quantization.submit(order) == (job, False)
+        request = house.request("a")
+        assert await house.quantization.submit(request) == (job, False)
         shutil.rmtree(house.entry("a").folder)
         house.gate = asyncio.Event()
-        again, new = await house.quantization.submit(order)
+        again, new = await house.quantization.submit(request)
         assert new
         assert again.id != job.id
         assert job.status == "failed"
@@ -534,7 +552,7 @@ async def test_a_job_whose_checkpoint_was_thrown_away_says_so(house, monkeypatch
     async with house.working():
         job = await house.proven("a")
         shutil.rmtree(house.entry("a").folder)
-        await house.quantization.submit(house.order("a"))
+        await house.quantization.submit(house.request("a"))
         assert job.status == "failed"
         assert job.error
 
@@ -755,7 +773,7 @@ async def test_what_promotes_itself_meanwhile_leaves_one_job_promoted_at_the_end
 
         monkeypatch.setattr(house.host, "exchange", entering)
         house.make("b")
-        second = house.submit(house.order("b", promote="auto"))
+        second = house.submit(house.request("b", promote="auto"))
         for _ in range(100):  # it may be refused, or wait for its turn before it comes so far
             if entered or not second.status.active:
                 break
@@ -857,7 +875,7 @@ async def test_room_is_made_for_a_job_and_given_back(maintained):
     house.gate = asyncio.Event()
     async with house.working():
         house.make("a")
-        job = house.submit(house.order("a"))
+        job = house.submit(house.request("a"))
         await until(lambda: job.stage == "quantizing")
         assert house.slot.status().stage is Stage.MAINTENANCE
         assert house.loader.running == []
@@ -961,6 +979,7 @@ async def test_a_shutdown_in_maintenance_does_not_load_the_engine_again(maintain
         job, _ = jobs.submit(house.make("a").as_json(), "a")
         await until(lambda: job.stage == "quantizing")
         assert context.state.status().stage is Stage.MAINTENANCE
+        assert house.decoded_by is context.transcriptions.decoders
     assert job.status == "interrupted"
     assert len(loaders[0].loaded) == 1
 
@@ -1039,7 +1058,7 @@ async def test_a_job_that_runs_is_not_deleted(house):
     await house.open()
     async with house.working():
         house.make("a")
-        job = house.submit(house.order("a"))
+        job = house.submit(house.request("a"))
         await until(lambda: job.status == "running")
         with pytest.raises(JobConflict, match="running"):
             await house.quantization.delete(job.id)

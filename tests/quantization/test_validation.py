@@ -10,7 +10,7 @@ import pytest
 from app.errors import BadField
 from app.quantization.request import QuantizationRequest
 from app.quantization.validation import RequestValidator
-from app.recordings.read import Clip
+from app.recordings.clip import Clip
 from app.recordings.spec import Recordings
 from app.settings import DEMO, Settings
 from app.sources.resolve import resolve
@@ -45,10 +45,10 @@ def settings(root, tmp_path):
 def ask(settings):
     """The completed order and its key, for an order as it comes over the wire."""
 
-    def ask(order, device="cpu", versions=VERSIONS, **more):
+    def ask(request, device="cpu", versions=VERSIONS, **more):
         intake = RequestValidator(Settings(**settings | more), device)
-        taken = intake.completed(QuantizationRequest.model_validate(order), versions)
-        return taken.order, taken.key
+        taken = intake.completed(QuantizationRequest.model_validate(request), versions)
+        return taken.request, taken.key
 
     return ask
 
@@ -57,9 +57,9 @@ def ask(settings):
 def refused(ask):
     """Asserts that an order is refused for a field; the error."""
 
-    def refused(param, order, match=None, **more):
+    def refused(param, request, match=None, **more):
         with pytest.raises(BadField, match=match) as caught:
-            ask(order, **more)
+            ask(request, **more)
         assert caught.value.param == param
         assert caught.value.status == 400
         return caught.value
@@ -181,8 +181,8 @@ def test_the_same_order_has_the_same_key_and_another_has_another(ask, proof, mod
         RTN | {"model": str(model), "proof": {"sources": proof}},
         {"recipe": {"method": "rtn", "scheme": "W8A8"}},
     ]
-    keys = [ask(order)[1] for order in orders]
-    assert keys == [ask(order)[1] for order in orders]
+    keys = [ask(request)[1] for request in orders]
+    assert keys == [ask(request)[1] for request in orders]
     assert len(set(keys)) == len(orders)
     assert ask(RTN, versions={"llmcompressor": "2"})[1] not in keys
 
@@ -199,27 +199,27 @@ def test_what_is_said_and_what_is_left_out_to_the_same_effect_have_the_same_key(
 
 
 def test_the_key_changes_with_a_recordings_bytes_and_with_its_words(ask, proof, root):
-    order = RTN | {"proof": {"sources": proof}}
-    keys = [ask(order)[1]]
+    request = RTN | {"proof": {"sources": proof}}
+    keys = [ask(request)[1]]
     (root / "proof" / "0.wav").write_bytes(sound("other"))
-    keys.append(ask(order)[1])
+    keys.append(ask(request)[1])
     recordings(root / "proof", ("mayday mayday", "en"), ("求救", "zh"))
-    keys.append(ask(order)[1])
+    keys.append(ask(request)[1])
     assert len(set(keys)) == 3
 
 
 def test_the_key_changes_with_the_sources_bytes_and_the_calibrations(ask, proof, model, root):
     learned = recordings(root / "learned", ("hello", "en"))
-    order = {
+    request = {
         "model": str(model),
         "calibration": {"sources": learned},
         "proof": {"sources": proof},
     }
-    keys = [ask(order)[1]]
+    keys = [ask(request)[1]]
     write_weights(model, 1.0)
-    keys.append(ask(order)[1])
+    keys.append(ask(request)[1])
     (root / "learned" / "0.wav").write_bytes(sound("other"))
-    keys.append(ask(order)[1])
+    keys.append(ask(request)[1])
     assert len(set(keys)) == 3
 
 
@@ -234,8 +234,8 @@ def test_paths_lie_within_the_roots(refused, root, outside, field):
     for path in ("/etc", "/", "..", "~", outside, link, root / ".." / "secret", f"{root}-other",
                  root / "link" / "manifest.jsonl"):  # fmt: skip
         value = str(path) if field == "model" else {"sources": str(path)}
-        order = ({} if field == "calibration" else RTN) | {field: value}
-        assert refused(field, order, "lies outside").code == "path_not_allowed"
+        request = ({} if field == "calibration" else RTN) | {field: value}
+        assert refused(field, request, "lies outside").code == "path_not_allowed"
 
 
 def test_a_path_that_is_not_there_is_named(refused, root):
@@ -249,16 +249,20 @@ def test_the_demo_and_what_the_settings_name_are_allowed(ask, outside, model, pr
     own = outside / "model"
     shutil.copytree(model, own)
     learned = recordings(outside / "learned", ("hello", "en"))
-    order = {"model": str(own), "calibration": {"sources": learned}, "proof": {"sources": TEST_SET}}
-    whole, _ = ask(order, model=str(own), calibration=learned)
+    request = {
+        "model": str(own),
+        "calibration": {"sources": learned},
+        "proof": {"sources": TEST_SET},
+    }
+    whole, _ = ask(request, model=str(own), calibration=learned)
     assert whole.model == str(own)
 
 
 def test_a_neighbour_of_what_the_settings_name_is_not(refused, outside, model, proof):
     for name in ("model", "model2"):
         shutil.copytree(model, outside / name)
-    order = RTN | {"model": str(outside / "model2"), "proof": {"sources": proof}}
-    refused("model", order, "lies outside", model=str(outside / "model"))
+    request = RTN | {"model": str(outside / "model2"), "proof": {"sources": proof}}
+    refused("model", request, "lies outside", model=str(outside / "model"))
 
 
 @pytest.mark.parametrize("field", ["proof", "calibration", "canaries"])
@@ -270,8 +274,8 @@ def test_rows_of_a_manifest_lie_within_the_roots_too(settings, root, outside, fi
     def ask(wanted):
         if field == "canaries":
             return intake.canaries(Recordings(**wanted))
-        order = ({} if field == "calibration" else RTN) | {field: wanted}
-        return intake.completed(QuantizationRequest.model_validate(order), VERSIONS)
+        request = ({} if field == "calibration" else RTN) | {field: wanted}
+        return intake.completed(QuantizationRequest.model_validate(request), VERSIONS)
 
     for audio in ("../secret/secret.wav", str(outside / "secret.wav"), "link.wav"):
         wanted = {"sources": manifest(root, {"audio": audio, "text": "x"})}
@@ -330,22 +334,24 @@ def test_a_hub_id_passes_unread(ask, proof):
 
 
 def test_a_model_learns_from_the_bundled_voices_unless_the_settings_say_otherwise(ask, proof, root):
-    order = {"model": "openai/whisper-tiny", "proof": {"sources": proof}}
-    (source,) = ask(order)[0].recipe.calibration.sources
+    request = {"model": "openai/whisper-tiny", "proof": {"sources": proof}}
+    (source,) = ask(request)[0].recipe.calibration.sources
     assert source.source == str(DEMO / "recordings" / "voices" / "calibration")
     learned = recordings(root / "learned", ("hello", "en"))
-    (source,) = ask(order, calibration=learned, calibration_samples=1)[0].recipe.calibration.sources
+    (source,) = ask(request, calibration=learned, calibration_samples=1)[
+        0
+    ].recipe.calibration.sources
     assert source.source == learned
 
 
 def test_what_is_no_whisper_is_refused(refused, model, proof):
-    order = RTN | {"model": str(model), "proof": {"sources": proof}}
+    request = RTN | {"model": str(model), "proof": {"sources": proof}}
     configure(model, model_type="llama")
-    assert refused("model", order, "not a Whisper but llama").code == "bad_source"
+    assert refused("model", request, "not a Whisper but llama").code == "bad_source"
     (model / "config.json").write_text("{")
-    refused("model", order, "no readable config")
+    refused("model", request, "no readable config")
     (model / "config.json").unlink()
-    refused("model", order, "no readable config")
+    refused("model", request, "no readable config")
 
 
 def test_a_model_without_weights_is_refused(refused, model, proof):
@@ -355,8 +361,8 @@ def test_a_model_without_weights_is_refused(refused, model, proof):
 
 def test_what_is_quantized_already_is_refused(refused, model, proof):
     configure(model, quantization_config={"quant_method": "compressed-tensors"})
-    order = RTN | {"model": str(model), "proof": {"sources": proof}}
-    refused("model", order, "quantized already")
+    request = RTN | {"model": str(model), "proof": {"sources": proof}}
+    refused("model", request, "quantized already")
 
 
 @pytest.mark.parametrize("lacks", ["tokenizer", "width", "object"])
@@ -377,8 +383,8 @@ def test_a_model_whose_files_lead_outside_is_refused(refused, model, proof, outs
     link.parent.mkdir(exist_ok=True)
     link.unlink(missing_ok=True)
     link.symlink_to(outside / "secret.json")
-    order = RTN | {"model": str(model), "proof": {"sources": proof}}
-    assert refused("model", order, "lies outside").code == "path_not_allowed"
+    request = RTN | {"model": str(model), "proof": {"sources": proof}}
+    assert refused("model", request, "lies outside").code == "path_not_allowed"
 
 
 def test_a_model_may_be_a_snapshot_in_a_hubs_cache(ask, refused, model, proof, root, outside):
@@ -390,32 +396,32 @@ def test_a_model_may_be_a_snapshot_in_a_hubs_cache(ask, refused, model, proof, r
     for path in snapshot.iterdir():
         path.rename(blobs / path.name)
         path.symlink_to(blobs / path.name)
-    order = RTN | {"model": str(snapshot), "proof": {"sources": proof}}
-    ask(order, data_roots=f"{root},{snapshot}")
+    request = RTN | {"model": str(snapshot), "proof": {"sources": proof}}
+    ask(request, data_roots=f"{root},{snapshot}")
     (snapshot / "vocab.json").symlink_to(outside / "secret.json")
-    refused("model", order, "lies outside", data_roots=f"{root},{snapshot}")
+    refused("model", request, "lies outside", data_roots=f"{root},{snapshot}")
 
 
 def test_the_settings_own_model_may_be_linked_as_its_operator_wants(ask, model, proof, outside):
     (model / "model.safetensors").rename(outside / "weights")
     (model / "model.safetensors").symlink_to(outside / "weights")
-    order = RTN | {"model": str(model), "proof": {"sources": proof}}
-    ask(order, model=str(model))
+    request = RTN | {"model": str(model), "proof": {"sources": proof}}
+    ask(request, model=str(model))
 
 
 def test_a_tokenizer_beside_a_file_of_openais_does_not_lead_outside(refused, root, proof, outside):
     (root / "mine.pt").write_bytes(b"weights")
     (outside / "secret").write_text("{}")
     (root / "tokenizer.json").symlink_to(outside / "secret")
-    order = RTN | {"model": str(root / "mine.pt"), "proof": {"sources": proof}}
-    refused("model", order, "outside the folders")
+    request = RTN | {"model": str(root / "mine.pt"), "proof": {"sources": proof}}
+    refused("model", request, "outside the folders")
 
 
 def test_a_pipe_among_a_models_files_is_refused_and_not_waited_for(refused, model, proof):
     (model / "config.json").unlink()
     os.mkfifo(model / "config.json")
-    order = RTN | {"model": str(model), "proof": {"sources": proof}}
-    refused("model", order, "no regular file")
+    request = RTN | {"model": str(model), "proof": {"sources": proof}}
+    refused("model", request, "no regular file")
 
 
 # Recipes
@@ -431,14 +437,14 @@ def test_a_pipe_among_a_models_files_is_refused_and_not_waited_for(refused, mode
     ],
 )
 def test_a_recipe_that_the_device_does_not_allow_is_refused(refused, recipe, device, why):
-    order = {"recipe": {"method": "rtn"} | recipe}
-    assert refused("recipe", order, why, device=device).code == "bad_recipe"
+    request = {"recipe": {"method": "rtn"} | recipe}
+    assert refused("recipe", request, why, device=device).code == "bad_recipe"
 
 
 def test_a_recipe_that_the_shape_does_not_allow_is_refused(refused, model, proof):
     configure(model, d_model=320)
-    order = RTN | {"model": str(model), "proof": {"sources": proof}}
-    refused("recipe", order, "groups of 128 do not divide a width of 320")
+    request = RTN | {"model": str(model), "proof": {"sources": proof}}
+    refused("recipe", request, "groups of 128 do not divide a width of 320")
 
 
 def test_a_hubs_model_is_looked_at_by_the_job(ask, proof):
@@ -469,8 +475,8 @@ def test_a_mix_that_cannot_be_had_is_refused(refused, proof):
 @pytest.mark.parametrize("field", ["proof", "calibration"])
 def test_a_language_that_the_model_does_not_know_is_refused(refused, root, field):
     wanted = {"sources": recordings(root / "x", ("nuqneH", "klingon"))}
-    order = RTN | {"proof": wanted} if field == "proof" else {"calibration": wanted}
-    refused(field, order, "klingon")
+    request = RTN | {"proof": wanted} if field == "proof" else {"calibration": wanted}
+    refused(field, request, "klingon")
 
 
 def test_an_english_model_is_not_judged_by_chinese(refused, model, proof):
@@ -484,8 +490,8 @@ def test_calibration_and_proof_are_apart(refused, root, proof):
     (root / "copy").mkdir()
     shutil.copy(root / "proof" / "0.wav", root / "copy" / "other name.wav")
     learned = manifest(root / "copy", {"audio": "other name.wav", "text": "other words"})
-    order = {"calibration": {"sources": learned}, "proof": {"sources": proof}}
-    refused("proof", order, "1 recordings are both calibrated on and judged by")
+    request = {"calibration": {"sources": learned}, "proof": {"sources": proof}}
+    refused("proof", request, "1 recordings are both calibrated on and judged by")
 
 
 def test_one_folder_may_be_both_where_its_parts_are_apart(ask, root, proof):
@@ -504,18 +510,18 @@ def test_a_proof_that_cannot_be_heard_is_refused_at_once(refused, root, proof, f
 
 
 def test_there_is_no_limit_for_a_language_that_is_not_there(ask, refused, proof):
-    order = RTN | {"proof": {"sources": proof}}
-    refused("thresholds", order | {"thresholds": {"languages": {"de": {}}}}, "limit for de")
-    ask(order | {"thresholds": {"languages": {"zh": {}, "en": {}}}})
+    request = RTN | {"proof": {"sources": proof}}
+    refused("thresholds", request | {"thresholds": {"languages": {"de": {}}}}, "limit for de")
+    ask(request | {"thresholds": {"languages": {"zh": {}, "en": {}}}})
 
 
 def test_an_intervals_end_is_not_asked_of_a_few_recordings(ask, refused, root):
     rows = [(f"{n} mayday", "en") for n in range(30)] + [("求救", "zh")] * 29
-    order = RTN | {"proof": {"sources": recordings(root / "x", *rows)}}
+    request = RTN | {"proof": {"sources": recordings(root / "x", *rows)}}
     limits = {"min_recovery_low": 0.8}
-    refused("thresholds", order | {"thresholds": limits}, "at least 30 .* there are 29 in zh")
-    refused("thresholds", order | {"thresholds": {"languages": {"zh": limits}}}, "29 in zh")
-    ask(order | {"thresholds": {"languages": {"en": limits}}})
+    refused("thresholds", request | {"thresholds": limits}, "at least 30 .* there are 29 in zh")
+    refused("thresholds", request | {"thresholds": {"languages": {"zh": limits}}}, "29 in zh")
+    ask(request | {"thresholds": {"languages": {"en": limits}}})
 
 
 def test_a_language_without_a_word_cannot_be_judged(refused, root):
@@ -525,20 +531,20 @@ def test_a_language_without_a_word_cannot_be_judged(refused, root):
 
 def test_a_hubs_set_passes_unread_to_calibrate_on_and_not_to_judge_by(ask, refused, proof):
     hub = {"sources": "mozilla-foundation/common_voice:zh-TW:test", "samples": 10**6}
-    order = {"calibration": hub, "proof": {"sources": proof}}
-    whole, key = ask(order)
+    request = {"calibration": hub, "proof": {"sources": proof}}
+    whole, key = ask(request)
     assert whole.recipe.calibration.sources[0].source == hub["sources"]
-    assert key != ask(order | {"calibration": hub | {"samples": 8}})[1]
-    refused("proof", order | {"proof": hub}, "can be calibrated on")
+    assert key != ask(request | {"calibration": hub | {"samples": 8}})[1]
+    refused("proof", request | {"proof": hub}, "can be calibrated on")
 
 
 def test_the_key_changes_with_what_lies_here_beside_a_hubs_set(ask, proof, root):
     learned = recordings(root / "learned", ("hello", "en"))
     sources = ["some/set:config:split", learned]
-    order = {"calibration": {"sources": sources}, "proof": {"sources": proof}}
-    before = ask(order)[1]
+    request = {"calibration": {"sources": sources}, "proof": {"sources": proof}}
+    before = ask(request)[1]
     (root / "learned" / "0.wav").write_bytes(sound("other"))
-    assert ask(order)[1] != before
+    assert ask(request)[1] != before
 
 
 def test_a_hubs_set_beside_it_does_not_let_a_calibrations_manifest_point_outside(
@@ -546,8 +552,8 @@ def test_a_hubs_set_beside_it_does_not_let_a_calibrations_manifest_point_outside
 ):
     (outside / "secret.wav").write_bytes(sound("secret"))
     local = manifest(root, {"audio": "../secret/secret.wav", "text": "x"})
-    order = {"calibration": {"sources": ["some/set:config", local]}, "proof": {"sources": proof}}
-    refused("calibration", order, "lies outside")
+    request = {"calibration": {"sources": ["some/set:config", local]}, "proof": {"sources": proof}}
+    refused("calibration", request, "lies outside")
 
 
 @pytest.mark.parametrize(
@@ -563,15 +569,15 @@ def test_what_lies_here_beside_a_hubs_set_is_apart_from_the_proof(refused, root,
     learned = manifest(root / "copy", {"audio": "0.wav", "text": "mayday"})
     sources = ["some/set:config:split", learned]
     for more in ({}, {"samples": 4, "mix": {"en": 3, "zh": 1}}):
-        order = {"calibration": {"sources": sources} | more, "proof": {"sources": proof}}
-        refused("proof", order, "both calibrated on and judged by")
+        request = {"calibration": {"sources": sources} | more, "proof": {"sources": proof}}
+        refused("proof", request, "both calibrated on and judged by")
 
 
 def test_what_lies_here_beside_a_hubs_set_is_in_a_language_the_model_knows(refused, root, proof):
     learned = recordings(root / "x", ("nuqneH", "klingon"))
     sources = ["some/set:config:split", learned]
-    order = {"calibration": {"sources": sources}, "proof": {"sources": proof}}
-    refused("calibration", order, "klingon")
+    request = {"calibration": {"sources": sources}, "proof": {"sources": proof}}
+    refused("calibration", request, "klingon")
 
 
 def test_beside_a_hubs_set_only_what_may_be_taken_counts(ask, root, proof):
@@ -593,10 +599,10 @@ def shell(settings, outside, tmp_path):
     """Looks at an order for a model and recordings that lie outside every root."""
     intake = RequestValidator(Settings(**settings | {"data_roots": ""}), "cpu", any_path=True)
 
-    def shell(order, model=DEMO / "marine-radio", needs_proof=False):
+    def shell(request, model=DEMO / "marine-radio", needs_proof=False):
         source = resolve(str(model), tmp_path)
         return intake.checked(
-            QuantizationRequest.model_validate(order), source, needs_proof=needs_proof
+            QuantizationRequest.model_validate(request), source, needs_proof=needs_proof
         )
 
     return shell
@@ -605,9 +611,9 @@ def shell(settings, outside, tmp_path):
 def test_a_user_of_the_shell_may_read_any_path(shell, outside, model):
     judged = recordings(outside / "judged", ("mayday", "en"))
     learned = recordings(outside / "learned", ("hello", "en"))
-    order = {"model": str(model), "calibration": {"sources": learned},
+    request = {"model": str(model), "calibration": {"sources": learned},
              "proof": {"sources": judged}}  # fmt: skip
-    whole = shell(order, model)
+    whole = shell(request, model)
     assert whole.proof.sources[0].source == judged
     assert whole.recipe.dtype == "bfloat16"
 
@@ -616,17 +622,17 @@ def test_a_user_of_the_shell_may_read_any_path(shell, outside, model):
 def test_a_user_of_the_shell_is_refused_what_proves_nothing(shell, outside, fault):
     language = "klingon" if fault == "language" else "en"
     judged = recordings(outside / "judged", ("mayday", language))
-    order = {"recipe": {"method": "rtn"}, "proof": {"sources": judged}}
+    request = {"recipe": {"method": "rtn"}, "proof": {"sources": judged}}
     if fault == "both":
-        order = {"calibration": {"sources": judged}, "proof": {"sources": judged}}
+        request = {"calibration": {"sources": judged}, "proof": {"sources": judged}}
     elif fault == "limit":
-        order["thresholds"] = {"languages": {"zh": {"min_recovery": 0.5}}}
+        request["thresholds"] = {"languages": {"zh": {"min_recovery": 0.5}}}
     elif fault == "sound":
         (outside / "judged" / "0.wav").write_bytes(b"none")
     elif fault == "hub":
-        order["proof"] = {"sources": "some/set:config:split"}
+        request["proof"] = {"sources": "some/set:config:split"}
     with pytest.raises(BadField):
-        shell(order)
+        shell(request)
 
 
 @pytest.mark.usefixtures("deaf")

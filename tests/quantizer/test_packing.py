@@ -5,7 +5,7 @@ import pytest
 
 from app.audio.waveform import SAMPLE_RATE, Waveform
 from app.quantizer.packing import packed, window_of
-from app.recordings.read import Clip
+from app.recordings.clip import Clip
 
 
 @pytest.fixture(autouse=True)

@@ -33,7 +33,7 @@ class EnginePlan:
         card = budget.device == "cuda"
         return cls(
             device=budget.device,
-            dtype="float16" if card else ("bfloat16" if has_half_precision() else "float32"),
+            dtype="float16" if card else _dtype_on_cpu(),
             windows=budget.windows,
             kv_bytes=budget.kv,
             device_share=_share(budget) if card else 0.9,
@@ -76,10 +76,20 @@ def _built_for_cpu() -> bool:
     )
 
 
+def computes_in_float32(device: Device) -> bool:
+    """Whether an engine on this machine's device computes in 32 bits. Its weights, keys and values
+    take as many each there, also where the checkpoint has 4: see float_kernel.py."""
+    return device == "cpu" and not has_half_precision()
+
+
+def _dtype_on_cpu() -> Literal["bfloat16", "float32"]:
+    return "float32" if computes_in_float32("cpu") else "bfloat16"
+
+
 def shape_on(folder: Path, device: Device) -> ModelShape:
     """Return the shape of a checkpoint as it is loaded on a device. Raises BadSource."""
     shape = ModelShape.of(folder)
-    if device == "cuda" or has_half_precision():
+    if not computes_in_float32(device):
         return shape
     config = json.loads((folder / "config.json").read_text("utf-8"))
     return shape.in_float32(Architecture.of(config).parameters)
