@@ -5,7 +5,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, SecretStr
+from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_core import PydanticCustomError
 from pydantic_settings import EnvSettingsSource, NoDecode
 
@@ -101,6 +101,15 @@ def alias_targets(aliases: Sequence[str], served: Mapping[str, str]) -> dict[str
             )
         targets[alias] = name
     return targets
+
+
+def _named_once(several: tuple[str, ...]) -> tuple[str, ...]:
+    named_sources(several)
+    return several
+
+
+ModelSource = Annotated[str, AfterValidator(bundled)]
+NamedSources = Annotated[Names, AfterValidator(_named_once)]
 
 
 def check_together(settings: Any) -> None:

@@ -14,20 +14,18 @@ from pydantic_settings import (
 )
 
 from app.environment import (
-    DEMO,
     EnvironmentSource,
     Folders,
     GroupSize,
+    ModelSource,
+    NamedSources,
     Names,
     Secrets,
-    bundled,
     check_together,
     name_of,
     named_sources,
     split,
 )
-
-__all__ = ["DEMO", "Settings", "unknown_variables"]
 
 _STORED_UPLOADS = 4  # of the largest size, where no bound is set
 
@@ -37,7 +35,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="MARLINSCRIBE_", frozen=True, extra="forbid")
 
-    model: str = Field(
+    model: ModelSource = Field(
         "openai/whisper-base",
         description="Whisper checkpoint: Hugging Face id, local folder (of Hugging Face's "
         "layout or faster-whisper's), a `.pt` file of OpenAI's, or `demo`, which is bundled and "
@@ -49,7 +47,7 @@ class Settings(BaseSettings):
         "the first model, `alias=name` for another, `*` for any name. Those that clients have "
         "(whisper-1, large-v3, …) are known; on a loopback address any is taken",
     )
-    models: Names = Field(
+    models: NamedSources = Field(
         (),
         description="Several models side by side, as name=source, comma-separated, in place of "
         "MARLINSCRIBE_MODEL; the first is the default",
@@ -236,17 +234,6 @@ class Settings(BaseSettings):
                 "MARLINSCRIBE_MODELS and MARLINSCRIBE_MODEL are both set: leave one of them out.",
             )
         return given | {"model": sources[0]}
-
-    @field_validator("model")
-    @classmethod
-    def _bundled(cls, value: str) -> str:
-        return bundled(value)
-
-    @field_validator("models")
-    @classmethod
-    def _named_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        named_sources(value)
-        return value
 
     @property
     def served_models(self) -> dict[str, str]:

@@ -19,7 +19,8 @@ from rich.table import Table
 from app.admission.requests import DECODES_AT_ONCE
 from app.audio.decode import decode
 from app.audio.pool import DecoderPool
-from app.settings import DEMO, Settings
+from app.environment import DEMO
+from app.settings import Settings
 from bench import options
 from bench.interval import median_interval
 

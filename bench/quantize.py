@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from app.checkpoints.recipe import Recipe
+from app.environment import DEMO
 from app.jobs import Job, JobReporter
 from app.models.whisper_vllm import forkserver
 from app.models.whisper_vllm.plan import pick_device
@@ -24,7 +25,7 @@ from app.quantization.request import QuantizationRequest
 from app.quantization.run import run_job
 from app.recordings.spec import Recordings
 from app.serving.loading import Loader
-from app.settings import DEMO, Settings
+from app.settings import Settings
 from bench.options import parser
 
 LEARNED = str(DEMO / "recordings" / "calibration")

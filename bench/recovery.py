@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from app.checkpoints.recipe import Recipe
+from app.environment import DEMO
 from app.jobs import Job, JobReporter
 from app.models.whisper_vllm import forkserver
 from app.models.whisper_vllm.plan import pick_device
@@ -27,7 +28,7 @@ from app.quantization.run import run_job
 from app.recordings.error_rates import Counts, increase, metrics_of, rate, recovery
 from app.recordings.spec import Recordings
 from app.serving.loading import Loader
-from app.settings import DEMO, Settings
+from app.settings import Settings
 from bench.options import parser
 
 MODEL = "openai/whisper-base"

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 from safetensors.numpy import save_file
 
-from app.settings import DEMO
+from app.environment import DEMO
 
 JSONS = ("config.json", "generation_config.json", "tokenizer.json")
 

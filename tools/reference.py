@@ -22,9 +22,10 @@ from app import cli, errors
 from app.api import health, models, quantize, transcriptions
 from app.api.forms import TranscriptionForm, TranslationForm
 from app.api.openapi import speech_route
+from app.environment import DEMO
 from app.errors import MarlinscribeError
 from app.metrics import Metrics
-from app.settings import DEMO, Settings
+from app.settings import Settings
 
 FILE = Path(__file__).resolve().parent.parent / "docs" / "reference.md"
 

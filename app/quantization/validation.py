@@ -8,6 +8,7 @@ from app.checkpoints.content_hashes import content_hashes
 from app.checkpoints.recipe import Recipe
 from app.checkpoints.result_cache import ResultCache
 from app.checkpoints.schemes import widths
+from app.environment import DEMO
 from app.errors import BadField
 from app.languages import NAMES
 from app.models.base import Device
@@ -26,7 +27,7 @@ from app.quantization.request import QuantizationRequest
 from app.recordings.clip import Clip
 from app.recordings.read import digest, is_hub_set, nearby, read
 from app.recordings.spec import Recordings, RecordingSet
-from app.settings import DEMO, Settings
+from app.settings import Settings
 from app.sources.hub import is_hub_id
 from app.sources.resolve import resolve
 from app.sources.source import Source

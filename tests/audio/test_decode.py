@@ -15,6 +15,7 @@ import pytest
 from app.audio import matroska
 from app.audio.decode import _in_blocks, decode
 from app.audio.waveform import SAMPLE_RATE, Waveform
+from app.environment import DEMO
 from app.errors import (
     AudioTooLong,
     AudioTooShort,
@@ -22,7 +23,6 @@ from app.errors import (
     TruncatedAudio,
     UndecodableAudio,
 )
-from app.settings import DEMO
 from tests.sound import encode, repeated_opus, silence, tone
 
 FORMATS = {

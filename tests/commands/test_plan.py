@@ -8,9 +8,9 @@ import socket
 import pytest
 
 from app.cli import main
+from app.environment import DEMO
 from app.models.whisper_vllm import plan as engine
 from app.models.whisper_vllm.budget import GIB
-from app.settings import DEMO
 
 MARINE = DEMO / "marine-radio"
 

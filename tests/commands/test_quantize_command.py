@@ -8,9 +8,9 @@ import pytest
 import app.commands.quantize
 from app.checkpoints.checkpoint import Checkpoint
 from app.cli import main
+from app.environment import DEMO
 from app.recordings.read import read
 from app.recordings.spec import Recordings
-from app.settings import DEMO
 from app.sources.resolve import resolve
 from tests.quantization.fakes import proof, recordings
 

@@ -5,8 +5,8 @@ import random
 import pytest
 import torch
 
+from app.environment import DEMO
 from app.models.whisper_vllm.rules import Allow, WindowRules, forced_steps, next_step
-from app.settings import DEMO
 
 CHECKPOINT = DEMO / "marine-radio"
 VOCABULARY = 2560

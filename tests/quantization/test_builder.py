@@ -7,6 +7,7 @@ import pytest
 
 from app.checkpoints.content_hashes import content_hashes
 from app.checkpoints.recipe import Recipe
+from app.environment import DEMO
 from app.errors import BadRecipe, BadSource, CacheUnusable, DiskFull, SourceChanged
 from app.jobs import Job, JobReporter
 from app.quantization import builder
@@ -14,7 +15,7 @@ from app.quantization.builder import CheckpointBuilder, check_recipe, checkpoint
 from app.quantization.quantizer_process import Quantizer
 from app.quantization.request import QuantizationRequest
 from app.quantization.run import run_job
-from app.settings import DEMO, Settings
+from app.settings import Settings
 from app.sources.resolve import resolve
 from tests.quantization.fakes import recordings
 from tests.serving.fakes import FakeLoader

@@ -7,12 +7,13 @@ import zlib
 
 import pytest
 
+from app.environment import DEMO
 from app.errors import BadField
 from app.quantization.request import QuantizationRequest
 from app.quantization.validation import RequestValidator
 from app.recordings.clip import Clip
 from app.recordings.spec import Recordings
-from app.settings import DEMO, Settings
+from app.settings import Settings
 from app.sources.resolve import resolve
 from tests.checkpoint_files import write_checkpoint, write_weights
 from tests.sound import encode, tone

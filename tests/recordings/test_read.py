@@ -10,10 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from app.environment import DEMO
 from app.errors import NoCalibration
 from app.recordings.read import digest, read
 from app.recordings.spec import Recordings
-from app.settings import DEMO
 from tests.sound import encode, tone
 
 

@@ -8,11 +8,12 @@ import pytest
 
 import app.serving.loading
 from app.checkpoints.checkpoint import Checkpoint
+from app.environment import DEMO
 from app.errors import EngineDied, EngineFailed
 from app.metrics import Metrics
 from app.models.base import LoadedModel
 from app.serving.loading import Loader
-from app.settings import DEMO, Settings
+from app.settings import Settings
 from app.sources.source import Source
 from tests.serving.fakes import FakeEngine, SilentDecoder
 from tests.waiting import Clock

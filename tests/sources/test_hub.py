@@ -12,10 +12,11 @@ import pytest
 from huggingface_hub import constants
 
 import app.sources.hub
+from app.environment import DEMO
 from app.errors import BadSource
 from app.quantization.builder import CheckpointBuilder, checkpoint_of
 from app.quantization.quantizer_process import Quantizer
-from app.settings import DEMO, Settings
+from app.settings import Settings
 from app.sources.resolve import resolve
 from tests.http_server import serving
 

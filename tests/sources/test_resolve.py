@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
+from app.environment import DEMO
 from app.errors import BadSource
-from app.settings import DEMO
 from app.sources.resolve import resolve
 
 

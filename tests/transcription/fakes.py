@@ -2,10 +2,10 @@
 
 import asyncio
 
+from app.environment import DEMO
 from app.models.base import LanguageDetection, LoadedModel
 from app.models.whisper_vllm.decoder import Step, WhisperDecoder
 from app.models.whisper_vllm.tokens import SpecialTokens
-from app.settings import DEMO
 
 T = SpecialTokens.load(DEMO / "marine-radio")
 TS, END = T.first_timestamp, T.end_of_text

@@ -6,13 +6,13 @@ from unittest.mock import mock_open, patch
 
 import pytest
 
+from app.environment import DEMO
 from app.errors import EngineFailed
 from app.models.whisper_vllm import plan
 from app.models.whisper_vllm.budget import CONTEXT
 from app.models.whisper_vllm.plan import plan_engine
 from app.models.whisper_vllm.shape import ModelShape
 from app.process import has_half_precision
-from app.settings import DEMO
 
 LARGE_V2 = ModelShape(
     decoder_layers=32,

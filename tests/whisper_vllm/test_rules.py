@@ -3,9 +3,9 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.environment import DEMO
 from app.models.whisper_vllm.rules import Allow, Ban, WindowRules, forced_steps, next_step
 from app.models.whisper_vllm.tokens import SpecialTokens
-from app.settings import DEMO
 
 T = SpecialTokens.load(DEMO / "marine-radio")
 TS, END, TEXT = T.first_timestamp, T.end_of_text, 5

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from app.checkpoints.weights import weight_bytes
+from app.environment import DEMO
 from app.errors import BadSource
 from app.models.whisper_vllm.shape import (
     SHAPES,
@@ -14,7 +15,6 @@ from app.models.whisper_vllm.shape import (
     ModelShape,
     loaded_bytes,
 )
-from app.settings import DEMO
 
 LARGE_V2 = SHAPES["openai/whisper-large-v2"]
 MARINE = DEMO / "marine-radio"

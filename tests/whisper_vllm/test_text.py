@@ -2,10 +2,10 @@
 
 import pytest
 
+from app.environment import DEMO
 from app.models.whisper_vllm.prompt import prompt_ids
 from app.models.whisper_vllm.text import TextCodec
 from app.models.whisper_vllm.tokens import SpecialTokens
-from app.settings import DEMO
 
 CHECKPOINT = DEMO / "marine-radio"
 T = SpecialTokens.load(CHECKPOINT)

@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 
+from app.environment import DEMO
 from app.errors import BadSource
 from app.models.whisper_vllm.text import TextCodec, load_tokenizer
 from app.models.whisper_vllm.tokens import SpecialTokens
-from app.settings import DEMO
 
 CHECKPOINT = DEMO / "marine-radio"
 
