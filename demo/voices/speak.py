@@ -32,7 +32,8 @@ def made(clip: Planned, folder: Path) -> tuple[Samples, list[Segment]]:
 
 
 def write(path: Path, samples: Samples, codec: str = "libopus", bit_rate: int = BIT_RATE) -> None:
-    with av.open(str(path), "w") as file:
+    # bitexact: no number drawn for the stream, no version of the library
+    with av.open(str(path), "w", container_options={"fflags": "bitexact"}) as file:
         stream = file.add_stream(codec, rate=RATE, layout="mono", bit_rate=bit_rate)
         ints = (np.clip(samples, -1, 1) * 32767).astype(np.int16)[None]
         frame = av.AudioFrame.from_ndarray(ints, format="s16", layout="mono")

@@ -8,6 +8,7 @@ import hashlib
 import importlib.resources
 import json
 import os
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -32,6 +33,7 @@ from demo.voices.plan import JOE, Reading
 KOKORO_RATE = 24_000
 PEAK = 0.6
 _QUIET = 0.01  # of full scale; what lies around the speech and is quieter is cut off
+_ENGLISH = r"([A-Za-z][A-Za-z ]*[A-Za-z])"  # words within Chinese
 _BEFORE, _BEHIND = int(0.02 * RATE), int(0.05 * RATE)  # samples kept around the speech
 
 
@@ -112,9 +114,20 @@ def _phonemizer(language: str, british: bool) -> Callable[[str], str]:
         english = EspeakFallback(british)
         return lambda text: english(SimpleNamespace(text=text))[0]
     if language == "zh":
-        mandarin, simplified = ZHG2P(), OpenCC("t2s")
-        return lambda text: mandarin(simplified.convert(text))[0]
+        return _mandarin()
     if language == "ja":
         return JAG2P()
     other = EspeakG2P({"fr": "fr-fr"}.get(language, language))
     return lambda text: other(text)[0]
+
+
+def _mandarin() -> Callable[[str], str]:
+    """Return what turns Mandarin into sounds, and the English words in it as English."""
+    english, mandarin = _phonemizer("en", british=False), ZHG2P()
+    simplified = OpenCC("t2s")  # which is what it was made for
+
+    def sounds(text: str) -> str:
+        parts = re.split(_ENGLISH, simplified.convert(text))
+        return " ".join(english(part) if at % 2 else mandarin(part)[0] for at, part in enumerate(parts))
+
+    return sounds
