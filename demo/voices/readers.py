@@ -1,12 +1,11 @@
-"""The few recordings of real people that packages carry, with words that can be trusted.
+"""This program collects the recordings of real people that packages carry with their words.
 
     python -m demo.voices.readers FOLDER… OUT
 
-FOLDER is where Debian's pocketsphinx-testdata lies (/usr/share/pocketsphinx/test/data), and where
-jfk.flac of the folder tests/ of OpenAI's whisper lies. A judge: nothing may be calibrated on them.
+One FOLDER holds Debian's pocketsphinx-testdata (/usr/share/pocketsphinx/test/data), another holds
+jfk.flac, from the tests of OpenAI's whisper. They are there to judge by: calibrate on none of them.
 """
 
-import json
 import sys
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import soundfile
 import soxr
 
 from demo.voices.conditions import RATE, Samples
-from demo.voices.speak import write
+from demo.voices.files import write, write_manifest
 
 _AUSTEN = "librivox/sense_and_sensibility_01_austen_64kb"
 # What is said, by file. The words are the packages' own; capitals and commas are the books'.
@@ -39,7 +38,16 @@ WORDS = {
 }
 
 
+def _found(source: str, folders: list[Path]) -> Path:
+    """Return where a recording lies, or end the program naming what is missing."""
+    for folder in folders:
+        if (folder / source).exists():
+            return folder / source
+    sys.exit(f"{source} lies in none of the folders.")
+
+
 def _samples(path: Path) -> Samples:
+    """Read a file as mono samples at 16 kHz; raw ones are 16-bit at that rate already."""
     if path.suffix == ".raw":
         return np.fromfile(path, "<i2").astype(np.float32) / np.float32(32768)
     samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
@@ -48,17 +56,16 @@ def _samples(path: Path) -> Samples:
 
 
 def main(folders: list[Path], out: Path) -> None:
+    """Write every recording as Opus, and the manifest."""
     out.mkdir(parents=True, exist_ok=True)
     rows = []
     for number, (source, text) in enumerate(WORDS.items()):
-        (path,) = (folder / source for folder in folders if (folder / source).exists())
-        samples, name = _samples(path), f"{number:02}.ogg"
+        samples, name = _samples(_found(source, folders)), f"{number:02}.ogg"
         write(out / name, samples)
         seconds = round(len(samples) / RATE, 3)
         told = {"audio": name, "language": "en", "text": text, "duration": seconds}
         rows.append(told | {"source": source})
-    lines = [json.dumps(one) + "\n" for one in rows]
-    (out / "manifest.jsonl").write_text("".join(lines), "utf-8")
+    write_manifest(out, rows)
 
 
 if __name__ == "__main__":

@@ -1,29 +1,28 @@
-"""Clips of ordinary prose by neural voices, with rooms, noise and telephones, and exact times.
+"""This program makes a split's clips: neural voices read ordinary prose in several conditions.
 
     python -m demo.voices.speak SPLIT OUT SPOKEN
 
-makes SPLIT ("calibration" or "judge") in the folder OUT: Opus and a manifest.jsonl. SPOKEN keeps
-the bare sentences, so that a run that was cut short goes on where it was.
+writes SPLIT ("calibration" or "judge") to the folder OUT: Opus and a manifest.jsonl. The folder
+SPOKEN keeps the sentences as they were spoken, so that a run that was cut short need not begin
+again.
 """
 
-import json
 import sys
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import av
 import numpy as np
 
 from demo.voices.conditions import CONDITIONS, RATE, Samples
+from demo.voices.files import write, write_manifest
 from demo.voices.joining import Segment, joined
 from demo.voices.plan import Planned, clips
 from demo.voices.speech import spoken
 
-BIT_RATE = 24_000
-
 
 def made(clip: Planned, folder: Path) -> tuple[Samples, list[Segment]]:
+    """Return the samples of a clip, and its sentences with their times."""
     choose = Random(clip.seed)
     said = [(one.text, spoken(one, folder)) for one in clip.readings]
     samples, segments = joined(said, choose)
@@ -31,19 +30,8 @@ def made(clip: Planned, folder: Path) -> tuple[Samples, list[Segment]]:
     return CONDITIONS[clip.condition](samples * quiet, choose), segments
 
 
-def write(path: Path, samples: Samples, codec: str = "libopus", bit_rate: int = BIT_RATE) -> None:
-    with av.open(str(path), "w") as file:
-        stream = file.add_stream(codec, rate=RATE, layout="mono", bit_rate=bit_rate)
-        ints = (np.clip(samples, -1, 1) * 32767).astype(np.int16)[None]
-        frame = av.AudioFrame.from_ndarray(ints, format="s16", layout="mono")
-        frame.sample_rate = RATE
-        resampler = av.AudioResampler(stream.format, "mono", RATE, stream.codec_context.frame_size)
-        for one in [*resampler.resample(frame), *resampler.resample(None)]:
-            file.mux(stream.encode(one))
-        file.mux(stream.encode(None))
-
-
 def row(name: str, clip: Planned, segments: list[Segment], seconds: float) -> dict[str, Any]:
+    """Return what the manifest says of a clip."""
     language, voice = clip.readings[0].language, clip.readings[0].voice
     texts = [text for _, _, text in segments]
     return {
@@ -58,6 +46,7 @@ def row(name: str, clip: Planned, segments: list[Segment], seconds: float) -> di
 
 
 def main(split: str, out: Path, folder: Path) -> None:
+    """Make all clips of a split, and their manifest."""
     out.mkdir(parents=True, exist_ok=True)
     rows = []
     for number, clip in enumerate(clips(split)):
@@ -65,8 +54,7 @@ def main(split: str, out: Path, folder: Path) -> None:
         name = f"{number:03}-{clip.readings[0].language}.ogg"
         write(out / name, samples)
         rows.append(row(name, clip, segments, len(samples) / RATE))
-    lines = [json.dumps(one, ensure_ascii=False) + "\n" for one in rows]
-    (out / "manifest.jsonl").write_text("".join(lines), "utf-8")
+    write_manifest(out, rows)
     print(len(rows), "clips,", round(sum(one["duration"] for one in rows)), "seconds")
 
 

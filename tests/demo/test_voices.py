@@ -1,16 +1,22 @@
 """The recordings of neural voices and of readers: what their manifests say of them is so."""
 
+import io
 import json
+import re
 from itertools import pairwise
+from pathlib import Path
 from random import Random
 
 import numpy as np
 import pytest
+from opencc import OpenCC
 
+from app.audio.decode import decode
 from app.recordings.read import read, recordings
 from app.recordings.spec import Recordings
 from demo.voices import plan
 from demo.voices.conditions import CONDITIONS, RATE
+from demo.voices.files import write
 from demo.voices.joining import LONGEST, joined
 from harness.server import DEMO
 
@@ -50,15 +56,18 @@ def test_they_are_small(name):
 @pytest.mark.parametrize("name", FOLDERS)
 def test_every_recording_is_named_by_the_manifest(name):
     named = {row["audio"] for row in rows(name)}
-    assert {path.name for path in FOLDERS[name].iterdir()} == named | {"manifest.jsonl"}
+    assert {path.name for path in FOLDERS[name].glob("*.ogg")} == named
 
 
 @pytest.mark.parametrize("split", plan.SPLITS)
 def test_they_are_the_clips_that_the_recipe_plans(split):
-    planned = [
-        (c.readings[0].language, c.readings[0].voice, c.condition) for c in plan.clips(split)
-    ]
-    assert [(r["language"], r["voice"], r["condition"]) for r in rows(split)] == planned
+    for row, clip in zip(rows(split), plan.clips(split), strict=True):
+        said = [text for _, _, text in row["segments"]]
+        assert said == [reading.text for reading in clip.readings][: len(said)]
+        assert {(one.language, one.voice) for one in clip.readings} == {
+            (row["language"], row["voice"])
+        }
+        assert row["condition"] == clip.condition
 
 
 @pytest.mark.parametrize("split", plan.SPLITS)
@@ -97,9 +106,9 @@ def test_only_joe_and_the_one_french_voice_do_both():
     assert calibrated & judged == {plan.JOE, "ff_siwis"}
 
 
-@pytest.mark.parametrize("split", plan.SPLITS)
-def test_a_clip_decodes_to_the_length_that_its_manifest_says(split):
-    for clip, row in list(zip(recordings(FOLDERS[split], ""), rows(split), strict=True))[::60]:
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_clip_decodes_to_the_length_that_its_manifest_says(name):
+    for clip, row in list(zip(recordings(FOLDERS[name], ""), rows(name), strict=True))[::60]:
         assert clip.waveform().seconds == pytest.approx(row["duration"], abs=0.03)
 
 
@@ -113,11 +122,15 @@ def test_speech_lies_where_the_manifest_says(split):
         for start, end, _ in row["segments"]:
             spoken[int((start - 0.02) * RATE) if start else 0 : int((end + 0.02) * RATE)] = True
         assert samples[~spoken].max(initial=0) < 0.1 * samples.max()
+        for start, end, _ in row["segments"]:
+            assert samples[int(start * RATE) : int(end * RATE)].max() > 0.3 * samples.max()
 
 
 def test_two_hundred_and_fifty_six_of_a_mix_are_there_to_calibrate_on():
     wanted = Recordings(sources=str(FOLDERS["calibration"]), samples=256)
-    assert {clip.language for clip in read(wanted)} == LANGUAGES
+    clips = read(wanted)
+    assert len(clips) == 256
+    assert {clip.language for clip in clips} == LANGUAGES
 
 
 @pytest.mark.parametrize("name", CONDITIONS)
@@ -156,5 +169,23 @@ def test_sentences_are_joined_where_they_say_and_what_is_too_long_is_left_out():
         assert set(middle[: 6 * RATE]) == {float(text)}
 
 
-def test_the_plan_is_the_same_each_time():
-    assert plan.clips("judge") == plan.clips("judge")
+@pytest.mark.parametrize("name", ["0.ogg", "0.mp3"])
+def test_a_recording_is_written_with_the_same_bytes_again(name, tmp_path):
+    samples = np.sin(np.arange(2 * RATE) / 9).astype(np.float32)
+    codec = {".ogg": "libopus", ".mp3": "libmp3lame"}[Path(name).suffix]
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / name, samples, codec)
+    one, other = ((tmp_path / folder / name).read_bytes() for folder in ("one", "other"))
+    assert one == other
+    assert decode(io.BytesIO(one), max_seconds=9).seconds == pytest.approx(2, abs=0.1)
+
+
+@pytest.mark.parametrize("split", plan.SPLITS)
+def test_chinese_is_written_as_in_taiwan_with_an_english_word_now_and_then(split):
+    several = [text for paragraph in plan.paragraphs(split, "zh") for text in paragraph]
+    traditional = OpenCC("s2tw").convert
+    other = {a for text in several for a, b in zip(text, traditional(text), strict=True) if a != b}
+    assert other <= set("台布")  # both of them are written there
+    mixed = [text for text in several if re.search("[A-Za-z]", text)]
+    assert 0.05 < len(mixed) / len(several) < 0.2
