@@ -17,7 +17,8 @@ ANY_NAME = "*"  # among aliases
 Names = Annotated[tuple[str, ...], NoDecode]
 # The environment holds text, and Literal takes no text for a number.
 GroupSize = Annotated[
-    Literal[32, 64, 128, "channel"], BeforeValidator(lambda v: int(v) if str(v).isdecimal() else v)
+    Literal[32, 64, 128, "channel", "auto"],
+    BeforeValidator(lambda v: int(v) if str(v).isdecimal() else v),
 ]
 Folders = Annotated[tuple[Path, ...], NoDecode]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode]  # SecretStr: not shown where settings are

@@ -76,11 +76,15 @@ class Settings(BaseSettings):
         "auto", description="Where to run; `auto` takes an NVIDIA card where one answers"
     )
 
-    quantization: Literal["gptq", "awq", "autoround", "rtn", "none"] = Field(
-        "gptq", description="How to make the 4-bit checkpoint; `none` serves the source as it is"
+    quantization: Literal["auto", "gptq", "awq", "autoround", "rtn", "none"] = Field(
+        "auto",
+        description="How to make the 4-bit checkpoint; `auto`: gptq, with the encoder in 8 bits in "
+        "tiny, base and small; `none` serves the source as it is",
     )
     group_size: GroupSize = Field(
-        128, description="Weights that share one scale; `channel`: all of a row"
+        "auto",
+        description="Weights that share one scale; `channel`: all of a row; `auto`: 128, and 64 "
+        "where QUANTIZATION=auto makes a tiny, base or small",
     )
     calibration: str | None = Field(
         None,

@@ -26,8 +26,8 @@ from rich.console import Console
 from rich.table import Table
 
 from app.checkpoints.weights import weight_bytes
-from app.quantization.builder import recipe_for
 from app.quantization.quantizer_process import Progress, Quantizer
+from app.quantization.settings_recipe import recipe_for
 from app.serving.lifecycle import Stage
 from app.settings import Settings
 from app.sources.resolve import resolve

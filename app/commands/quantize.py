@@ -20,6 +20,7 @@ from app.models.whisper_vllm.plan import check_device, pick_device
 from app.quantization.proof import Proof
 from app.quantization.request import QuantizationRequest, Thresholds
 from app.quantization.run import run_job
+from app.quantization.settings_recipe import settings_fields
 from app.quantization.validation import RequestValidator
 from app.recordings.spec import Recordings, RecordingSet
 from app.serving.loading import Loader
@@ -121,19 +122,19 @@ def _order(
     intake = RequestValidator(settings, loader.device, any_path=True)
     if given:
         return intake.checked(given, source, needs_proof=False)
-    recipe = _recipe(settings, arguments)
+    recipe = _recipe(settings, source, arguments)
     limits = Thresholds(**_given(arguments, ("min_recovery",)))
     order = QuantizationRequest(recipe=recipe, proof=_proof_set(arguments.prove), thresholds=limits)
     return intake.checked(order, source, needs_proof=False)
 
 
-def _recipe(settings: Settings, arguments: argparse.Namespace) -> Recipe:
+def _recipe(settings: Settings, source: Source, arguments: argparse.Namespace) -> Recipe:
     """Raises BadField."""
-    more = _given(arguments, _OF_THE_RECIPE)
+    more = settings_fields(settings, source) | _given(arguments, _OF_THE_RECIPE)
     if components := more.get("components"):
         more["components"] = dict(components)
     try:
-        return Recipe(method=settings.quantization, group_size=settings.group_size, **more)
+        return Recipe(**more)
     except ValidationError as error:
         what = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
         raise BadField(f"{what}.", param="recipe") from error

@@ -3,27 +3,24 @@
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from app.checkpoints.checkpoint import Checkpoint
 from app.checkpoints.content_hashes import check_unchanged, content_hashes
 from app.checkpoints.recipe import Recipe
-from app.checkpoints.schemes import refusal
 from app.checkpoints.store import Entry, Store
-from app.environment import DEMO, DEMO_MODEL
-from app.errors import BadRecipe, BadSource
+from app.environment import DEMO_MODEL
+from app.errors import BadSource
 from app.folders import cache_faults
 from app.models.base import Device
 from app.quantization.quantizer_process import OnProgress, Progress, Quantizer
-from app.recordings.spec import Recordings, RecordingSet
+from app.quantization.settings_recipe import recipe_for
 from app.serving.lifecycle import Stage
 from app.settings import Settings
 from app.sources.resolve import resolve
 from app.sources.source import Source
 
 log = logging.getLogger(__name__)
-
-_VOICES = DEMO / "recordings" / "voices" / "calibration"
 
 
 class CheckpointBuilder:
@@ -112,52 +109,3 @@ def _source(settings: Settings, enter: Callable[..., None]) -> Source:
             error.message, settings.model,
         )  # fmt: skip
         return found(str(DEMO_MODEL))
-
-
-def recipe_for(settings: Settings, source: Source, device: Device, **more: Any) -> Recipe:
-    """The recipe the settings ask for, and `more` of its fields. Raises BadRecipe."""
-    recipe = settings_recipe(settings, source, device, **more)
-    check_recipe(recipe, source, device)
-    return recipe
-
-
-def settings_recipe(
-    settings: Settings, source: Source | None, device: Device, **more: Any
-) -> Recipe:
-    """The recipe the settings ask for, whether it can be made or not; `source` is None while a
-    hub's checkpoint is not here yet."""
-    assert settings.quantization != "none"
-    calibrated = settings.quantization != "rtn"
-    return Recipe(
-        method=settings.quantization,
-        group_size=settings.group_size,
-        dtype=dtype_on(device),
-        calibration=default_calibration(settings, source) if calibrated else None,
-        **more,
-    )
-
-
-def check_recipe(recipe: Recipe, source: Source, device: Device) -> None:
-    """Check a recipe against the checkpoint's shape and the device. Raises BadRecipe."""
-    why = refusal(recipe, source.config, device)
-    if why:
-        raise BadRecipe(
-            f"{source.name} cannot be {recipe.label}: {why}.",
-            "Choose another scheme, or a group size (MARLINSCRIBE_GROUP_SIZE) that fits.",
-        )
-
-
-def dtype_on(device: Device) -> Literal["bfloat16", "float16"]:
-    """Return the dtype of what is not quantized: the one that the device's kernels take."""
-    return "float16" if device == "cuda" else "bfloat16"
-
-
-def default_calibration(settings: Settings, source: Source | None) -> Recordings:
-    """Return the calibration recordings that the settings ask for. `source` is None while a hub's
-    checkpoint is not here yet."""
-    is_demo = source is not None and source.folder == DEMO_MODEL
-    default = DEMO / "recordings" / "calibration" if is_demo else _VOICES
-    one = RecordingSet(
-        source=settings.calibration or str(default), language=settings.calibration_language
-    )
-    return Recordings(sources=(one,), samples=settings.calibration_samples)

@@ -19,8 +19,8 @@ from app.checkpoints.cache import (
 from app.environment import name_of
 from app.jobs import Job, JobStatus, read_records
 from app.models.base import Device
-from app.quantization.builder import settings_recipe
 from app.quantization.promotion_log import promoted, record_of
+from app.quantization.settings_recipe import settings_recipe
 from app.settings import Settings
 from app.sources.source import Source
 

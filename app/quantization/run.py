@@ -10,10 +10,11 @@ from app.checkpoints.content_hashes import check_unchanged, content_hashes
 from app.checkpoints.in_use import in_use
 from app.jobs import JobReporter
 from app.process import in_daemon_thread, run_interruptible
-from app.quantization.builder import CheckpointBuilder, check_recipe
+from app.quantization.builder import CheckpointBuilder
 from app.quantization.proof import Proof
 from app.quantization.proving import Prover, from_thread
 from app.quantization.request import QuantizationRequest
+from app.quantization.settings_recipe import check_recipe
 from app.serving.loading import Loader
 from app.sources.resolve import resolve
 

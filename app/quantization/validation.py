@@ -12,7 +12,6 @@ from app.environment import DEMO
 from app.errors import BadField
 from app.languages import NAMES
 from app.models.base import Device
-from app.quantization.builder import check_recipe, default_calibration, dtype_on
 from app.quantization.checks import (
     Decode,
     Field,
@@ -24,6 +23,7 @@ from app.quantization.checks import (
     languages,
 )
 from app.quantization.request import QuantizationRequest
+from app.quantization.settings_recipe import check_recipe, default_calibration, dtype_on
 from app.recordings.clip import Clip
 from app.recordings.read import digest, is_hub_set, nearby, read
 from app.recordings.spec import Recordings, RecordingSet

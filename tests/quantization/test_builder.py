@@ -11,10 +11,11 @@ from app.environment import DEMO
 from app.errors import BadRecipe, BadSource, CacheUnusable, DiskFull, SourceChanged
 from app.jobs import Job, JobReporter
 from app.quantization import builder
-from app.quantization.builder import CheckpointBuilder, check_recipe, checkpoint_of
+from app.quantization.builder import CheckpointBuilder, checkpoint_of
 from app.quantization.quantizer_process import Quantizer
 from app.quantization.request import QuantizationRequest
 from app.quantization.run import run_job
+from app.quantization.settings_recipe import check_recipe
 from app.settings import Settings
 from app.sources.resolve import resolve
 from tests.quantization.fakes import recordings

@@ -1,0 +1,79 @@
+"""The recipe that the settings ask for, and what they leave to the model's size.
+
+Small Whispers lose more by four bits than large ones, and the encoder more than the decoder:
+docs/quantization.md has what was measured on whisper-base.
+"""
+
+from typing import Any, Literal
+
+from app.checkpoints.recipe import Component, Recipe, Scheme
+from app.checkpoints.schemes import refusal
+from app.environment import DEMO, DEMO_MODEL
+from app.errors import BadRecipe
+from app.models.base import Device
+from app.recordings.spec import Recordings, RecordingSet
+from app.settings import Settings
+from app.sources.source import Source
+
+_VOICES = DEMO / "recordings" / "voices" / "calibration"
+_SMALL = {384, 512, 768}  # d_model of tiny, base and small
+_OF_SMALL: dict[Component, Scheme] = {"encoder.attention": "W8A8", "encoder.mlp": "W8A8"}
+
+
+def recipe_for(settings: Settings, source: Source, device: Device, **more: Any) -> Recipe:
+    """Return the recipe that the settings ask for, and `more` of its fields. Raises BadRecipe."""
+    recipe = settings_recipe(settings, source, device, **more)
+    check_recipe(recipe, source, device)
+    return recipe
+
+
+def settings_recipe(
+    settings: Settings, source: Source | None, device: Device, **more: Any
+) -> Recipe:
+    """Return the recipe that the settings ask for, whether it can be made or not; `source` is None
+    while a hub's checkpoint is not here yet."""
+    fields = settings_fields(settings, source)
+    if fields["method"] != "rtn":
+        fields["calibration"] = default_calibration(settings, source)
+    return Recipe(dtype=dtype_on(device), **fields | more)
+
+
+def settings_fields(settings: Settings, source: Source | None) -> dict[str, Any]:
+    """Return method, group size and components of that recipe."""
+    assert settings.quantization != "none"
+    left_open = settings.quantization == "auto"
+    small = left_open and source is not None and source.config.get("d_model") in _SMALL
+    group_size = settings.group_size
+    if group_size == "auto":
+        group_size = 64 if small else 128
+    return {
+        "method": "gptq" if left_open else settings.quantization,
+        "group_size": group_size,
+        "components": _OF_SMALL if small else {},
+    }
+
+
+def check_recipe(recipe: Recipe, source: Source, device: Device) -> None:
+    """Check a recipe against the checkpoint's shape and the device. Raises BadRecipe."""
+    why = refusal(recipe, source.config, device)
+    if why:
+        raise BadRecipe(
+            f"{source.name} cannot be {recipe.label}: {why}.",
+            "Choose another scheme, or a group size (MARLINSCRIBE_GROUP_SIZE) that fits.",
+        )
+
+
+def dtype_on(device: Device) -> Literal["bfloat16", "float16"]:
+    """Return the dtype of what is not quantized: the one that the device's kernels take."""
+    return "float16" if device == "cuda" else "bfloat16"
+
+
+def default_calibration(settings: Settings, source: Source | None) -> Recordings:
+    """Return the calibration recordings that the settings ask for. `source` is None while a hub's
+    checkpoint is not here yet."""
+    is_demo = source is not None and source.folder == DEMO_MODEL
+    default = DEMO / "recordings" / "calibration" if is_demo else _VOICES
+    one = RecordingSet(
+        source=settings.calibration or str(default), language=settings.calibration_language
+    )
+    return Recordings(sources=(one,), samples=settings.calibration_samples)
