@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.checkpoints.cache import mark_used
 from app.checkpoints.content_hashes import content_hashes
 from app.checkpoints.recipe import Recipe
 from app.files import file_sha256
-from app.folders import locked, make_whole, sibling, slug
+from app.folders import locked, make_whole, mark_used, sibling, slug
 from app.sources.source import Source
 
 log = logging.getLogger(__name__)
@@ -123,6 +122,7 @@ class Store:
             files = {
                 p.name: {"sha256": file_sha256(p), "bytes": p.stat().st_size}
                 for p in sorted(work.iterdir())
+                if p.name != _MANIFEST  # which a source may have too
             }
             manifest = {**facts, "made_at": int(time.time()), "figures": figures, "files": files}
             (work / _MANIFEST).write_text(json.dumps(manifest, indent=2), "utf-8")

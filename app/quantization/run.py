@@ -15,6 +15,7 @@ from app.quantization.proving import Prover, from_thread
 from app.quantization.request import QuantizationRequest
 from app.serving.loading import Loader
 from app.sources.resolve import resolve
+from app.sources.source import Source
 
 
 async def run_job(
@@ -35,6 +36,18 @@ async def run_job(
     check_recipe(order.recipe, source, loader.device)
     found = await in_daemon_thread(content_hashes, source, order.recipe.calibration, order.proof)
     check_unchanged(asked or {}, found, "since it was asked for")
+    with in_use(source.folder):
+        return await _made_and_proven(order, source, found, maker, loader, tell)
+
+
+async def _made_and_proven(
+    order: QuantizationRequest,
+    source: Source,
+    found: dict[str, Any],
+    maker: CheckpointBuilder,
+    loader: Loader,
+    tell: JobReporter,
+) -> tuple[Checkpoint, Proof | None]:
     tell.stage("quantizing")
     make = partial(maker.make, found=found)
     entry = await run_interruptible(maker.stop, make, source, order.recipe, from_thread(tell))

@@ -100,6 +100,19 @@ def test_a_damaged_entry_is_set_aside_and_made_again(store, source, damage, capl
     assert "is damaged" in caplog.text
 
 
+def test_a_manifest_of_the_sources_own_does_no_harm(store, source):
+    """It is copied with the source's other files."""
+    make = CheckpointBuilder()
+
+    def copying(out):
+        (out / "manifest.json").write_text("{}")
+        return make(out)
+
+    first = store.get_or_make(source, RECIPE, VERSIONS, copying)
+    assert store.get_or_make(source, RECIPE, VERSIONS, copying) == first
+    assert make.calls == 1
+
+
 def test_a_failure_leaves_no_entry_and_the_next_start_works(store, source, tmp_path):
     def disk_full(out):
         (out / "model.safetensors").write_bytes(b"half")
