@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +28,15 @@ _BEING_WRITTEN = 3600  # seconds: a small file is written in milliseconds, and t
 @dataclass(frozen=True)
 class CachedCheckpoint:
     """An entry as its manifest has it; name: of its source. recipe is None where the manifest is
-    damaged or another version's. Times are Unix seconds; size is in bytes."""
+    damaged or another version's, and manifest then what can be read of it. Times are Unix seconds;
+    size is in bytes."""
 
     folder: Path
     name: str
     fingerprint: str
     scheme: str
     recipe: Recipe | None
+    manifest: Mapping[str, Any]
     size: int
     made_at: int
     used_at: int
@@ -62,6 +64,7 @@ def _entry(folder: Path) -> CachedCheckpoint:
         fingerprint=mark,
         scheme=recipe.label if recipe else "unknown",
         recipe=recipe,
+        manifest=manifest,
         size=size_of(folder),
         made_at=made_at if isinstance(made_at, int) else used_at,
         used_at=used_at,

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.checkpoints.content_hashes import content_hashes
+from app.checkpoints.cache import checkpoints
+from app.checkpoints.content_hashes import HASHES, content_hashes
+from app.checkpoints.made_again import tell_why
 from app.checkpoints.recipe import Recipe
 from app.files import file_sha256
 from app.folders import locked, make_whole, mark_used, sibling, slug
@@ -31,8 +33,8 @@ Make = Callable[[Path], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry is a checkpoint in the cache. `manifest` holds source, recipe, versions, files and
-    figures."""
+    """An entry is a checkpoint in the cache. `manifest` holds source, recipe, versions, files,
+    figures, and the content hashes of source and calibration."""
 
     folder: Path
     manifest: dict[str, Any]
@@ -89,7 +91,9 @@ class Store:
                 "source": {"name": source.name, "revision": source.revision},
                 "recipe": recipe.model_dump(mode="json"),
                 "versions": versions,
+                HASHES: {kind: found[kind] for kind in ("source", "calibration") if kind in found},
             }
+            tell_why(checkpoints(self._root.parent), source.name, facts)
             return self._make(folder, facts, make)
 
     def has(self, fingerprint: str) -> bool:

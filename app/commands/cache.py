@@ -31,6 +31,9 @@ _OTHERS = {name: name for name in ("jobs", "reports", "canaries", "proofs")}
 _OTHERS["identities"] = "sources/identities"
 
 
+_FOR_US = ("recipe", "manifest")
+
+
 def show(arguments: argparse.Namespace) -> int:
     """Print every made checkpoint and converted source, when it was last used, and who needs it."""
     console = Console(stderr=True)
@@ -59,7 +62,7 @@ def show(arguments: argparse.Namespace) -> int:
 
 def _as_json(one: CachedCheckpoint | CachedSource, need: Need | None) -> dict[str, object]:
     """Sizes in bytes, times in Unix seconds."""
-    facts = {name: part for name, part in asdict(one).items() if name != "recipe"}
+    facts = {name: part for name, part in asdict(one).items() if name not in _FOR_US}
     kind = "checkpoint" if isinstance(one, CachedCheckpoint) else "source"
     return {"kind": kind} | facts | {"folder": str(one.folder), "needed": need}
 
