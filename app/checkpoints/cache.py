@@ -17,6 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
+from app.checkpoints.content_hashes import HASHES
 from app.checkpoints.in_use import unused
 from app.checkpoints.recipe import Recipe
 from app.sources.convert import ORIGIN, root
@@ -41,6 +42,13 @@ class CachedCheckpoint:
     made_at: int
     used_at: int
     in_use: bool
+
+    @property
+    def identity(self) -> dict[str, str] | None:
+        """Of its source; None where an earlier version made it."""
+        hashes = self.manifest.get(HASHES)
+        found = hashes.get("source") if isinstance(hashes, dict) else None
+        return found if isinstance(found, dict) else None
 
 
 def checkpoints(cache: Path) -> list[CachedCheckpoint]:

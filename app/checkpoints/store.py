@@ -81,7 +81,7 @@ class Store:
         """
         found = found or content_hashes(source, recipe.calibration)
         name = fingerprint(found, recipe, versions)
-        folder = self._root / f"{slug(source.name)}-{name}"
+        folder = self._folder(slug(source.name), name)
         with locked(folder, on_wait):
             entry = self._read(folder)
             if entry is not None:
@@ -95,6 +95,12 @@ class Store:
             }
             tell_why(checkpoints(self._root.parent), source.name, facts)
             return self._make(folder, facts, make)
+
+    def _folder(self, name: str, fingerprint: str) -> Path:
+        """Where an entry is, perhaps under another name of the same source, or is to be."""
+        own = self._root / f"{name}-{fingerprint}"
+        others = sorted(self._root.glob(f"*-{fingerprint}"))
+        return own if own in others else next(iter(others), own)
 
     def has(self, fingerprint: str) -> bool:
         """Whether there is an entry with this fingerprint, whole or damaged."""

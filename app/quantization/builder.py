@@ -93,7 +93,7 @@ def checkpoint_of(
         on_layer,
         lambda: enter(Stage.QUANTIZING, "another process is making it"),
     )
-    return Checkpoint.of(entry)
+    return Checkpoint.of(entry).called(source)
 
 
 def recipe_for(settings: Settings, source: Source, device: Device, **more: Any) -> Recipe:

@@ -25,7 +25,6 @@ from app.quantization.promotion_log import promoted, promoted_over, record_of
 from app.settings import Settings
 from app.sources.identity import of_others
 from app.sources.resolve import at_hand
-from app.sources.source import Source
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +55,10 @@ def needs(settings: Settings, device: Device) -> dict[str, Need]:
         if "fingerprint" in made:
             found[made["fingerprint"]] = "job"
     stacks = promoted(settings.cache_dir)
-    for name in settings.served_models:
+    under = _under_promotion(settings)
+    for name in sorted(settings.served_models, key=under.__contains__, reverse=True):
         if asked := _asked_for(entries, settings.of_model(name), device):
-            record = _record(settings, name)
-            found[asked.fingerprint] = "settings" if stacks.get(record) else "serves"
+            found[asked.fingerprint] = "settings" if name in under else "serves"
     for stack in stacks.values():
         found |= dict.fromkeys(stack, "rollback")
     found |= {stack[-1]: "serves" for stack in stacks.values() if stack}
@@ -69,19 +68,15 @@ def needs(settings: Settings, device: Device) -> dict[str, Need]:
 def source_needs(settings: Settings) -> dict[Path, Need]:
     """Folders of the converted sources that somebody needs, and for what: the first of these that
     holds."""
-    cache, stacks = settings.cache_dir, promoted(settings.cache_dir)
+    cache, under = settings.cache_dir, _under_promotion(settings)
     found: dict[Path, Need] = {one.folder: "in use" for one in sources(cache) if one.in_use}
-
-    def under(name: str) -> bool:
-        """Whether something promoted serves in a slot."""
-        return bool(stacks.get(_record(settings, name)))
 
     def need(model: str, why: Need) -> None:
         if source := at_hand(model, cache):
             found.setdefault(source.folder, why)
 
-    for name in sorted(settings.served_models, key=under):
-        need(settings.served_models[name], "settings" if under(name) else "serves")
+    for name in sorted(settings.served_models, key=under.__contains__):
+        need(settings.served_models[name], "settings" if name in under else "serves")
     for model in promoted_over(cache):
         need(model, "rollback")
     for job in _undecided(cache):
@@ -89,10 +84,11 @@ def source_needs(settings: Settings) -> dict[Path, Need]:
     return found
 
 
-def _record(settings: Settings, name: str) -> str:
-    """The path of the record of what was promoted in a slot."""
-    is_default = name == next(iter(settings.served_models))
-    return record_of(settings.cache_dir, "" if is_default else name)
+def _under_promotion(settings: Settings) -> set[str]:
+    """The served models in whose place something promoted serves."""
+    stacks, names = promoted(settings.cache_dir), enumerate(settings.served_models)
+    records = {name: record_of(settings.cache_dir, name if i else "") for i, name in names}
+    return {name for name, record in records.items() if stacks.get(record)}
 
 
 def _undecided(cache: Path) -> Iterator[Job]:
@@ -104,11 +100,17 @@ def _asked_for(
 ) -> CachedCheckpoint | None:
     if settings.quantization == "none":
         return None
-    folder = Path(settings.model).expanduser()
-    source = Source(folder.resolve().name, folder.resolve(), "") if folder.is_dir() else None
-    name = name_of(settings.model)
+    source = at_hand(settings.model, settings.cache_dir)
     recipe = settings_recipe(settings, source, device)
-    return next((one for one in entries if (one.name, one.recipe) == (name, recipe)), None)
+    known = source.known_identity() if source else None
+
+    def fits(one: CachedCheckpoint) -> bool:
+        """By what its source is; by its name where that is not known of both."""
+        if known and one.identity:
+            return one.identity == known
+        return one.name == name_of(settings.model)
+
+    return next((one for one in entries if one.recipe == recipe and fits(one)), None)
 
 
 def removals(

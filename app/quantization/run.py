@@ -51,7 +51,7 @@ async def _made_and_proven(
     tell.stage("quantizing")
     make = partial(maker.make, found=found)
     entry = await run_interruptible(maker.stop, make, source, order.recipe, from_thread(tell))
-    candidate = Checkpoint.of(entry)
+    candidate = Checkpoint.of(entry).called(source)
     tell.facts(checkpoint=_described(candidate, entry.manifest))
     if order.proof is None:
         return candidate, None

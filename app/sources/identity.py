@@ -63,8 +63,10 @@ def kept_identity(folder: Path, cache: Path | None) -> dict[str, str]:
 
 
 def known_identity(folder: Path, cache: Path | None) -> dict[str, str] | None:
-    """Return a folder's identity if the cache has it. Raises OSError where there is no folder."""
-    known = _read(_kept(folder, cache)) if cache else None
+    """Return a folder's identity if the cache has it. Blocking."""
+    known = None
+    with suppress(OSError):  # there is no folder
+        known = _read(_kept(folder, cache)) if cache else None
     return known[1] if known else None
 
 

@@ -117,6 +117,13 @@ def named(source, name):
     return Source(name, source.folder, "")
 
 
+def test_the_same_source_under_another_name_has_the_same_entry(store, source):
+    make = CheckpointBuilder()
+    first = store.get_or_make(source, RECIPE, VERSIONS, make)
+    other = store.get_or_make(named(source, "openai/whisper-tiny"), RECIPE, VERSIONS, make)
+    assert (other.folder, make.calls) == (first.folder, 1)
+
+
 def told(store, source, caplog, recipe=RECIPE, versions=VERSIONS):
     """What the log says of making one more."""
     caplog.set_level("INFO")

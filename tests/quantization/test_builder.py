@@ -9,7 +9,7 @@ from app.checkpoints.content_hashes import content_hashes
 from app.checkpoints.recipe import Recipe
 from app.errors import BadRecipe, CacheUnusable, DiskFull, SourceChanged
 from app.jobs import Job, JobReporter
-from app.quantization.builder import CheckpointBuilder, check_recipe
+from app.quantization.builder import CheckpointBuilder, check_recipe, checkpoint_of
 from app.quantization.quantizer_process import Quantizer
 from app.quantization.request import QuantizationRequest
 from app.quantization.run import run_job
@@ -108,6 +108,19 @@ def test_a_source_that_stays_is_made_once(maker, source, monkeypatch):
     first = make(maker, source)
     assert make(maker, source).folder == first.folder
     assert len(times) == 1
+
+
+def test_what_was_made_under_another_name_serves_under_the_one_that_is_asked_for(
+    maker, source, monkeypatch, tmp_path
+):
+    times = []
+    making(monkeypatch, times.append)
+    first = make(maker, source)
+    copied = shutil.copytree(source.folder, tmp_path / "renamed")
+    settings = Settings(cache_dir=tmp_path / "cache", model=str(copied), quantization="rtn")
+    checkpoint = checkpoint_of(settings, "cpu", maker, lambda *_, **__: None)
+    assert (checkpoint.folder, len(times)) == (first.folder, 1)
+    assert checkpoint.source.name == "renamed"
 
 
 @pytest.mark.parametrize(

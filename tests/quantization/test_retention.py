@@ -323,3 +323,36 @@ def test_half_a_conversion_goes(house):
     for one in house.removals():
         assert remove(one, house.cache)
     assert list((house.cache / "sources").iterdir()) == []
+
+
+def test_what_was_made_under_another_name_of_the_same_source_serves(house):
+    """As one that was made of a hub's, and is served from a folder now."""
+    mark = house.make("openai/whisper-tiny")
+    kept_identity(house.model, house.cache)
+    assert needs(house.settings, "cpu") == {mark: "serves"}
+    assert house.going() == []
+
+
+def test_a_name_alone_does_not_serve_where_the_source_is_known_to_be_another(house):
+    house.make("asked")
+    write_checkpoint(house.model, value=1.0)
+    assert house.needs() == {"asked": "serves"}  # it is not known yet
+    kept_identity(house.model, house.cache)
+    assert house.needs() == {}
+
+
+def test_what_serves_for_one_model_and_is_to_be_rolled_back_to_for_another_serves(house):
+    house.make("asked")
+    made = house.make("made")
+    house.ask("", models=(f"asked={house.model}", f"b={house.model}"))
+    PromotionLog(house.settings.of_model("b"), "b").push(Promotion(made, "qjob_x", 1))
+    assert house.needs() == {"asked": "serves", "made": "serves"}
+
+
+@pytest.mark.parametrize("quantization", ["none", "rtn"])
+def test_looking_for_what_is_needed_reads_no_weights(house, monkeypatch, quantization):
+    asked, _ = house.convert("one")
+    house.ask(asked, quantization=quantization)
+    monkeypatch.setattr("app.sources.identity.identity_of", lambda _: pytest.fail("read"))
+    assert house.needs() == {}
+    assert house.removals() == []
