@@ -86,7 +86,9 @@ def parser() -> argparse.ArgumentParser:
     quantize_parser.set_defaults(run=quantize.quantize)
 
     _add_cache(
-        commands.add_parser("cache", help="list what made checkpoints take, and delete what may go")
+        commands.add_parser(
+            "cache", help="list checkpoints and converted sources, and delete what may go"
+        )
     )
     _add_plan(
         commands.add_parser(
@@ -154,7 +156,7 @@ _component.__name__ = "part and scheme, such as encoder.mlp=W8A8"
 
 def _add_cache(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(required=True)
-    list_parser = commands.add_parser("list", help="the checkpoints, and who needs them")
+    list_parser = commands.add_parser("list", help="what is in it, and who needs it")
     list_parser.add_argument("--json", action="store_true", help="for programs, on standard output")
     list_parser.set_defaults(run=cache.show)
     prune_parser = commands.add_parser(

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -66,6 +66,13 @@ def cache_faults(cache: Path) -> Iterator[None]:
             f"The cache in {cache} cannot be used: {error}.",
             "Set MARLINSCRIBE_CACHE_DIR to a folder that can be written and has space.",
         ) from error
+
+
+def mark_used(path: Path) -> None:
+    """Note that a file or folder is wanted now; where that cannot be written down, it seems older
+    than it is."""
+    with suppress(OSError):
+        os.utime(path)
 
 
 def sibling(folder: Path, kind: str) -> Path:

@@ -1,7 +1,7 @@
 """A checkpoint that is served: its folder, its recipe, and what /v1/models says of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,11 @@ class Checkpoint:
         source = Source(manifest["source"]["name"], entry.folder, manifest["source"]["revision"])
         recipe = Recipe.model_validate(manifest["recipe"])
         return cls(source, entry.folder, entry.fingerprint, recipe, facts | provenance)
+
+    def called(self, source: Source) -> "Checkpoint":
+        """Return the same, named after a source as it is called now: it may have been made when
+        that was called otherwise."""
+        return replace(self, source=replace(source, folder=self.folder, cache=None))
 
     @property
     def scheme(self) -> str:

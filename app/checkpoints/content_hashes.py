@@ -9,6 +9,8 @@ from app.recordings.read import digest
 from app.recordings.spec import Recordings
 from app.sources.source import Source
 
+HASHES = "content_hashes"  # their name in a manifest
+
 
 def content_hashes(
     source: Source | None, calibration: Recordings | None, proof: Recordings | None = None

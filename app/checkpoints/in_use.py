@@ -1,6 +1,7 @@
-"""Which made checkpoints a process serves or proves, for those that would delete them.
+"""Which entries of the cache a process serves, reads or proves, for those that delete them.
 
-A shared lock on <cache>/checkpoints/.<entry>.used, which the kernel frees with the process.
+A shared lock on .<entry>.used beside the entry, which the kernel frees with the process. Entries
+are made checkpoints and converted sources.
 """
 
 import fcntl
@@ -8,6 +9,8 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+from app.folders import sibling
 
 
 class CheckpointInUse:
@@ -35,7 +38,7 @@ def in_use(folder: Path) -> Iterator[None]:
     """Nobody deletes an entry meanwhile. A folder that is no entry of a cache, and a disk that
     takes no locks, are let be."""
     lock = None
-    if (folder / "manifest.json").is_file():  # no stray file beside a model of somebody's own
+    if _is_entry(folder):  # no stray file beside a model of somebody's own
         with suppress(OSError):
             lock = os.open(_lock_of(folder), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             fcntl.flock(lock, fcntl.LOCK_SH)
@@ -65,5 +68,11 @@ def unused(folder: Path) -> Iterator[bool]:
         os.close(lock)
 
 
+def _is_entry(folder: Path) -> bool:
+    """Whether a folder was made in a cache: a checkpoint has a manifest, and a converted
+    source the lock that it was made under."""
+    return (folder / "manifest.json").is_file() or sibling(folder, "lock").exists()
+
+
 def _lock_of(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.used")
+    return sibling(folder, "used")

@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from app.checkpoints.cache import mark_used
 from app.files import write_json
+from app.folders import mark_used
 
 
 class ResultCache:

@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.checkpoints.cache import mark_used
-from app.checkpoints.content_hashes import content_hashes
+from app.checkpoints.cache import checkpoints
+from app.checkpoints.content_hashes import HASHES, content_hashes
+from app.checkpoints.made_again import tell_why
 from app.checkpoints.recipe import Recipe
 from app.files import file_sha256
-from app.folders import locked, make_whole, sibling, slug
+from app.folders import locked, make_whole, mark_used, sibling, slug
 from app.sources.source import Source
 
 log = logging.getLogger(__name__)
@@ -32,8 +33,8 @@ Make = Callable[[Path], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry is a checkpoint in the cache. `manifest` holds source, recipe, versions, files and
-    figures."""
+    """An entry is a checkpoint in the cache. `manifest` holds source, recipe, versions, files,
+    figures, and the content hashes of source and calibration."""
 
     folder: Path
     manifest: dict[str, Any]
@@ -80,7 +81,7 @@ class Store:
         """
         found = found or content_hashes(source, recipe.calibration)
         name = fingerprint(found, recipe, versions)
-        folder = self._root / f"{slug(source.name)}-{name}"
+        folder = self._folder(slug(source.name), name)
         with locked(folder, on_wait):
             entry = self._read(folder)
             if entry is not None:
@@ -90,8 +91,16 @@ class Store:
                 "source": {"name": source.name, "revision": source.revision},
                 "recipe": recipe.model_dump(mode="json"),
                 "versions": versions,
+                HASHES: {kind: found[kind] for kind in ("source", "calibration") if kind in found},
             }
+            tell_why(checkpoints(self._root.parent), source.name, facts)
             return self._make(folder, facts, make)
+
+    def _folder(self, name: str, fingerprint: str) -> Path:
+        """Where an entry is, perhaps under another name of the same source, or is to be."""
+        own = self._root / f"{name}-{fingerprint}"
+        others = sorted(self._root.glob(f"*-{fingerprint}"))
+        return own if own in others else next(iter(others), own)
 
     def has(self, fingerprint: str) -> bool:
         """Whether there is an entry with this fingerprint, whole or damaged."""
@@ -123,6 +132,7 @@ class Store:
             files = {
                 p.name: {"sha256": file_sha256(p), "bytes": p.stat().st_size}
                 for p in sorted(work.iterdir())
+                if p.name != _MANIFEST  # which a source may have too
             }
             manifest = {**facts, "made_at": int(time.time()), "figures": figures, "files": files}
             (work / _MANIFEST).write_text(json.dumps(manifest, indent=2), "utf-8")

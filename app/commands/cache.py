@@ -7,46 +7,64 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 
 from rich.console import Console
 from rich.prompt import Confirm
 from rich.table import Table
 
-from app.checkpoints.cache import CachedCheckpoint, checkpoints, size_of
+from app.checkpoints.cache import (
+    CachedCheckpoint,
+    CachedSource,
+    checkpoints,
+    size_of,
+    sources,
+)
 from app.commands.console import FAILURE, INTERRUPTED, SUCCESS, USAGE, settings_for
 from app.errors import Unavailable
 from app.jobs import Records
 from app.models.whisper_vllm.plan import pick_device
-from app.quantization.retention import Need, Removal, needs, removals, remove
+from app.quantization.retention import Need, Removal, needs, removals, remove, source_needs
 from app.settings import Settings
 
-_OTHERS = ("jobs", "reports", "canaries", "proofs")
+_OTHERS = {name: name for name in ("jobs", "reports", "canaries", "proofs")}
+_OTHERS["identities"] = "sources/identities"
+
+
+_FOR_US = ("recipe", "manifest")
 
 
 def show(arguments: argparse.Namespace) -> int:
-    """Print every made checkpoint, when it was last used, and who needs it."""
+    """Print every made checkpoint and converted source, when it was last used, and who needs it."""
     console = Console(stderr=True)
     settings = settings_for(console)
     if settings is None:
         return USAGE
-    entries = checkpoints(settings.cache_dir)
+    entries, converted = checkpoints(settings.cache_dir), sources(settings.cache_dir)
     needed = needs(settings, pick_device(settings.device))
+    wanted = source_needs(settings)
     if arguments.json:
-        print(json.dumps([_as_json(one, needed.get(one.fingerprint)) for one in entries], indent=1))
+        rows = [_as_json(one, needed.get(one.fingerprint)) for one in entries]
+        rows += [_as_json(one, wanted.get(one.folder)) for one in converted]
+        print(json.dumps(rows, indent=1))
         return SUCCESS
     out = Console(soft_wrap=True)
     out.print(_table(entries, needed))
-    others = {name: size_of(settings.cache_dir / name) for name in _OTHERS}
+    if converted:
+        out.print(_sources_table(converted, wanted))
+    others = {name: size_of(settings.cache_dir / path) for name, path in _OTHERS.items()}
     beside = ", ".join(f"{name} {_size(size)}" for name, size in others.items())
-    total = sum(one.size for one in entries) + sum(others.values())
+    sizes = [one.size for one in entries] + [one.size for one in converted]
+    total = sum(sizes) + sum(others.values())
     out.print(f"{settings.cache_dir}: {_size(total)}, of that {beside}", highlight=False)
     return SUCCESS
 
 
-def _as_json(one: CachedCheckpoint, need: Need | None) -> dict[str, object]:
+def _as_json(one: CachedCheckpoint | CachedSource, need: Need | None) -> dict[str, object]:
     """Sizes in bytes, times in Unix seconds."""
-    facts = {name: part for name, part in asdict(one).items() if name != "recipe"}
-    return facts | {"folder": str(one.folder), "needed": need}
+    facts = {name: part for name, part in asdict(one).items() if name not in _FOR_US}
+    kind = "checkpoint" if isinstance(one, CachedCheckpoint) else "source"
+    return {"kind": kind} | facts | {"folder": str(one.folder), "needed": need}
 
 
 def _table(entries: Sequence[CachedCheckpoint], needed: dict[str, Need]) -> Table:
@@ -64,6 +82,18 @@ def _table(entries: Sequence[CachedCheckpoint], needed: dict[str, Need]) -> Tabl
             _day(one.used_at),
             needed.get(one.fingerprint, ""),
         )
+    return table
+
+
+def _sources_table(converted: Sequence[CachedSource], needed: dict[Path, Need]) -> Table:
+    table = Table(highlight=False)
+    for column in ("source", "made of"):
+        table.add_column(column, overflow="fold")
+    for column in ("size", "last used", "needed"):
+        table.add_column(column, no_wrap=True, justify="right" if column == "size" else "left")
+    for one in converted:
+        need = needed.get(one.folder, "")
+        table.add_row(one.name, one.origin, _size(one.size), _day(one.used_at), need)
     return table
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from app.checkpoints.checkpoint import Checkpoint
 from app.checkpoints.content_hashes import check_unchanged, content_hashes
+from app.checkpoints.in_use import in_use
 from app.checkpoints.recipe import Recipe
 from app.checkpoints.store import Entry, Store
 from app.environment import DEMO_MODEL
@@ -60,7 +61,7 @@ class CheckpointBuilder:
             log.info("quantized in %.0f s", figures["seconds"])
             return figures
 
-        with cache_faults(self._cache):
+        with cache_faults(self._cache), in_use(source.folder):
             versions = self.quantizer.versions()
             return self.store.get_or_make(source, recipe, versions, fill, on_wait, read)
 
@@ -87,7 +88,7 @@ def checkpoint_of(
         on_layer,
         lambda: enter(Stage.QUANTIZING, "another process is making it"),
     )
-    return Checkpoint.of(entry)
+    return Checkpoint.of(entry).called(source)
 
 
 def _source(settings: Settings, enter: Callable[..., None]) -> Source:

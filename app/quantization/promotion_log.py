@@ -96,9 +96,22 @@ def promoted(cache: Path) -> dict[str, list[str]]:
     return {str(path): _fingerprints(path) for path in sorted(cache.glob("serving*.json"))}
 
 
+def promoted_over(cache: Path) -> list[str]:
+    """The models that the settings asked for in whose place something promoted serves."""
+    paths = sorted(cache.glob("serving*.json"))
+    return [_asked_model(path) for path in paths if _fingerprints(path)]
+
+
 def record_of(cache: Path, slot: str = "") -> str:
     """The path of a slot's record, as `promoted` has it."""
     return str(_file(cache, slot))
+
+
+def _asked_model(path: Path) -> str:
+    try:
+        return str(json.loads(path.read_text("utf-8"))["asked"]["model"])
+    except (OSError, ValueError, TypeError, LookupError):
+        return ""
 
 
 def _fingerprints(path: Path) -> list[str]:

@@ -11,18 +11,20 @@ from typing import Literal
 from app.checkpoints.cache import (
     CachedCheckpoint,
     checkpoints,
-    drop_checkpoint,
+    drop_entry,
     drop_leftover,
     leftovers,
     size_of,
+    sources,
 )
 from app.environment import name_of
 from app.jobs import Job, JobStatus, read_records
 from app.models.base import Device
-from app.quantization.promotion_log import promoted, record_of
-from app.quantization.settings_recipe import settings_recipe
+from app.quantization.promotion_log import promoted, promoted_over, record_of
+from app.quantization.settings_recipe import possible_recipes
 from app.settings import Settings
-from app.sources.source import Source
+from app.sources.identity import of_others
+from app.sources.resolve import at_hand
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +32,14 @@ Need = Literal["in use", "serves", "rollback", "settings", "job"]
 # Jobs that still want their checkpoint: to go on, or to be promoted.
 _UNDECIDED = (JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.INTERRUPTED, JobStatus.PROVEN)
 
+Kind = Literal["checkpoint", "source", "leftover", "job", "orphan", "result"]
+
 
 @dataclass(frozen=True)
 class Removal:
     """Something of the cache that may go. size: in bytes; why: in words; used_at: Unix seconds."""
 
-    kind: Literal["checkpoint", "leftover", "job", "orphan", "result"]
+    kind: Kind
     path: Path
     size: int
     used_at: int
@@ -46,19 +50,49 @@ def needs(settings: Settings, device: Device) -> dict[str, Need]:
     """Fingerprints of the checkpoints that somebody needs, and for what: the first of these that
     holds. What the settings ask for is the last used that fits them."""
     entries, found = checkpoints(settings.cache_dir), dict[str, Need]()
-    for job in read_records(settings.cache_dir / "jobs"):
+    for job in _undecided(settings.cache_dir):
         made = job.facts.get("checkpoint") or {}
-        if job.status in _UNDECIDED and "fingerprint" in made:
+        if "fingerprint" in made:
             found[made["fingerprint"]] = "job"
     stacks = promoted(settings.cache_dir)
-    for number, name in enumerate(settings.served_models):
-        record = record_of(settings.cache_dir, name if number else "")
+    under = _under_promotion(settings)
+    for name in sorted(settings.served_models, key=under.__contains__, reverse=True):
         if asked := _asked_for(entries, settings.of_model(name), device):
-            found[asked.fingerprint] = "settings" if stacks.get(record) else "serves"
+            found[asked.fingerprint] = "settings" if name in under else "serves"
     for stack in stacks.values():
         found |= dict.fromkeys(stack, "rollback")
     found |= {stack[-1]: "serves" for stack in stacks.values() if stack}
     return found | {one.fingerprint: "in use" for one in entries if one.in_use}
+
+
+def source_needs(settings: Settings) -> dict[Path, Need]:
+    """Folders of the converted sources that somebody needs, and for what: the first of these that
+    holds."""
+    cache, under = settings.cache_dir, _under_promotion(settings)
+    found: dict[Path, Need] = {one.folder: "in use" for one in sources(cache) if one.in_use}
+
+    def need(model: str, why: Need) -> None:
+        if source := at_hand(model, cache):
+            found.setdefault(source.folder, why)
+
+    for name in sorted(settings.served_models, key=under.__contains__):
+        need(settings.served_models[name], "settings" if name in under else "serves")
+    for model in promoted_over(cache):
+        need(model, "rollback")
+    for job in _undecided(cache):
+        need(job.request.get("model") or settings.model, "job")
+    return found
+
+
+def _under_promotion(settings: Settings) -> set[str]:
+    """The served models in whose place something promoted serves."""
+    stacks, names = promoted(settings.cache_dir), enumerate(settings.served_models)
+    records = {name: record_of(settings.cache_dir, name if i else "") for i, name in names}
+    return {name for name, record in records.items() if stacks.get(record)}
+
+
+def _undecided(cache: Path) -> Iterator[Job]:
+    return (job for job in read_records(cache / "jobs") if job.status in _UNDECIDED)
 
 
 def _asked_for(
@@ -66,18 +100,25 @@ def _asked_for(
 ) -> CachedCheckpoint | None:
     if settings.quantization == "none":
         return None
-    folder = Path(settings.model).expanduser()
-    source = Source(folder.resolve().name, folder.resolve(), "") if folder.is_dir() else None
-    name = name_of(settings.model)
-    recipe = settings_recipe(settings, source, device)
-    return next((one for one in entries if (one.name, one.recipe) == (name, recipe)), None)
+    source = at_hand(settings.model, settings.cache_dir)
+    recipes = possible_recipes(settings, source, device)
+    known = source.known_identity() if source else None
+
+    def fits(one: CachedCheckpoint) -> bool:
+        """By what its source is; by its name where that is not known of both."""
+        if known and one.identity:
+            return one.identity == known
+        return one.name == name_of(settings.model)
+
+    return next((one for one in entries if one.recipe in recipes and fits(one)), None)
 
 
 def removals(
     settings: Settings, device: Device, *, all_but_serving: bool, older_than_days: float | None
 ) -> list[Removal]:
     """What may go. Without more, what nobody needs: what is half-made, damaged or nobody's, and
-    checkpoints that neither serve, nor can be rolled back to or promoted.
+    checkpoints that neither serve, nor can be rolled back to or promoted, with what their sources
+    were converted to.
 
     all_but_serving: also what could be rolled back to, promoted, resumed or remembered.
     older_than_days: only what was not used for so long, and then also jobs that are over and come
@@ -92,6 +133,7 @@ def removals(
         for one in checkpoints(cache)
         if needed.get(one.fingerprint) not in kept
     ]
+    found += _sources(settings, kept)
     found += _orphans(cache)
     if all_but_serving or older_than_days is not None:
         found += _jobs(cache, all_but_serving)
@@ -105,9 +147,7 @@ def removals(
     ]
 
 
-def _removal(
-    kind: Literal["checkpoint", "leftover", "orphan", "result"], path: Path, used_at: int, why: str
-) -> Removal:
+def _removal(kind: Kind, path: Path, used_at: int, why: str) -> Removal:
     return Removal(kind, path, size_of(path), used_at, why)
 
 
@@ -124,6 +164,16 @@ def _jobs(cache: Path, all_but_serving: bool) -> Iterator[Removal]:
 
 def _told(job: Job) -> str:
     return f"{job.status}, of {job.request.get('model', 'a model')}"
+
+
+def _sources(settings: Settings, kept: set[Need]) -> Iterator[Removal]:
+    """Converted sources, and the identities of files that are no more."""
+    cache, needed = settings.cache_dir, source_needs(settings)
+    going = [one for one in sources(cache) if needed.get(one.folder) not in kept]
+    for one in going:
+        yield _removal("source", one.folder, one.used_at, f"{one.name}, made of {one.origin}")
+    for path in of_others(cache, {one.folder for one in going}):
+        yield _removal("orphan", path, _mtime(path), "the identity of files that are no more")
 
 
 def _orphans(cache: Path) -> Iterator[Removal]:
@@ -157,8 +207,8 @@ def delete_traces(cache: Path, job_id: str) -> None:
 def remove(one: Removal, cache: Path) -> bool:
     """Delete it; False where somebody has begun to use it. Jobs want the records taken (see
     `Records`). Raises OSError."""
-    if one.kind == "checkpoint":
-        return drop_checkpoint(one.path)
+    if one.kind in ("checkpoint", "source"):
+        return drop_entry(one.path)
     if one.kind == "leftover":
         drop_leftover(one.path)
     elif one.path.is_dir():

@@ -17,6 +17,7 @@ from app.quantization.request import QuantizationRequest
 from app.quantization.settings_recipe import check_recipe
 from app.serving.loading import Loader
 from app.sources.resolve import resolve
+from app.sources.source import Source
 
 
 async def run_job(
@@ -41,16 +42,29 @@ async def run_job(
         content_hashes, source, request.recipe.calibration, request.proof
     )
     check_unchanged(asked or {}, found, "since it was asked for")
+    with in_use(source.folder):
+        prover = Prover(loader, maker, decoders)
+        return await _made_and_proven(request, source, found, maker, prover, reporter)
+
+
+async def _made_and_proven(
+    request: QuantizationRequest,
+    source: Source,
+    found: dict[str, Any],
+    maker: CheckpointBuilder,
+    prover: Prover,
+    reporter: JobReporter,
+) -> tuple[Checkpoint, Proof | None]:
     reporter.stage("quantizing")
     make = partial(maker.make, found=found)
     entry = await run_interruptible(maker.stop, make, source, request.recipe, from_thread(reporter))
-    candidate = Checkpoint.of(entry)
+    candidate = Checkpoint.of(entry).called(source)
     reporter.facts(checkpoint=_described(candidate, entry.manifest))
     if request.proof is None:
         return candidate, None
     before = Checkpoint(source, source.folder)
     with in_use(candidate.folder):
-        proof = await Prover(loader, maker, decoders).prove(
+        proof = await prover.prove(
             before, candidate, request.proof, request.thresholds, found, reporter
         )
     proof.run["making"] = entry.manifest["figures"]

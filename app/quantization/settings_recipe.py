@@ -30,19 +30,33 @@ def recipe_for(settings: Settings, source: Source, device: Device, **more: Any) 
 def settings_recipe(
     settings: Settings, source: Source | None, device: Device, **more: Any
 ) -> Recipe:
-    """Return the recipe that the settings ask for, whether it can be made or not; `source` is None
-    while a hub's checkpoint is not here yet."""
+    """Return the recipe that the settings ask for, whether it can be made or not; for a large model
+    where `source` is None, as a hub's checkpoint is not here yet."""
     fields = settings_fields(settings, source)
     if fields["method"] != "rtn":
         fields["calibration"] = default_calibration(settings, source)
     return Recipe(dtype=dtype_on(device), **fields | more)
 
 
+def possible_recipes(settings: Settings, source: Source | None, device: Device) -> list[Recipe]:
+    """Return the recipes that the settings may ask for: several while the model's size is not
+    known."""
+    found = settings_recipe(settings, source, device)
+    if source is not None:
+        return [found]
+    return [found, settings_recipe(settings, None, device, **_fields(settings, is_small=True))]
+
+
 def settings_fields(settings: Settings, source: Source | None) -> dict[str, Any]:
     """Return method, group size and components of that recipe."""
+    is_small = source is not None and source.config.get("d_model") in _SMALL
+    return _fields(settings, is_small=is_small)
+
+
+def _fields(settings: Settings, *, is_small: bool) -> dict[str, Any]:
     assert settings.quantization != "none"
     left_open = settings.quantization == "auto"
-    small = left_open and source is not None and source.config.get("d_model") in _SMALL
+    small = left_open and is_small
     group_size = settings.group_size
     if group_size == "auto":
         group_size = 64 if small else 128

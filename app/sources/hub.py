@@ -66,6 +66,14 @@ def snapshot(model: str) -> Path:
     return folder
 
 
+def cached(model: str) -> Path | None:
+    """Return a model's files as the hub's cache has them, perhaps not all, without asking it."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(model, "config.json")
+    return Path(found).parent if isinstance(found, str) else None
+
+
 def _fetch(model: str, *, only_cached: bool) -> Path:
     from huggingface_hub import snapshot_download
 

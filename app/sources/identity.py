@@ -6,7 +6,7 @@ them. So a tensor is hashed by its float16 bits where those are exact, and by it
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -50,26 +50,57 @@ def identity_of(folder: Path) -> dict[str, str]:
 def kept_identity(folder: Path, cache: Path | None) -> dict[str, str]:
     """Return a folder's identity as the cache has it for files of these sizes and times, or find
     and keep it. Blocking. Raises BadSource."""
-    facts = [file_facts(path) for path in sorted(folder.iterdir()) if path.is_file()]
-    kept = cache and cache / "sources" / "identities" / f"{_digest(facts)[:32]}.json"
-    if kept and (known := _read(kept)):
+    if known := known_identity(folder, cache):
         return known
     try:
         found = identity_of(folder)
     except (ValueError, OSError) as error:
         raise BadSource(f"{folder} cannot be read: {error}.", "Get it again.") from error
-    if kept:
+    if cache:
         with suppress(OSError):  # then it is found again the next time
-            write_json(kept, found)
+            write_json(_kept(folder, cache), {"folder": str(folder), "identity": found})
     return found
 
 
-def _read(path: Path) -> dict[str, str] | None:
+def known_identity(folder: Path, cache: Path | None) -> dict[str, str] | None:
+    """Return a folder's identity if the cache has it. Blocking."""
+    known = None
+    with suppress(OSError):  # there is no folder
+        known = _read(_kept(folder, cache)) if cache else None
+    return known[1] if known else None
+
+
+def of_others(cache: Path, gone: Collection[Path]) -> list[Path]:
+    """The files that hold identities of folders that are gone, are among `gone`, or have changed,
+    and those that cannot be read."""
+    files = sorted(_root(cache).glob("*.json"))
+    return [path for path in files if not _holds(path, cache, gone)]
+
+
+def _holds(path: Path, cache: Path, gone: Collection[Path]) -> bool:
+    known = _read(path)
+    with suppress(OSError):
+        return known is not None and known[0] not in gone and _kept(known[0], cache) == path
+    return False
+
+
+def _root(cache: Path) -> Path:
+    return cache / "sources" / "identities"
+
+
+def _kept(folder: Path, cache: Path) -> Path:
+    """Where the identity of a folder as it is now is kept. Raises OSError."""
+    facts = [file_facts(path) for path in sorted(folder.iterdir()) if path.is_file()]
+    return _root(cache) / f"{_digest(facts)[:32]}.json"
+
+
+def _read(path: Path) -> tuple[Path, dict[str, str]] | None:
+    """A folder and its identity, or None where the file is absent or another version's."""
     try:
-        known: dict[str, str] = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+        known = json.loads(path.read_text("utf-8"))
+        return Path(known["folder"]), dict(known["identity"])
+    except (OSError, ValueError, TypeError, LookupError):
         return None
-    return known
 
 
 def _digest(content: Any) -> str:

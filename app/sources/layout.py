@@ -128,8 +128,8 @@ def _generation(
     tokenizer: Tokenizer, tokens: dict[str, int], config: dict[str, Any]
 ) -> dict[str, Any]:
     end, no_timestamps = tokens["<|endoftext|>"], tokens["<|notimestamps|>"]
-    multilingual = is_multilingual(config["vocab_size"])
     languages = {f"<|{code}|>": tokens[f"<|{code}|>"] for code in NAMES if f"<|{code}|>" in tokens}
+    multilingual = is_multilingual(config["vocab_size"]) and bool(languages)
     known: dict[str, Any] = {"lang_to_id": languages} if multilingual else {}
     return known | {
         "is_multilingual": multilingual,

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from app.sources.identity import kept_identity
+from app.sources.identity import kept_identity, known_identity
 
 ADVICE = (
     "Set MARLINSCRIBE_MODEL (make serve MODEL=…) to a Hugging Face id such as "
@@ -43,3 +43,7 @@ class Source:
         """Return what identifies the checkpoint in a fingerprint. Blocking: where its files are
         new, all of them are read. Raises BadSource."""
         return kept_identity(self.folder, self.cache)
+
+    def known_identity(self) -> dict[str, str] | None:
+        """Return the same if the cache has it."""
+        return known_identity(self.folder, self.cache)

@@ -17,15 +17,16 @@ from app.errors import BadSource
 from app.languages import NAMES
 
 _VOCABULARIES = Path(__file__).parent / "vocabularies"
-_ENGLISH = 51_864  # tokens; with one more, or two, a vocabulary is of all languages
+_ENGLISH = 51_864  # tokens; every other vocabulary may be of several languages
 _LANGUAGES = 99  # of the first multilingual vocabulary; large-v3's added Cantonese
 _TIMESTAMPS = 1501
 _TASKS = ("translate", "transcribe", "startoflm", "startofprev", "nospeech", "notimestamps")
 
 
 def is_multilingual(tokens: int) -> bool:
-    """Return whether a vocabulary of so many tokens is of all languages."""
-    return tokens > _ENGLISH
+    """Return whether a vocabulary of so many tokens is not OpenAI's for English alone, which names
+    languages all the same."""
+    return tokens != _ENGLISH
 
 
 def make_tokenizer(tokens: int) -> Tokenizer:

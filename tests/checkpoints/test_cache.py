@@ -11,14 +11,14 @@ from filelock import FileLock
 
 from app.checkpoints.cache import (
     checkpoints,
-    drop_checkpoint,
+    drop_entry,
     drop_half_made,
     leftovers,
-    mark_used,
 )
 from app.checkpoints.in_use import CheckpointInUse, in_use, unused
 from app.checkpoints.recipe import Recipe
 from app.checkpoints.store import Store
+from app.folders import mark_used
 from app.sources.source import Source
 from tests.checkpoint_files import write_checkpoint
 
@@ -100,13 +100,13 @@ def test_what_another_process_uses_is_not_deleted_and_is_free_when_that_dies(cac
     other = hold_elsewhere(folder)
     try:
         assert checkpoints(cache)[0].in_use
-        assert not drop_checkpoint(folder)
+        assert not drop_entry(folder)
         assert folder.exists()
     finally:
         other.kill()
         other.communicate()
     assert not checkpoints(cache)[0].in_use
-    assert drop_checkpoint(folder)
+    assert drop_entry(folder)
     assert checkpoints(cache) == []
     assert leftovers(cache) == []
 
@@ -114,8 +114,8 @@ def test_what_another_process_uses_is_not_deleted_and_is_free_when_that_dies(cac
 def test_what_is_being_made_is_not_deleted(cache, make):
     folder = make("a")
     with FileLock(folder.with_name(f".{folder.name}.lock")):
-        assert not drop_checkpoint(folder)
-    assert drop_checkpoint(folder)
+        assert not drop_entry(folder)
+    assert drop_entry(folder)
 
 
 def test_a_process_holds_the_one_that_it_serves_and_no_other(make):

@@ -1,12 +1,14 @@
 """What clients are told of a checkpoint: how it was made, and nothing that is not theirs."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from app.checkpoints.checkpoint import Checkpoint
 from app.checkpoints.recipe import Recipe
 from app.checkpoints.store import Entry
+from app.sources.source import Source
 
 
 @pytest.fixture
@@ -50,6 +52,13 @@ def test_where_recordings_lie_is_not_told(entry, source, told):
     checkpoint = Checkpoint.of(entry(source))
     assert checkpoint.provenance["recipe"]["calibration"]["sources"][0]["source"] == told
     assert checkpoint.recipe.calibration.sources[0].source == source
+
+
+def test_it_is_called_as_it_is_asked_for(entry):
+    asked = Source("openai/whisper-tiny", Path("source"), "abc")
+    source = Checkpoint.of(entry()).called(asked).source
+    assert (source.name, source.revision) == ("openai/whisper-tiny", "abc")
+    assert source.folder == entry().folder
 
 
 def test_what_listens_to_nothing_has_no_calibration(entry):

@@ -100,6 +100,89 @@ def test_a_damaged_entry_is_set_aside_and_made_again(store, source, damage, capl
     assert "is damaged" in caplog.text
 
 
+def test_a_manifest_of_the_sources_own_does_no_harm(store, source):
+    """It is copied with the source's other files."""
+    make = CheckpointBuilder()
+
+    def copying(out):
+        (out / "manifest.json").write_text("{}")
+        return make(out)
+
+    first = store.get_or_make(source, RECIPE, VERSIONS, copying)
+    assert store.get_or_make(source, RECIPE, VERSIONS, copying) == first
+    assert make.calls == 1
+
+
+def named(source, name):
+    return Source(name, source.folder, "")
+
+
+def test_the_same_source_under_another_name_has_the_same_entry(store, source):
+    make = CheckpointBuilder()
+    first = store.get_or_make(source, RECIPE, VERSIONS, make)
+    other = store.get_or_make(named(source, "openai/whisper-tiny"), RECIPE, VERSIONS, make)
+    assert (other.folder, make.calls) == (first.folder, 1)
+
+
+def told(store, source, caplog, recipe=RECIPE, versions=VERSIONS):
+    """What the log says of making one more."""
+    caplog.set_level("INFO")
+    caplog.clear()
+    store.get_or_make(source, recipe, versions, CheckpointBuilder())
+    return caplog.text
+
+
+def test_of_the_first_checkpoint_of_a_source_nothing_is_told(store, source, caplog):
+    store.get_or_make(named(source, "other"), Recipe(), VERSIONS, CheckpointBuilder())
+    assert told(store, source, caplog) == ""
+    assert told(store, source, caplog) == ""  # found
+
+
+def test_other_versions_are_named(store, source, caplog):
+    told(store, source, caplog)
+    text = told(store, source, caplog, versions={"llmcompressor": "2"})
+    assert text.count("WARNING") == 1
+    assert "another llmcompressor (1, now 2): it is made again. `marlinscribe cache prune`" in text
+
+
+def test_another_content_is_named(store, source, caplog):
+    told(store, source, caplog)
+    write_weights(source.folder, 1.0)
+    assert "but its source had other weights: it is made again" in told(store, source, caplog)
+
+
+def test_another_recipe_is_named_and_is_no_reason_to_warn(store, source, caplog):
+    told(store, source, caplog)
+    text = told(store, source, caplog, Recipe(method="rtn", group_size=64))
+    assert "its recipe has another group_size (128, now 64): another one is made" in text
+    assert "WARNING" not in text
+
+
+def test_what_an_earlier_version_made_is_told_so(store, source, caplog):
+    entry = store.get_or_make(source, RECIPE, VERSIONS, CheckpointBuilder())
+    manifest = entry.folder / "manifest.json"
+    old = {name: part for name, part in json.loads(manifest.read_text()).items()
+           if name != "content_hashes"}  # fmt: skip
+    manifest.write_text(json.dumps(old))
+    entry.folder.rename(entry.folder.with_name("tiny-0123456789abcdef"))
+    text = told(store, source, caplog)
+    assert "an earlier version made it, which knew its source by other marks" in text
+
+
+def test_of_several_the_nearest_is_told(store, source, caplog):
+    told(store, source, caplog, Recipe(method="rtn", group_size=64), {"llmcompressor": "0"})
+    told(store, source, caplog, versions={"llmcompressor": "1"})
+    text = told(store, source, caplog, versions={"llmcompressor": "2"})
+    assert "(1, now 2)" in text
+
+
+def test_a_manifest_that_says_nothing_is_no_reason_to_fail(store, source, caplog):
+    entry = store.get_or_make(source, RECIPE, VERSIONS, CheckpointBuilder())
+    (entry.folder / "manifest.json").write_text('{"content_hashes": 3}')
+    entry.folder.rename(entry.folder.with_name("tiny-0123456789abcdef"))
+    assert "the cache holds tiny as unknown" in told(store, source, caplog)
+
+
 def test_a_failure_leaves_no_entry_and_the_next_start_works(store, source, tmp_path):
     def disk_full(out):
         (out / "model.safetensors").write_bytes(b"half")

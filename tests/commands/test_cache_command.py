@@ -10,8 +10,10 @@ from app.checkpoints.recipe import Recipe
 from app.checkpoints.store import Store
 from app.cli import main
 from app.jobs import Job, JobStatus, Records
+from app.sources.resolve import resolve
 from app.sources.source import Source
 from tests.checkpoint_files import write_checkpoint
+from tests.sources.small_whisper import save_ctranslate2, tensors
 
 
 @pytest.fixture
@@ -60,6 +62,20 @@ def test_a_list_has_every_checkpoint_and_who_needs_it(made, capsys):
     assert status == 0
     for one in listed.values():
         assert one["fingerprint"] in out
+
+
+def test_a_list_has_converted_sources_with_what_they_are_made_of(cache, tmp_path, capsys):
+    mine = save_ctranslate2(tmp_path / "mine", tensors())
+    folder = resolve(str(mine), cache).folder
+    (row,) = json.loads(run(capsys, "list", "--json")[1])
+    assert row["size"] == sum(path.stat().st_size for path in folder.iterdir())
+    facts = {name: row[name] for name in ("kind", "name", "origin", "folder", "needed", "in_use")}
+    assert facts == {"kind": "source", "name": "mine", "origin": str(mine), "folder": str(folder),
+                     "needed": None, "in_use": False}  # fmt: skip
+    assert "mine" in run(capsys, "list")[1]
+    assert str(mine) in run(capsys, "prune", "--dry-run")[2]
+    assert run(capsys, "prune", "--yes")[0] == 0
+    assert not folder.exists()
 
 
 def test_of_an_empty_cache_there_is_nothing_to_tell(cache, capsys):

@@ -146,6 +146,19 @@ def test_a_source_that_stays_is_made_once(maker, source, monkeypatch):
     assert len(times) == 1
 
 
+def test_what_was_made_under_another_name_serves_under_the_one_that_is_asked_for(
+    maker, source, monkeypatch, tmp_path
+):
+    times = []
+    making(monkeypatch, times.append)
+    first = make(maker, source)
+    copied = shutil.copytree(source.folder, tmp_path / "renamed")
+    settings = Settings(cache_dir=tmp_path / "cache", model=str(copied), quantization="rtn")
+    checkpoint = checkpoint_of(settings, "cpu", maker, lambda *_, **__: None)
+    assert (checkpoint.folder, len(times)) == (first.folder, 1)
+    assert checkpoint.source.name == "renamed"
+
+
 @pytest.mark.parametrize(
     ("number", "error"), [(errno.ENOSPC, DiskFull), (errno.EACCES, CacheUnusable)]
 )

@@ -12,10 +12,14 @@ from app.checkpoints.recipe import Recipe
 from app.checkpoints.store import Store
 from app.jobs import Job, JobStatus, Records
 from app.quantization.promotion_log import Promotion, PromotionLog
-from app.quantization.retention import needs, removals, remove
+from app.quantization.retention import needs, removals, remove, source_needs
 from app.settings import Settings
+from app.sources import packages
+from app.sources.identity import kept_identity
+from app.sources.resolve import resolve
 from app.sources.source import Source
 from tests.checkpoint_files import write_checkpoint
+from tests.sources.small_whisper import save_ctranslate2, tensors
 
 DAY = 86_400
 RTN = Recipe(method="rtn", dtype="bfloat16")
@@ -52,6 +56,21 @@ class House:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("heard")
         return job.id
+
+    def convert(self, name, seed=0):
+        """A folder of faster-whisper's that was served once; the folder, and what it became."""
+        folder = save_ctranslate2(self.cache.parent / name, tensors(seed))
+        return folder, resolve(str(folder), self.cache).folder
+
+    def ask(self, model, **more):
+        self.settings = self.settings.model_copy(update={"model": str(model), **more})
+
+    def sources(self):
+        return {
+            path.name.rpartition("-")[0]: why
+            for path, why in source_needs(self.settings).items()
+            if path.parent == self.cache / "sources"
+        }
 
     def promote(self, *fingerprints):
         promotions = PromotionLog(self.settings)
@@ -213,3 +232,127 @@ def test_a_damaged_record_of_promotions_counts_as_none(house):
     house.make("made")
     (house.cache / "serving.json").write_text(json.dumps({"stack": [3]}))
     assert house.needs() == {}
+
+
+def test_a_converted_source_stays_for_the_settings_that_name_it(house):
+    (asked, _), _other = house.convert("one"), house.convert("two", seed=1)
+    house.ask(asked, quantization="none")
+    assert house.sources() == {"one": "serves"}
+    assert house.going("source") == ["two"]
+    assert house.going("source", all_but_serving=True) == ["two"]
+
+
+def test_every_served_model_keeps_its_source(house):
+    one, two = (house.convert(name, seed)[0] for seed, name in enumerate(("one", "two")))
+    house.ask("", models=(f"a={one}", f"b={two}"))
+    assert house.sources() == {"one": "serves", "two": "serves"}
+
+
+def test_under_a_promotion_the_settings_source_is_for_a_rollback(house):
+    asked, _ = house.convert("one")
+    house.ask(asked)
+    house.promote(house.make("made"))
+    assert house.sources() == {"one": "settings"}
+    house.ask(house.model)  # another's settings: the server's promotion is known still
+    assert house.sources() == {"one": "rollback"}
+    assert house.going("source") == []
+    assert house.going("source", all_but_serving=True) == ["one"]
+
+
+@pytest.mark.parametrize("status", list(JobStatus))
+def test_a_source_that_a_job_still_wants_stays(house, status):
+    asked, _ = house.convert("one")
+    job = Job("qjob_a", {"model": str(asked)}, "", status)
+    Records(house.cache / "jobs").save(job).result()
+    wanted = status in ("queued", "running", "interrupted", "proven")
+    assert house.going("source") == ([] if wanted else ["one"])
+
+
+def test_a_source_that_a_process_reads_stays_whatever_is_asked(house):
+    _, folder = house.convert("one")
+    (one,) = [one for one in house.removals() if one.kind == "source"]
+    with in_use(folder):
+        assert house.sources() == {"one": "in use"}
+        assert house.going("source", all_but_serving=True, older_than_days=0) == []
+        assert not remove(one, house.cache)
+    assert remove(one, house.cache)
+    assert not folder.exists()
+
+
+def test_a_model_from_packages_is_known_by_its_name(house, monkeypatch):
+    monkeypatch.setitem(packages.PACKED, "acme/packed", packages.PACKED["openai/whisper-base"])
+    monkeypatch.setattr(packages, "fetch", lambda _, into: save_ctranslate2(into, tensors()))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(house.cache / "hub"))
+    resolve("acme/packed", house.cache)
+    house.ask("acme/packed")
+    assert house.going("source") == []
+    house.ask("acme/other")
+    assert house.going("source") == ["acme--packed"]
+
+
+def test_a_source_that_changed_is_another_one_and_the_old_goes(house):
+    asked, old = house.convert("one")
+    save_ctranslate2(asked, tensors(seed=1))
+    new = resolve(str(asked), house.cache).folder
+    house.ask(asked)
+    assert [one.path for one in house.removals() if one.kind == "source"] == [old]
+    assert new != old
+
+
+def test_an_identity_goes_with_the_files_that_it_is_of(house):
+    asked, folder = house.convert("one")
+    for one in (folder, house.model):
+        kept_identity(one, house.cache)
+    house.ask(asked)
+    assert house.going("orphan") == []
+    write_checkpoint(house.model, value=1.0)
+    assert len(house.going("orphan")) == 1
+    house.ask(house.model)
+    assert len(house.going("orphan")) == 2
+    for one in house.removals():
+        assert remove(one, house.cache)
+    assert list((house.cache / "sources" / "identities").iterdir()) == []
+
+
+def test_half_a_conversion_goes(house):
+    half = house.cache / "sources" / ".one-1.partial" / ".fetched" / "wheels"
+    half.mkdir(parents=True)
+    assert house.going("leftover") == [".one"]
+    for one in house.removals():
+        assert remove(one, house.cache)
+    assert list((house.cache / "sources").iterdir()) == []
+
+
+def test_what_was_made_under_another_name_of_the_same_source_serves(house):
+    """As one that was made of a hub's, and is served from a folder now."""
+    mark = house.make("openai/whisper-tiny")
+    kept_identity(house.model, house.cache)
+    assert needs(house.settings, "cpu") == {mark: "serves"}
+    assert house.going() == []
+
+
+def test_a_name_alone_does_not_serve_where_the_source_is_known_to_be_another(house):
+    house.make("asked")
+    write_checkpoint(house.model, value=1.0)
+    assert house.needs() == {"asked": "serves"}  # it is not known yet
+    kept_identity(house.model, house.cache)
+    assert house.needs() == {}
+
+
+def test_what_serves_for_one_model_and_is_to_be_rolled_back_to_for_another_serves(house):
+    house.make("asked")
+    made = house.make("made")
+    house.ask("", models=(f"asked={house.model}", f"b={house.model}"))
+    PromotionLog(house.settings.of_model("b"), "b").push(Promotion(made, "qjob_x", 1))
+    assert house.needs() == {"asked": "serves", "made": "serves"}
+
+
+@pytest.mark.parametrize("quantization", ["none", "rtn"])
+def test_looking_for_what_is_needed_reads_no_weights(house, monkeypatch, quantization):
+    asked, _ = house.convert("one")
+    house.ask(asked, quantization=quantization)
+    monkeypatch.setattr("app.sources.identity.identity_of", lambda _: pytest.fail("read"))
+    assert house.needs() == {}
+    assert house.removals() == []

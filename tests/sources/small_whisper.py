@@ -105,11 +105,12 @@ def _projection(whole, prefix, letter, part):
     return whole[f"{prefix}.{'out' if letter == 'o' else letter}_proj.{part}"]
 
 
-def save_openai(path, whole):
+def save_openai(path, whole, heads=HEADS):
     """As OpenAI has it: one `.pt`; the path."""
     import torch
 
-    dims = {"n_audio_head": HEADS, "n_text_head": HEADS, "n_vocab": TOKENS}
+    tokens = len(whole["model.decoder.embed_tokens.weight"]) if whole else TOKENS
+    dims = {"n_audio_head": heads, "n_text_head": heads, "n_vocab": tokens}
     state = {_openais(name): torch.from_numpy(array) for name, array in whole.items()}
     torch.save({"dims": dims, "model_state_dict": state}, path)
     return path

@@ -213,6 +213,14 @@ def test_a_vocabulary_that_is_none_of_openais_asks_for_its_tokenizer(tmp_path, c
         resolve(str(save_openai(tmp_path / "small.pt", small)), cache)
 
 
+def test_a_vocabulary_of_its_own_that_names_languages_is_of_several(tmp_path, cache, whole):
+    name = "model.decoder.embed_tokens.weight"
+    more = whole | {name: whole[name][:51_863]}
+    save_tokenizer(tmp_path)
+    found = converted(save_openai(tmp_path / "own.pt", more), cache)
+    assert len(SpecialTokens.load(found).languages) == 99
+
+
 def test_bfloat16_is_known_by_float16_where_that_is_exact(tmp_path, folder, cache, whole):
     """Small whole numbers are both's."""
     import torch

