@@ -37,9 +37,9 @@ class Settings(BaseSettings):
 
     model: ModelSource = Field(
         "openai/whisper-base",
-        description="Whisper checkpoint: Hugging Face id, local folder (of Hugging Face's "
-        "layout or faster-whisper's), a `.pt` file of OpenAI's, or `demo`, which is bundled and "
-        "serves where this is unset and the default cannot be had",
+        description="Whisper checkpoint: Hugging Face id, folder (of Hugging Face or "
+        "faster-whisper), `.pt` file of OpenAI, or `demo`, which is bundled and serves where this "
+        "is unset and the default cannot be had",
     )
     model_aliases: Names = Field(
         (),
@@ -78,13 +78,12 @@ class Settings(BaseSettings):
 
     quantization: Literal["auto", "gptq", "awq", "autoround", "rtn", "none"] = Field(
         "auto",
-        description="How to make the 4-bit checkpoint; `auto`: gptq, with the encoder in 8 bits in "
-        "tiny, base and small; `none` serves the source as it is",
+        description="How to make the checkpoint; `auto`: gptq, and the encoder of a tiny, base or "
+        "small in 8 bits; `none` serves the source",
     )
     group_size: GroupSize = Field(
         "auto",
-        description="Weights that share one scale; `channel`: all of a row; `auto`: 128, and 64 "
-        "where QUANTIZATION=auto makes a tiny, base or small",
+        description="Weights that share one scale; `channel`: all of a row; `auto`: 128, or 64",
     )
     calibration: str | None = Field(
         None,
@@ -128,13 +127,10 @@ class Settings(BaseSettings):
         120,
         gt=0,
         description="How long an engine that has windows may give no token before it is killed and "
-        "started again; a CPU may need more, as encoding a large model's windows takes tens of "
-        "seconds; a card needs less",
+        "started again; a CPU with a large model may need more, a card needs less",
     )
     idle_unload_seconds: float | None = Field(
-        None,
-        gt=0,
-        description="Time without a transcription after which the engine gives its memory back",
+        None, gt=0, description="Time without a transcription after which the engine is ended"
     )
     quantizer_python: str = Field(
         sys.executable, description="Interpreter of the quantizer, where it lives elsewhere"

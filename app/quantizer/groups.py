@@ -62,10 +62,10 @@ def ignored(recipe: Recipe) -> list[str]:
 
 def _scheme(scheme: Scheme, recipe: Recipe) -> dict[str, Any]:
     weights = weights_of(scheme, recipe)
-    if recipe.observer == "imatrix":
-        # Unless it is strict it falls back to plain errors without calibration.
-        weights |= {"observer": "imatrix_mse", "observer_kwargs": {"strict": True}}
     if scheme != "W8A8":
+        if recipe.observer == "imatrix":
+            # Unless it is strict it falls back to plain errors without calibration.
+            weights |= {"observer": "imatrix_mse", "observer_kwargs": {"strict": True}}
         return {"weights": weights}
     by_token = {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "token"}
     return {"weights": weights, "input_activations": by_token | {"dynamic": True}}

@@ -24,9 +24,6 @@ from app.quantizer.traceable import traceable
 
 AUTOROUND_STEPS = 200  # of tuning, for each layer: the paper's
 
-_FRAMES = 1500  # of a window's audio, at least
-_STRIDE = 4
-
 _LAYERS = ["WhisperEncoderLayer", "WhisperDecoderLayer"]
 
 
@@ -59,9 +56,6 @@ class RememberingGPTQ(GPTQModifier):
     def rounded(self) -> list[str]:
         return self._rounded
 
-    def calibrate_module(self, module: Any, args: Any, _output: Any) -> None:
-        super().calibrate_module(module, (_thinned(args[0]), *args[1:]), _output)
-
     def compress_module_list(self, module_list: Any) -> None:
         names, losses = self._module_names, self._losses
 
@@ -80,15 +74,6 @@ class RememberingGPTQ(GPTQModifier):
     def on_finalize(self, *args: Any, **kwargs: Any) -> bool:
         self._rounded = list(self._rtn_fallback_module_names)  # super() clears it
         return bool(super().on_finalize(*args, **kwargs))
-
-
-def _thinned(inputs: torch.Tensor) -> torch.Tensor:
-    """Take every fourth frame of audio for a Hessian, as strong as all of them. Inputs are of shape
-    (clips, frames or tokens, width); a window's 1500 frames, 20 ms each, are like their neighbours,
-    and all of their products would be half of what the method computes."""
-    if inputs.shape[1] < _FRAMES:
-        return inputs  # of text: every token counts
-    return inputs[:, ::_STRIDE] * _STRIDE**0.5
 
 
 _factorize = gptq_quantize.factorize_hessian
@@ -218,14 +203,20 @@ def _scaled(module: Any) -> bool:
 
 
 def _modifiers(recipe: Recipe) -> list[Any]:
-    what: dict[str, Any] = {
-        "config_groups": groups.config_groups(recipe),
-        "ignore": groups.ignored(recipe),
-    }
+    found, ignored = groups.config_groups(recipe), groups.ignored(recipe)
+    what: dict[str, Any] = {"config_groups": found, "ignore": ignored}
     match recipe.method:
         case "gptq":
             order = None if recipe.act_order == "none" else recipe.act_order
-            return [RememberingGPTQ(dampening_frac=recipe.dampening, actorder=order, **what)]
+            # Eight bits lose next to nothing by rounding, and an encoder's Hessians are most of
+            # what GPTQ computes: they are for what has fewer bits.
+            eight = {name: group for name, group in found.items() if "input_activations" in group}
+            fewer = {name: group for name, group in found.items() if name not in eight} or eight
+            what["config_groups"] = fewer
+            modifiers = [RememberingGPTQ(dampening_frac=recipe.dampening, actorder=order, **what)]
+            if eight and fewer is not eight:
+                modifiers.append(QuantizationModifier(config_groups=eight, ignore=ignored))
+            return modifiers
         case "awq":
             return [whisper_awq(), QuantizationModifier(**what)]
         case "autoround":
