@@ -83,7 +83,7 @@ class Settings(BaseSettings):
     )
     group_size: GroupSize = Field(
         "auto",
-        description="Weights that share one scale; `channel`: all of a row; `auto`: 128, or 64",
+        description="Weights that share one scale; `channel`: all of a row; `auto`: 128, or 32",
     )
     calibration: str | None = Field(
         None,

@@ -59,7 +59,7 @@ def _fields(settings: Settings, *, is_small: bool) -> dict[str, Any]:
     small = left_open and is_small
     group_size = settings.group_size
     if group_size == "auto":
-        group_size = 64 if small else 128
+        group_size = 32 if small else 128
     return {
         "method": "gptq" if left_open else settings.quantization,
         "group_size": group_size,
