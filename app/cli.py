@@ -67,7 +67,9 @@ def parser() -> argparse.ArgumentParser:
         help="write dequantized weights, to prove a scheme that no kernel here serves",
     )
     quantize_parser.add_argument(
-        "--prove", type=Path, metavar="RECORDINGS", help="recordings with known words to measure by"
+        "--prove",
+        metavar="RECORDINGS",
+        help="recordings with known words to measure by: a manifest, a folder or a hub's set",
     )
     quantize_parser.add_argument(
         "--min-recovery",
@@ -126,7 +128,12 @@ def parser() -> argparse.ArgumentParser:
         help="measure a server's error rates on recordings with known words",
     )
     evaluate_parser.add_argument(
-        "recordings", type=Path, help="a manifest (jsonl, csv) or a folder, as for calibration"
+        "recordings",
+        help="a manifest (jsonl, csv), a folder, or a hub's set: librispeech, librispeech:other, "
+        "fleurs:en_us, owner/name:config:split",
+    )
+    evaluate_parser.add_argument(
+        "--samples", type=_count, metavar="N", help="the first N recordings alone"
     )
     evaluate_parser.add_argument(
         "--language", default="en", help="language of recordings that name none (default: en)"
@@ -240,4 +247,12 @@ def _share(text: str) -> float:
     return share
 
 
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise ValueError(text)
+    return count
+
+
+_count.__name__ = "number (1 or more)"
 _share.__name__ = "share (0 to 1)"  # as argparse names it

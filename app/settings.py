@@ -87,8 +87,9 @@ class Settings(BaseSettings):
     )
     calibration: str | None = Field(
         None,
-        description="Folder, manifest (jsonl, csv) or hub dataset (id:config:split) to learn from; "
-        "unset, the demo's own for the demo, else the bundled voices, in five languages",
+        description="Folder, manifest (jsonl, csv) or hub dataset (id:config:split, librispeech, "
+        "fleurs:en_us) to learn from; unset, the demo's own for the demo, else the bundled voices, "
+        "in five languages",
     )
     calibration_samples: int = Field(256, ge=1, description="Recordings to calibrate on, at most")
     calibration_language: str = Field(

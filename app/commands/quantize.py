@@ -12,6 +12,7 @@ from rich.table import Table
 
 from app.checkpoints.recipe import Recipe
 from app.commands.console import FAILURE, INTERRUPTED, SUCCESS, USAGE, StageProgress, settings_for
+from app.commands.hub_copies import copied_for_proof
 from app.errors import BadField, MarlinscribeError
 from app.files import check_writable
 from app.jobs import Job, JobReporter
@@ -22,6 +23,7 @@ from app.quantization.request import QuantizationRequest, Thresholds
 from app.quantization.run import run_job
 from app.quantization.settings_recipe import settings_fields
 from app.quantization.validation import RequestValidator
+from app.recordings.known_sets import is_hub_set
 from app.recordings.spec import Recordings, RecordingSet
 from app.serving.loading import Loader
 from app.settings import Settings
@@ -124,7 +126,8 @@ def _order(
         return intake.checked(given, source, needs_proof=False)
     recipe = _recipe(settings, source, arguments)
     limits = Thresholds(**_given(arguments, ("min_recovery",)))
-    order = QuantizationRequest(recipe=recipe, proof=_proof_set(arguments.prove), thresholds=limits)
+    proof = _proof_set(arguments.prove, settings)
+    order = QuantizationRequest(recipe=recipe, proof=proof, thresholds=limits)
     return intake.checked(order, source, needs_proof=False)
 
 
@@ -140,8 +143,13 @@ def _recipe(settings: Settings, source: Source, arguments: argparse.Namespace) -
         raise BadField(f"{what}.", param="recipe") from error
 
 
-def _proof_set(folder: Path | None) -> Recordings | None:
-    return Recordings(sources=(RecordingSet(source=str(folder)),), samples=None) if folder else None
+def _proof_set(source: str | None, settings: Settings) -> Recordings | None:
+    """Raises StartupError where a hub's set cannot be copied."""
+    if source is None:
+        return None
+    if is_hub_set(source) and not Path(source).expanduser().exists():
+        source = str(copied_for_proof(source, settings))
+    return Recordings(sources=(RecordingSet(source=source),), samples=None)
 
 
 def _given(arguments: argparse.Namespace, names: tuple[str, ...]) -> dict[str, Any]:

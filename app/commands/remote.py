@@ -3,6 +3,8 @@
 import argparse
 import json
 import sys
+from itertools import islice
+from pathlib import Path
 
 import httpx
 from rich.console import Console
@@ -10,12 +12,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from app import client
-from app.commands.console import FAILURE, SUCCESS, USAGE
+from app.commands.console import FAILURE, SUCCESS, USAGE, settings_for
 from app.commands.evaluation import Report
 from app.commands.evaluation import evaluate as measure
-from app.errors import NoCalibration
+from app.commands.hub_copies import copied
+from app.errors import NoCalibration, StartupError
 from app.files import check_writable
 from app.recordings.error_rates import Interval
+from app.recordings.known_sets import is_hub_set
 from app.recordings.read import recordings
 
 
@@ -56,8 +60,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
         _print_error(errors, str(error))
         return USAGE
     try:
-        clips = list(recordings(arguments.recordings, arguments.language))
-    except NoCalibration as error:
+        stream = recordings(_folder(arguments, errors), arguments.language)
+        clips = list(islice(stream, arguments.samples))
+    except StartupError as error:
         _print_error(errors, error.message)
         return FAILURE
     if not clips:
@@ -82,6 +87,19 @@ def evaluate(arguments: argparse.Namespace) -> int:
         text = json.dumps(report.as_json(), ensure_ascii=False, indent=1)
         arguments.json.write_text(text + "\n", "utf-8")
     return FAILURE if report.faults else SUCCESS
+
+
+def _folder(arguments: argparse.Namespace, errors: Console) -> Path:
+    """Return where the recordings lie; a hub's are copied into the cache. Raises StartupError."""
+    source = arguments.recordings
+    path = Path(source).expanduser()
+    if path.exists() or not is_hub_set(source):
+        return path
+    settings = settings_for(errors)
+    if settings is None:
+        raise NoCalibration("A hub's set is copied into the cache that the settings name.", "")
+    with errors.status(f"copying {source} from the hub"):
+        return copied(source, arguments.language, arguments.samples, settings)
 
 
 def _table(report: Report) -> Table:

@@ -123,6 +123,21 @@ class Quantizer:
         }
         return self._run("comparison", job, on_progress)
 
+    def copy(self, source: str, language: str, samples: int | None, folder: Path) -> None:
+        """Copy a hub's set of recordings into a folder (see app/recordings/copying.py), all of it
+        where no number of samples is given. Blocking. Raises NoCalibration."""
+        module = [self._python, "-m", "app.recordings.copying"]
+        child = subprocess.run(
+            [*module, source, language, str(samples or 0), str(folder)],
+            env=self._environment(),
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if child.returncode:
+            lines = child.stderr.strip().splitlines() or [f"status {child.returncode}"]
+            raise NoCalibration(f"{source} was not copied: {lines[-1]}", "")
+
     def _run(
         self, work: Literal["make", "comparison"], job: dict[str, Any], on_progress: OnProgress
     ) -> dict[str, Any]:
@@ -182,6 +197,8 @@ def _follow(
         event = json.loads(line)
         if event["event"] == "progress":
             on_progress(Progress(**{k: v for k, v in event.items() if k != "event"}))
+        elif event["event"] == "warning":
+            log.warning("%s", event["message"])
         elif event["event"] == "done":
             figures = event["figures"]
         else:

@@ -25,7 +25,8 @@ from app.quantization.checks import (
 from app.quantization.request import QuantizationRequest
 from app.quantization.settings_recipe import check_recipe, default_calibration, dtype_on
 from app.recordings.clip import Clip
-from app.recordings.read import digest, is_hub_set, nearby, read
+from app.recordings.known_sets import hub_set, is_hub_set
+from app.recordings.read import digest, nearby, read
 from app.recordings.spec import Recordings, RecordingSet
 from app.settings import Settings
 from app.sources.hub import is_hub_id
@@ -169,7 +170,7 @@ class RequestValidator:
                 if field != "calibration":
                     raise BadField(
                         "A hub's set can be calibrated on; what is judged by lies here, in a "
-                        "folder or a manifest.",
+                        "folder or a manifest (marlinscribe evaluate SET copies one here).",
                         param=field,
                     )
                 return nearby(wanted)
@@ -184,6 +185,8 @@ class RequestValidator:
     def _is_local(self, field: Field, one: RecordingSet) -> bool:
         path = _path(field, one.source)
         if not path.exists() and is_hub_set(one.source):
+            with as_bad_field(field):
+                hub_set(one.source)
             return False
         self._check_path(field, path)
         return True

@@ -1,6 +1,7 @@
 """The protocol of the quantizer's process: JSON lines, one object each, by which it reports.
 
     {"event": "progress", "done", "total", "eta_seconds"}   and of a layer, "layer" and "loss"
+    {"event": "warning", "message"}    of our own code's log
     {"event": "done", "figures": {…}}
     {"event": "error", "kind", "message", "advice"}     kind: a key of quantizer_process.py's table
 
@@ -9,11 +10,13 @@ The lines go to a descriptor of their own, because libraries print to standard o
 
 import errno
 import json
+import logging
 import os
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import IO, Any
 
 import torch
@@ -47,13 +50,35 @@ class Reporter:
         self("progress", done=done, total=total, eta_seconds=eta, **facts)
 
 
+class _Warnings(logging.Handler):
+    """Reports what our own code warns of: what is printed is the service's debug log."""
+
+    def __init__(self, report: Reporter) -> None:
+        super().__init__(logging.WARNING)
+        self._report = report
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._report("warning", message=record.getMessage())
+
+
+@contextmanager
+def _warnings_to(report: Reporter) -> Iterator[None]:
+    logger, handler = logging.getLogger("app"), _Warnings(report)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
 def run(events: int, work: Callable[[str, Reporter], dict[str, Any]]) -> int:
     """Do `work` on what standard input holds and report to the descriptor `events`; return the exit
     status."""
     with os.fdopen(events, "w") as stream:
         report = Reporter(stream)
         try:
-            figures = work(sys.stdin.read(), report)
+            with _warnings_to(report):
+                figures = work(sys.stdin.read(), report)
         except Exception as error:
             message = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
             report("error", kind=kind(error), message=message, advice=getattr(error, "advice", ""))

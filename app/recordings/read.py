@@ -3,22 +3,21 @@
 import csv
 import hashlib
 import json
-import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from app.errors import NoCalibration
 from app.languages import code_of
-from app.recordings.clip import ADVICE, WINDOW_SECONDS, Clip
+from app.recordings import hub
+from app.recordings.clip import ADVICE, Clip
+from app.recordings.known_sets import hub_set, is_hub_set
 from app.recordings.spec import Recordings, RecordingSet
 
 _MANIFESTS = ("manifest.jsonl", "manifest.csv", "metadata.jsonl", "metadata.csv")
 _AUDIO = {".wav", ".mp3", ".flac", ".m4a", ".mp4", ".ogg", ".oga", ".opus", ".webm"}
-_HUB = "hf://datasets/"
-_HUB_SET = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(:[\w.-]*){1,2}")
 _MOST_LOOKED_AT = 50  # clips for each one wanted: a stream may never bring the language
 
 T = TypeVar("T")
@@ -126,19 +125,13 @@ def _taken(clips: Iterator[Clip], left: dict[str, int]) -> list[Clip]:
     return chosen
 
 
-def is_hub_set(source: str) -> bool:
-    """Whether a source is one of the hub's, "owner/name:config:split": a name without an owner is
-    as easily a folder here, or a format's that reads any file (json, text)."""
-    return _HUB_SET.fullmatch(source) is not None
-
-
 def _clips(one: RecordingSet, bound: int | None) -> Iterator[Clip]:
     """Yield a set's clips. `bound` limits a stream, which has no end."""
     path = _path(one)
     if path.exists():
         return recordings(path, one.language)
     if is_hub_set(one.source):
-        return islice(_hub(one), bound)
+        return islice(hub.clips(hub_set(one.source), one.language), bound)
     raise NoCalibration(f"There is no calibration source {one.source}.", ADVICE)
 
 
@@ -208,51 +201,3 @@ def _folder(path: Path, language: str) -> Iterator[Clip]:
             raise NoCalibration(f"{words} cannot be read: {error}.", ADVICE) from error
         if text:
             yield Clip(audio, text, _language(language))
-
-
-def _hub(one: RecordingSet) -> Iterator[Clip]:
-    """Yield the clips of a streamed Hugging Face dataset, "id:config:split"; only what is taken is
-    downloaded."""
-    try:
-        from datasets import Audio, load_dataset_builder
-    except ImportError as error:
-        raise NoCalibration(
-            f"{one.source} is a hub's set, which only the quantizer reads.",
-            "Name a folder or a manifest here.",
-        ) from error
-    name, config, split = [*one.source.split(":"), "", ""][:3]
-    try:
-        # With its scheme, for without one a folder here of the same name would go before the hub.
-        builder = load_dataset_builder(f"{_HUB}{name}", config or None)
-        _check_remote(one.source, name, builder.config.data_files or {})
-        rows = builder.as_streaming_dataset(split=split or "train")
-        for number, row in enumerate(rows.cast_column("audio", Audio(decode=False)), 1):
-            if row.get("duration_ms", 0) <= WINDOW_SECONDS * 1000:
-                language = _language(row.get("language") or one.language)
-                yield Clip(_carried(one.source, number, row["audio"]), row["text"], language)
-    except KeyError as error:
-        raise NoCalibration(f"{one.source} has no column {error}.", ADVICE) from error
-    except NoCalibration:
-        raise
-    except Exception as error:  # the library's errors share no root
-        raise NoCalibration(f"{one.source} cannot be reached: {error}", ADVICE) from error
-
-
-def _check_remote(source: str, name: str, files: Mapping[str, Sequence[str]]) -> None:
-    """A set's card may name any path or address as its data: only the set's own are read. Raises
-    NoCalibration."""
-    own = f"{_HUB}{name}@"
-    foreign = [file for several in files.values() for file in several if not file.startswith(own)]
-    if foreign:
-        raise NoCalibration(f"{source} points outside of itself, to {foreign[0]}.", ADVICE)
-
-
-def _carried(source: str, number: int, audio: Any) -> bytes:
-    """A row's recording. Raises NoCalibration where the row has a path in its place, which would
-    be one of this machine's."""
-    content = audio.get("bytes") if isinstance(audio, Mapping) else None
-    if not isinstance(content, bytes) or not content:
-        raise NoCalibration(
-            f"{source}, row {number}: it names a file and carries no bytes of its own.", ADVICE
-        )
-    return content

@@ -18,7 +18,7 @@ class RecordingSet(Plain):
     """Recordings with their words. A string stands for its source alone.
 
     source: a folder, a manifest (jsonl or csv with audio, text, language), or a Hugging Face
-        dataset as "id:config:split".
+        dataset as "id:config:split" or by a short name (see known_sets.py).
     language: ISO code of recordings that name none.
     """
 

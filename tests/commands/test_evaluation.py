@@ -8,6 +8,8 @@ from typing import ClassVar
 import pytest
 
 from app.cli import main
+from app.errors import NoCalibration
+from app.quantization.quantizer_process import Quantizer
 from tests.http_server import serving
 
 HEARD = {
@@ -104,3 +106,31 @@ def test_a_source_without_recordings_is_an_error(url, tmp_path, monkeypatch, cap
     monkeypatch.chdir(tmp_path)
     assert main(["evaluate", "--url", url, source]) == 1
     assert capsys.readouterr().err
+
+
+def test_a_hubs_set_is_copied_once_and_only_as_much_as_is_asked_for(
+    url, tmp_path, monkeypatch, capsys
+):
+    asked = []
+
+    def copy(_, source, language, samples, folder):
+        asked.append((source, samples))
+        if source == "librispeech:other":
+            raise NoCalibration("librispeech:other was not copied: no route.", "")
+        (folder / "right.wav").write_bytes(b"sound")
+        row = {"audio": "right.wav", "text": "We need a tow.", "language": "en"}
+        (folder / "manifest.jsonl").write_text(json.dumps(row))
+
+    monkeypatch.setenv("MARLINSCRIBE_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(Quantizer, "copy", copy)
+    for _ in range(2):
+        status, report = evaluated(url, tmp_path, "librispeech", "--samples", "5")
+        assert (status, report["languages"]["en"]["recordings"]) == (0, 1)
+    assert main(["evaluate", "--url", url, "librispeech:other"]) == 1
+    assert "no route" in capsys.readouterr().err
+    assert asked == [("librispeech", 5), ("librispeech:other", None)]
+
+
+def test_the_first_samples_alone_are_sent_where_so_many_are_asked_for(url, manifest, tmp_path):
+    _, report = evaluated(url, tmp_path, manifest(*ROWS), "--samples", "2")
+    assert len(report["recordings"]) == 2

@@ -62,6 +62,20 @@ def test_what_it_calibrates_on_does_not_judge(made, model, tmp_path, capsys):
     assert "proof: 1 recordings are both calibrated on and judged by" in capsys.readouterr().err
 
 
+def test_a_hubs_set_judges_by_its_short_recordings(made, model, tmp_path, monkeypatch, caplog):
+    def copy(_, source, language, samples, folder):
+        recordings(folder / "in", ("mayday", "en"))
+        row = (folder / "in" / "manifest.jsonl").read_text("utf-8").replace('"0', '"in/0')
+        (folder / "up-to-30-s.jsonl").write_text(row)
+        (folder / "manifest.jsonl").write_text(row + "\n")
+
+    monkeypatch.setenv("MARLINSCRIBE_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr("app.quantization.quantizer_process.Quantizer.copy", copy)
+    assert main(["quantize", str(model), "--method", "rtn", "--prove", "librispeech"]) == 0
+    assert [clip.text for clip in read(made[0].proof)] == ["mayday"]
+    assert "librispeech: 1 recordings of over 30 s are left out" in caplog.text
+
+
 def test_a_proof_that_says_little_is_said_to(made, model, tmp_path, capsys, monkeypatch):
     judged = recordings(tmp_path / "judged", ("mayday", "en"))
     small = proof(*read(Recordings(sources=judged)), notes=["en: 1 of at least 30 recordings"])

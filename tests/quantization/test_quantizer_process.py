@@ -52,6 +52,15 @@ def test_layers_are_told_and_figures_returned(quantizer, tmp_path):
     assert layers == [Progress(1, 2, 3.5)]
 
 
+def test_what_the_child_warns_of_is_in_the_services_log(quantizer, tmp_path, caplog):
+    child = quantizer(
+        "print(json.dumps({'event': 'warning', 'message': '3 left out'}), file=events)\n"
+        "print(json.dumps({'event': 'done', 'figures': {}}), file=events)"
+    )
+    run(child, tmp_path)
+    assert ("WARNING", "3 left out") in [(one.levelname, one.message) for one in caplog.records]
+
+
 @pytest.mark.parametrize(
     ("kind", "error"),
     [

@@ -296,6 +296,15 @@ def test_a_hubs_set_beside_it_does_not_let_a_manifest_point_outside(refused, roo
     refused("proof", RTN | {"proof": {"sources": [local, "some/set:config:split"]}})
 
 
+@pytest.mark.parametrize(
+    ("field", "source", "told"),
+    [("calibration", "fleurs:nowhere", "named like"), ("proof", "librispeech", "copies one here")],
+)
+def test_a_hubs_set_by_a_short_name_is_looked_at_at_once(refused, proof, field, source, told):
+    order = {"recipe": {"method": "gptq"}, "proof": {"sources": str(proof)}}
+    refused(field, order | {field: {"sources": source}}, told)
+
+
 @pytest.mark.parametrize("kind", ["manifest", "words"])
 def test_words_lie_within_the_roots_too(refused, root, outside, kind):
     folder = root / "linked"

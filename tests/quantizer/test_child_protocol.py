@@ -3,6 +3,7 @@
 import errno
 import io
 import json
+import logging
 import os
 
 import pytest
@@ -33,6 +34,17 @@ def test_progress_and_figures_are_told(monkeypatch):
     assert [event.pop("eta_seconds") is None for event in events[:-1]] == [True, False, False]
     assert events[1] == {"event": "progress", "done": 1, "total": 2, "loss": 0.5}
     assert events[-1] == {"event": "done", "figures": {"made": 2}}
+
+
+def test_what_our_own_code_warns_of_is_told(monkeypatch):
+    def work(job, report):
+        logging.getLogger("app.recordings.hub").warning("%d left out", 3)
+        logging.getLogger("library").warning("chatter")
+        return {}
+
+    _, events = told(monkeypatch, work)
+    assert events[0] == {"event": "warning", "message": "3 left out"}
+    assert len(events) == 2
 
 
 def test_the_time_left_is_that_of_what_is_left(monkeypatch):
