@@ -20,7 +20,7 @@ from app.quantizer.autoround import WhisperAutoRound
 from app.quantizer.awq import whisper_awq
 from app.quantizer.child_protocol import Reporter
 from app.quantizer.features import Sample, batch
-from app.quantizer.traceable import traceable
+from app.quantizer.traceable import decoder_alone, encoded, traceable
 
 AUTOROUND_STEPS = 200  # of tuning, for each layer: the paper's
 
@@ -173,54 +173,95 @@ def _run(
     model: Any, recipe: Recipe, samples: list[Sample], processor: Any, report: Reporter
 ) -> tuple[Any, Watch]:
     """Run the method; return its modifier, and the one that watched it."""
-    modifiers = _modifiers(recipe)
-    watch = Watch().over(modifiers[0], model, report)
-    modifiers.append(watch)
+    together, later = _modifiers(recipe)
+    method = together[0]
+    watch = Watch().over(method, model, report)
+    together.append(watch)
     if recipe.method == "rtn":
-        oneshot(model=model, recipe=modifiers, pipeline="datafree")
-        return modifiers[0], watch
-    # Layer by layer, which keeps memory low. GPTQ's layers hear what quantized layers before them
-    # give. AutoRound sees to that itself, within a stack; AWQ rounds no weights before the end.
-    with traceable(model, batch(samples[:1])):
-        oneshot(
-            model=model,
-            processor=processor,
-            dataset=DataLoader(samples, batch_size=1, collate_fn=batch),
-            recipe=modifiers,
-            pipeline="sequential",
-            sequential_targets=_LAYERS,
-            num_calibration_samples=len(samples),
-            propagate_error=recipe.method != "autoround",
-        )
-    # A tracer that swallowed layers would calibrate them on unquantized inputs, or not at all.
-    layers = model.config.encoder_layers + model.config.decoder_layers
-    assert watch.subgraphs == layers + 1, f"{watch.subgraphs} subgraphs for {layers} layers"
-    return modifiers[0], watch
+        oneshot(model=model, recipe=together, pipeline="datafree")
+    elif _learns_decoder_alone(recipe):
+        layers = model.config.decoder_layers
+        clips = _encoded(model, samples, report)
+        with decoder_alone(model):
+            _calibrate(model, together, clips, processor)
+    else:
+        layers = model.config.encoder_layers + model.config.decoder_layers
+        with traceable(model, batch(samples[:1])):
+            _calibrate(model, together, samples, processor, recipe.method != "autoround")
+    if recipe.method != "rtn":
+        # A tracer that swallowed layers would calibrate them on unquantized inputs, or not at all.
+        assert watch.subgraphs == layers + 1, f"{watch.subgraphs} subgraphs for {layers} layers"
+    if later:
+        oneshot(model=model, recipe=later, pipeline="datafree")
+    return method, watch
+
+
+def _calibrate(
+    model: Any, modifiers: list[Any], samples: list[Sample], processor: Any, propagate: bool = True
+) -> None:
+    """Run modifiers layer by layer, which keeps memory low. GPTQ's layers hear what quantized
+    layers before them give. AutoRound sees to that itself, within a stack; AWQ rounds no weights
+    before the end."""
+    oneshot(
+        model=model,
+        processor=processor,
+        dataset=DataLoader(samples, batch_size=1, collate_fn=batch),
+        recipe=modifiers,
+        pipeline="sequential",
+        sequential_targets=_LAYERS,
+        num_calibration_samples=len(samples),
+        propagate_error=propagate,
+    )
+
+
+def _learns_decoder_alone(recipe: Recipe) -> bool:
+    """Return whether nothing of the encoder is learned: it then runs once a clip, instead of twice
+    a clip and layer."""
+    fewer = {part for part, scheme in recipe.schemes.items() if scheme not in ("none", "W8A8")}
+    return recipe.method == "gptq" and any(fewer) and not any("encoder." in one for one in fewer)
+
+
+def _encoded(model: Any, samples: list[Sample], report: Reporter) -> list[Sample]:
+    """Encode the clips; the encoder's layers count as done by and by."""
+    layers = model.config.encoder_layers
+    made = []
+    for sample in samples:
+        made.append(encoded(model, sample))
+        done = layers * len(made) // len(samples)
+        report.progress(done, layers + model.config.decoder_layers)
+    return made
 
 
 def _scaled(module: Any) -> bool:
     return hasattr(module, "weight_scale") and not module.weight_scale.isnan().any()
 
 
-def _modifiers(recipe: Recipe) -> list[Any]:
+def _modifiers(recipe: Recipe) -> tuple[list[Any], list[Any]]:
+    """Return the modifiers that run together, the method's first, and those that run after them."""
     found, ignored = groups.config_groups(recipe), groups.ignored(recipe)
     what: dict[str, Any] = {"config_groups": found, "ignore": ignored}
     match recipe.method:
         case "gptq":
             order = None if recipe.act_order == "none" else recipe.act_order
-            # Eight bits lose next to nothing by rounding, and an encoder's Hessians are most of
-            # what GPTQ computes: they are for what has fewer bits.
-            eight = {name: group for name, group in found.items() if "input_activations" in group}
-            fewer = {name: group for name, group in found.items() if name not in eight} or eight
-            what["config_groups"] = fewer
-            modifiers = [RememberingGPTQ(dampening_frac=recipe.dampening, actorder=order, **what)]
-            if eight and fewer is not eight:
-                modifiers.append(QuantizationModifier(config_groups=eight, ignore=ignored))
-            return modifiers
+            eight, fewer = _apart(found)
+            gptq = {"dampening_frac": recipe.dampening, "actorder": order, "ignore": ignored}
+            learned = [RememberingGPTQ(config_groups=fewer, **gptq)]
+            # Not beside GPTQ: a QuantizationModifier looks for scales anew in all that it sees.
+            rounded = [QuantizationModifier(config_groups=eight, ignore=ignored)] if eight else []
+            return learned, rounded
         case "awq":
-            return [whisper_awq(), QuantizationModifier(**what)]
+            return [whisper_awq(), QuantizationModifier(**what)], []
         case "autoround":
             # torch.compile needs a C compiler where the service runs.
-            return [WhisperAutoRound(iters=AUTOROUND_STEPS, enable_torch_compile=False, **what)]
+            return [WhisperAutoRound(iters=AUTOROUND_STEPS, enable_torch_compile=False, **what)], []
         case "rtn":
-            return [QuantizationModifier(**what)]
+            return [QuantizationModifier(**what)], []
+
+
+def _apart(found: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part config groups of eight bits from those of fewer, which GPTQ learns: eight lose next to
+    nothing by rounding, and an encoder's Hessians are most of what GPTQ computes. Where there are
+    none of fewer, it learns all."""
+    eight = {name: group for name, group in found.items() if "input_activations" in group}
+    fewer = {name: group for name, group in found.items() if name not in eight}
+    return (eight, fewer) if fewer else ({}, found)

@@ -16,6 +16,8 @@ from transformers import WhisperForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqModelOutput
 from transformers.models.whisper.modeling_whisper import WhisperEncoder, WhisperModel
 
+from app.quantizer.features import Sample
+
 
 class StraightEncoder(WhisperEncoder):
     def forward(self, input_features: Any, attention_mask: Any = None, **kwargs: Any) -> Any:
@@ -52,10 +54,43 @@ class StraightModel(WhisperModel):
         )
 
 
+class EncodedModel(WhisperModel):
+    """Decodes what the encoder has made already: `input_features` are its outputs, of shape
+    (clips, frames, width)."""
+
+    def forward(
+        self, input_features: Any = None, decoder_input_ids: Any = None, **kwargs: Any
+    ) -> Any:
+        decoded = self.decoder(
+            input_ids=decoder_input_ids, encoder_hidden_states=input_features, use_cache=False
+        )
+        return Seq2SeqModelOutput(
+            last_hidden_state=decoded.last_hidden_state, encoder_last_hidden_state=input_features
+        )
+
+
+def encoded(model: WhisperForConditionalGeneration, sample: Sample) -> Sample:
+    """Return a clip with what the encoder makes of it in place of its features."""
+    encoder = model.model.encoder
+    with torch.no_grad():
+        made = encoder(sample["input_features"][None].to(encoder.device)).last_hidden_state[0]
+    return sample | {"input_features": made.cpu()}
+
+
 @contextmanager
-def traceable(
-    model: WhisperForConditionalGeneration, sample: dict[str, torch.Tensor]
-) -> Iterator[None]:
+def decoder_alone(model: WhisperForConditionalGeneration) -> Iterator[None]:
+    """Have `model` take encoded clips for as long as the context lasts."""
+    whisper = model.model
+    before = type(whisper)
+    whisper.__class__ = EncodedModel
+    try:
+        yield
+    finally:
+        whisper.__class__ = before
+
+
+@contextmanager
+def traceable(model: WhisperForConditionalGeneration, sample: Sample) -> Iterator[None]:
     """Give `model` the forwards without branches for as long as the context lasts.
 
     Raises AssertionError if they do not compute the very same logits for `sample`.

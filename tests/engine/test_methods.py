@@ -27,11 +27,14 @@ EMBEDDING = "model.decoder.embed_tokens.weight"
 LAYERS = ["encoder.0", "encoder.1", "encoder.2", "decoder.0", "decoder.1"]
 
 GPTQ = Recipe(group_size=64, calibration=HEARD)
+EIGHT = {"encoder.attention": "W8A8", "encoder.mlp": "W8A8"}
 RECIPES = {
     "gptq": GPTQ,
     "emulated": GPTQ.model_copy(update={"emulate": True}),
     "imatrix": GPTQ.model_copy(update={"observer": "imatrix"}),
     "undamped": GPTQ.model_copy(update={"dampening": 1e-12}),
+    "small": Recipe(group_size=32, components=EIGHT, calibration=HEARD),
+    "small-rounded": Recipe(method="rtn", group_size=32, components=EIGHT),
     "low": Recipe(
         method="rtn",
         scheme="W2A16",
@@ -119,6 +122,18 @@ def test_gptq_writes_what_the_recipe_says_and_leaves_the_rest_as_it_was(made):
     assert figures["quantized"] == {"W4A16": LINEARS}
     assert list(figures["losses"]) == LAYERS
     assert figures["rounded_to_nearest"] == []
+
+
+def test_four_bits_are_learned_beside_an_encoder_that_is_rounded_to_eight(made):
+    """Their scales are the source's: looked for once more, in learned weights, they would be
+    others, and what was learned lost."""
+    learned, rounded = weights(made / "small"), weights(made / "small-rounded")
+    assert learned.keys() == rounded.keys()
+    differing = {name for name in learned if not torch.equal(learned[name], rounded[name])}
+    assert differing
+    assert all(n.startswith("model.decoder") and n.endswith("_packed") for n in differing)
+    assert list(said(made, "small")["losses"]) == ["decoder.0", "decoder.1"]
+    assert said(made, "small")["quantized"] == {"W8A8": 18, "W4A16": 20}
 
 
 def test_emulated_weights_are_the_dequantized_ones_of_the_same_recipe(made):
