@@ -1,0 +1,58 @@
+"""What the settings leave open, the model's size decides."""
+
+import json
+
+import pytest
+
+from app.environment import DEMO
+from app.quantization.settings_recipe import possible_recipes, settings_recipe
+from app.settings import Settings
+from app.sources.source import Source
+
+EIGHT = {"encoder.attention": "W8A8", "encoder.mlp": "W8A8"}
+
+
+@pytest.fixture
+def source(tmp_path):
+    def of_width(width):
+        (tmp_path / "config.json").write_text(json.dumps({"d_model": width}))
+        return Source("mine", tmp_path, "")
+
+    return of_width
+
+
+@pytest.mark.parametrize("width", [384, 512, 768])
+def test_a_small_model_keeps_its_encoder_in_eight_bits(source, width):
+    recipe = settings_recipe(Settings(), source(width), "cpu")
+    assert (recipe.method, recipe.scheme, recipe.group_size) == ("gptq", "W4A16", 32)
+    assert recipe.components == EIGHT
+
+
+@pytest.mark.parametrize("width", [256, 1024, 1280])
+def test_any_other_has_four_bits_throughout(source, width):
+    recipe = settings_recipe(Settings(), source(width), "cuda")
+    assert (recipe.method, recipe.scheme, recipe.group_size) == ("gptq", "W4A16", 128)
+    assert recipe.components == {}
+
+
+def test_what_the_settings_say_goes_before_the_size(source):
+    plain = settings_recipe(Settings(quantization="gptq"), source(512), "cpu")
+    assert (plain.components, plain.group_size) == ({}, 128)
+    wide = settings_recipe(Settings(group_size=64), source(512), "cpu")
+    assert (wide.components, wide.group_size) == (EIGHT, 64)
+    rounded = settings_recipe(Settings(quantization="rtn"), source(512), "cpu")
+    assert (rounded.components, rounded.calibration) == ({}, None)
+
+
+def test_the_bundled_voices_are_learned_from_and_by_the_demo_its_own(source):
+    voices = settings_recipe(Settings(), source(512), "cpu").calibration
+    assert voices.sources[0].source == str(DEMO / "recordings" / "voices" / "calibration")
+    demo = Source("marine-radio", DEMO / "marine-radio", "")
+    own = settings_recipe(Settings(model="demo"), demo, "cpu").calibration
+    assert own.sources[0].source == str(DEMO / "recordings" / "calibration")
+
+
+def test_while_the_size_is_not_known_either_recipe_may_be_wanted(source):
+    possible = possible_recipes(Settings(), None, "cpu")
+    assert possible == [settings_recipe(Settings(), source(width), "cpu") for width in (1280, 512)]
+    assert possible_recipes(Settings(), source(512), "cpu") == possible[1:]
