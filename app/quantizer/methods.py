@@ -103,10 +103,12 @@ class Watch(Modifier):
     _layers: dict[Any, str] = PrivateAttr(default_factory=dict)
     _done: list[str] = PrivateAttr(default_factory=list)
     _losses: dict[str, float] = PrivateAttr(default_factory=dict)
+    _before: int = PrivateAttr(default=0)
     _subgraphs: int = PrivateAttr(default=0)
 
-    def over(self, method: Any, model: Any, report: Reporter) -> "Watch":
-        self._method, self._report = method, report
+    def over(self, method: Any, model: Any, report: Reporter, before: int = 0) -> "Watch":
+        """`before` layers are done already."""
+        self._method, self._report, self._before = method, report, before
         stacks = (("encoder", model.model.encoder), ("decoder", model.model.decoder))
         self._layers = {
             layer: f"{name}.{number}"
@@ -146,7 +148,8 @@ class Watch(Modifier):
             loss = self._loss(layer)
             if loss is not None:
                 self._losses[layer] = loss
-            self._report.progress(len(self._done), len(self._layers), loss=loss, layer=layer)
+            done = self._before + len(self._done)
+            self._report.progress(done, len(self._layers), loss=loss, layer=layer)
 
 
 def apply(
@@ -175,22 +178,23 @@ def _run(
     """Run the method; return its modifier, and the one that watched it."""
     together, later = _modifiers(recipe)
     method = together[0]
-    watch = Watch().over(method, model, report)
+    layers = model.config.encoder_layers + model.config.decoder_layers
+    encoded_before = model.config.encoder_layers if _learns_decoder_alone(recipe) else 0
+    watch = Watch().over(method, model, report, encoded_before)
     together.append(watch)
     if recipe.method == "rtn":
         oneshot(model=model, recipe=together, pipeline="datafree")
-    elif _learns_decoder_alone(recipe):
-        layers = model.config.decoder_layers
+    elif encoded_before:
         clips = _encoded(model, samples, report)
         with decoder_alone(model):
             _calibrate(model, together, clips, processor)
     else:
-        layers = model.config.encoder_layers + model.config.decoder_layers
         with traceable(model, batch(samples[:1])):
             _calibrate(model, together, samples, processor, recipe.method != "autoround")
     if recipe.method != "rtn":
         # A tracer that swallowed layers would calibrate them on unquantized inputs, or not at all.
-        assert watch.subgraphs == layers + 1, f"{watch.subgraphs} subgraphs for {layers} layers"
+        expected = layers - encoded_before + 1
+        assert watch.subgraphs == expected, f"{watch.subgraphs} subgraphs, not {expected}"
     if later:
         oneshot(model=model, recipe=later, pipeline="datafree")
     return method, watch
@@ -217,18 +221,21 @@ def _calibrate(
 def _learns_decoder_alone(recipe: Recipe) -> bool:
     """Return whether nothing of the encoder is learned: it then runs once a clip, instead of twice
     a clip and layer."""
-    fewer = {part for part, scheme in recipe.schemes.items() if scheme not in ("none", "W8A8")}
-    return recipe.method == "gptq" and any(fewer) and not any("encoder." in one for one in fewer)
+    fewer = [part for part, scheme in recipe.schemes.items() if scheme not in ("none", "W8A8")]
+    learned = [part for part in fewer if part != "embedding"]
+    decoders = all(part.startswith("decoder.") for part in learned)
+    return recipe.method == "gptq" and bool(learned) and decoders
 
 
 def _encoded(model: Any, samples: list[Sample], report: Reporter) -> list[Sample]:
     """Encode the clips; the encoder's layers count as done by and by."""
     layers = model.config.encoder_layers
-    made = []
+    made, done = [], 0
     for sample in samples:
         made.append(encoded(model, sample))
-        done = layers * len(made) // len(samples)
-        report.progress(done, layers + model.config.decoder_layers)
+        before, done = done, layers * len(made) // len(samples)
+        if done > before:
+            report.progress(done, layers + model.config.decoder_layers)
     return made
 
 
