@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 async def measure(requests: int) -> None:
     port, clock = free_port(), Clock()
     with tempfile.TemporaryDirectory() as cache:
-        app = create_app(Settings(port=port, cache_dir=Path(cache)))
+        app = create_app(Settings(model="demo", port=port, cache_dir=Path(cache)))
         server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None))
         serving = asyncio.create_task(server.serve())
         context = app.state.context

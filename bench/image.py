@@ -161,7 +161,7 @@ class Container:
         return subprocess.run(self._command(*command), capture_output=True, check=False)
 
     def _command(self, *command: str) -> list[str]:
-        settings = {"PORT": str(self._port), "API_KEYS": KEY}
+        settings = {"PORT": str(self._port), "API_KEYS": KEY, "MODEL": "demo"}
         options = [f"--env=MARLINSCRIBE_{name}={value}" for name, value in settings.items()]
         options += [f"--volume={here}:{there}" for here, there in self._volumes.items()]
         options += ["--env=TMPDIR=/var/tmp", "--cap-drop=ALL"]

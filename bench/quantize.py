@@ -141,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = wanted.parse_args(argv)
     logging.basicConfig(level=logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(cache_dir=arguments.cache or Path(folder))
+        settings = Settings(model="demo", cache_dir=arguments.cache or Path(folder))
         device = pick_device(settings.device)
         forkserver.start(device, forkserver.environment(device, "warning"))
         table = "\n".join(
