@@ -80,7 +80,7 @@ def test_a_bad_setting_is_named_and_nothing_is_started(monkeypatch, capsys):
     monkeypatch.setenv("MARLINSCRIBE_GROUP_SIZE", "100")
     assert main(["serve"]) == 2
     told = capsys.readouterr().err
-    assert "MARLINSCRIBE_GROUP_SIZE: Input should be 32, 64, 128 or 'channel'" in told
+    assert "MARLINSCRIBE_GROUP_SIZE: Input should be 32, 64, 128, 'channel' or 'auto'" in told
 
 
 def test_a_server_that_is_not_there_is_an_error(files, capsys):
