@@ -15,7 +15,7 @@ from tests.engine.conftest import MAYDAY
 def quantize(cache, *arguments):
     return subprocess.run(
         [sys.executable, "-m", "app", "quantize", *arguments],
-        env=os.environ | {"MARLINSCRIBE_CACHE_DIR": str(cache)},
+        env=os.environ | {"MARLINSCRIBE_CACHE_DIR": str(cache), "MARLINSCRIBE_MODEL": "demo"},
         capture_output=True,
         text=True,
         timeout=300,
