@@ -29,8 +29,6 @@ from app.settings import Settings
 
 _OTHERS = {name: name for name in ("jobs", "reports", "canaries", "proofs")}
 _OTHERS["identities"] = "sources/identities"
-
-
 _FOR_US = ("recipe", "manifest")
 
 

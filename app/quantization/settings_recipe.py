@@ -1,7 +1,7 @@
 """The recipe that the settings ask for, and what they leave to the model's size.
 
-Small Whispers lose more by four bits than large ones, and the encoder more than the decoder:
-docs/quantization.md has what was measured on whisper-base.
+Small Whispers lose more by four bits than large ones do: docs/quantization.md says what of that was
+measured, on whisper-base, and what is reasoned.
 """
 
 from typing import Any, Literal

@@ -230,9 +230,10 @@ def _learns_decoder_alone(recipe: Recipe) -> bool:
 def _encoded(model: Any, samples: list[Sample], report: Reporter) -> list[Sample]:
     """Encode the clips; the encoder's layers count as done by and by."""
     layers = model.config.encoder_layers
-    made, done = [], 0
-    for sample in samples:
-        made.append(encoded(model, sample))
+    made: list[Sample] = []
+    done = 0
+    for clip in encoded(model, samples):
+        made.append(clip)
         before, done = done, layers * len(made) // len(samples)
         if done > before:
             report.progress(done, layers + model.config.decoder_layers)

@@ -6,7 +6,7 @@ encoder_outputs is None` in WhisperModel and `if not to_drop` (layer drop, a tra
 WhisperEncoder. The forwards here do the same computations for inference, without branches.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -69,12 +69,15 @@ class EncodedModel(WhisperModel):
         )
 
 
-def encoded(model: WhisperForConditionalGeneration, sample: Sample) -> Sample:
-    """Return a clip with what the encoder makes of it in place of its features."""
-    encoder = model.model.encoder
-    with torch.no_grad():
-        made = encoder(sample["input_features"][None].to(encoder.device)).last_hidden_state[0]
-    return sample | {"input_features": made.cpu()}
+def encoded(model: WhisperForConditionalGeneration, samples: Iterable[Sample]) -> Iterator[Sample]:
+    """Yield clips with what the encoder makes of them in place of their features."""
+    encoder, device = model.model.encoder, _device()
+    encoder.to(device)
+    for sample in samples:
+        with torch.no_grad():
+            made = encoder(sample["input_features"][None].to(device)).last_hidden_state[0]
+        yield sample | {"input_features": made.cpu()}
+    encoder.to("cpu")  # the pipeline takes layers to the card one by one
 
 
 @contextmanager
@@ -98,7 +101,7 @@ def traceable(model: WhisperForConditionalGeneration, sample: Sample) -> Iterato
     whisper, encoder = model.model, model.model.encoder
     classes = type(whisper), type(encoder)
     # The whole model visits the card for these two passes; the pipeline takes layers one by one.
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(_device())
     expected = _logits(model, sample)
     whisper.__class__, encoder.__class__ = StraightModel, StraightEncoder
     try:
@@ -107,6 +110,10 @@ def traceable(model: WhisperForConditionalGeneration, sample: Sample) -> Iterato
         yield
     finally:
         whisper.__class__, encoder.__class__ = classes
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _logits(model: Any, sample: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -292,7 +292,7 @@ def test_layers_are_told_with_their_losses(tmp_path):
 def test_progress_goes_on_from_the_encoder_to_the_decoder(tmp_path):
     told = []
     quantizer.make(SOURCE, tmp_path, RECIPES["small"], told.append)
-    assert [p.done for p in told] == [0, 1, 2, 3, 4, 5]
+    assert [p.done for p in told] == [0, 1, 3, 4, 5]  # its four clips share two windows
     assert {p.total for p in told} == {5}
     assert [p.layer for p in told if p.layer] == ["decoder.0", "decoder.1"]
 
