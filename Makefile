@@ -1,5 +1,5 @@
 # make serve   the service on port 8000, with openai/whisper-base unless MODEL= says otherwise
-# make test    lint, unit tests, and tests against a real server: a quarter of an hour
+# make test    lint, unit tests, and tests against a real server: twenty minutes on two cores
 # make test-slow   what is long and seldom the first to fail, every benchmark in small among it
 VENV ?= .venv
 VARIANT ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
