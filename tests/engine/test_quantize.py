@@ -72,13 +72,24 @@ def test_no_request_is_lost_while_checkpoints_are_exchanged(server):
         while not stop.is_set():
             answers.append(server.transcribe(MAYDAY))
 
+    def answers_of_what_serves():
+        """Waits for answers to requests that began after now, as well as those under way."""
+        enough = len(answers) + 2 * len(clients)
+        deadline = time.monotonic() + 60
+        while len(answers) < enough and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert len(answers) >= enough
+
     clients = [threading.Thread(target=client) for _ in range(3)]
     for one in clients:
         one.start()
     try:
+        answers_of_what_serves()
         admin(server, "POST", f"/quantize/{job}/promote")
         assert over(server, job)["status"] == "promoted"
+        answers_of_what_serves()
         assert admin(server, "POST", "/models/rollback").is_success
+        answers_of_what_serves()
     finally:
         stop.set()
         for one in clients:
@@ -86,7 +97,6 @@ def test_no_request_is_lost_while_checkpoints_are_exchanged(server):
     refused = [answer.text for answer in answers if answer.status_code != 200]
     assert not refused, server.read_log()[-3000:]
     assert {answer.json()["text"] for answer in answers} == {MAYDAY_WORDS}
-    assert len(answers) > 6
     # The metrics are of the engine that serves, not of one that proved something.
     metrics = httpx.get(f"{server.url}/metrics").text.splitlines()
     (info,) = (line for line in metrics if line.startswith("marlinscribe_model_info{"))
