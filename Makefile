@@ -1,5 +1,5 @@
 # make serve   the service on port 8000, with openai/whisper-base unless MODEL= says otherwise
-# make test    lint, unit tests, and tests against a real server: twenty minutes on two cores
+# make test    lint, unit tests, and tests against a real server: a quarter of an hour on two cores
 # make test-slow   what is long and seldom the first to fail, every benchmark in small among it
 VENV ?= .venv
 VARIANT ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
@@ -21,8 +21,7 @@ lint: $(VENV)/.dev-$(VARIANT)
 	$(VENV)/bin/mypy
 
 unit: $(VENV)/.dev-$(VARIANT)
-	$(RUN) -m coverage run -m pytest -m "not engine and not slow" --durations=10
-	$(RUN) -m coverage report
+	$(RUN) -m pytest -m "not engine and not slow" -n logical --maxprocesses=4 --cov --cov-report=term-missing --durations=10
 
 engine: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m pytest -m "engine and not slow" --durations=10

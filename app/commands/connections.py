@@ -7,6 +7,7 @@ comes after a head, the body, is bounded where it is read (app.api.uploads).
 import asyncio
 import json
 import resource
+import time
 import uuid
 from http import HTTPStatus
 from typing import Any
@@ -47,7 +48,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._in_head = True
         self._refused = False
         self._deadline: asyncio.TimerHandle | None = None
-        self.idle_since = self.loop.time()
+        # Not the loop's time, which stands still while it accepts many at once.
+        self.idle_since = time.monotonic()
 
     @property
     def idle(self) -> bool:
@@ -106,7 +108,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        self.idle_since = self.loop.time()
+        self.idle_since = time.monotonic()
         super().on_response_complete()
 
     # What ends a connection

@@ -10,6 +10,7 @@ import pytest
 
 from harness.server import DEMO, Server
 from tests.engine.conftest import FEW_CLIPS, MAYDAY, MAYDAY_WORDS
+from tests.engine.load import Load
 from tests.engine.test_admission import archive
 from tests.engine.test_transcription import metric, post
 
@@ -62,41 +63,20 @@ def test_the_whole_story(server, work):
     assert "told to the end" in told.stdout
 
 
+@pytest.mark.slow  # test_several_models has the same under the same load, for one of two models
 def test_no_request_is_lost_while_checkpoints_are_exchanged(server):
     """Several clients that never stop, over a promotion and a rollback."""
     job = admin(server, "POST", "/quantize", json=RTN).json()["id"]
     assert over(server, job)["status"] == "proven"
-    stop, answers = threading.Event(), []
-
-    def client():
-        while not stop.is_set():
-            answers.append(server.transcribe(MAYDAY))
-
-    def answers_of_what_serves():
-        """Waits for answers to requests that began after now, as well as those under way."""
-        enough = len(answers) + 2 * len(clients)
-        deadline = time.monotonic() + 60
-        while len(answers) < enough and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert len(answers) >= enough
-
-    clients = [threading.Thread(target=client) for _ in range(3)]
-    for one in clients:
-        one.start()
-    try:
-        answers_of_what_serves()
+    with Load(server, [None] * 3) as load:
+        load.wait()
         admin(server, "POST", f"/quantize/{job}/promote")
         assert over(server, job)["status"] == "promoted"
-        answers_of_what_serves()
+        load.wait()
         assert admin(server, "POST", "/models/rollback").is_success
-        answers_of_what_serves()
-    finally:
-        stop.set()
-        for one in clients:
-            one.join()
-    refused = [answer.text for answer in answers if answer.status_code != 200]
-    assert not refused, server.read_log()[-3000:]
-    assert {answer.json()["text"] for answer in answers} == {MAYDAY_WORDS}
+        load.wait()
+    assert not load.refused(), server.read_log()[-3000:]
+    assert {answer.json()["text"] for answer in load.answers} == {MAYDAY_WORDS}
     # The metrics are of the engine that serves, not of one that proved something.
     metrics = httpx.get(f"{server.url}/metrics").text.splitlines()
     (info,) = (line for line in metrics if line.startswith("marlinscribe_model_info{"))
