@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.table import Table
 
@@ -41,10 +42,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def sums(server: Server) -> dict[str, float]:
-    """Every unlabelled sample of /metrics that is ours."""
-    lines = httpx.get(f"{server.url}/metrics").text.splitlines()
-    pairs = (line.split() for line in lines if line.startswith("marlinscribe_") and "{" not in line)
-    return {name: float(value) for name, value in pairs}
+    """Every sample of /metrics that is ours and has no label but its model's, by its name."""
+    families = text_string_to_metric_families(httpx.get(f"{server.url}/metrics").text)
+    samples = (sample for family in families for sample in family.samples)
+    return {
+        sample.name: sample.value
+        for sample in samples
+        if sample.name.startswith("marlinscribe_") and sample.labels.keys() <= {"model"}
+    }
 
 
 def figures(server: Server, before: dict[str, float], whole: list[float]) -> dict[str, float]:
