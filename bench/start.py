@@ -30,7 +30,8 @@ started = time.monotonic()
 import librosa
 from vllm import LLM, SamplingParams
 arguments = json.loads(sys.argv[2])
-llm = LLM(model=sys.argv[1], max_model_len=448, limit_mm_per_prompt={"audio": 1}, **arguments)
+llm = LLM(model=sys.argv[1], max_model_len=448, limit_mm_per_prompt={"audio": 1},
+          gpu_memory_utilization=0.5, **arguments)  # the rest may be somebody else's
 ready = time.monotonic() - started
 audio = librosa.load(sys.argv[3], sr=16000)
 prompt = {"encoder_prompt": {"prompt": "", "multi_modal_data": {"audio": audio}},
