@@ -40,6 +40,7 @@ ROUTE = "/v1/audio/transcriptions"
 # once: so some are refused, and some wait in line.
 CLIENTS, MOST = 28, 32
 ADMIN = "an-admin"
+# Few: a job gets what the load leaves of the processors, and hears each of them twice.
 _PROOF = {"sources": str(DEMO / "recordings" / "test"), "samples": 4, "mix": {"en": 1, "zh": 1}}
 ORDER = {"recipe": {"method": "rtn"}, "proof": _PROOF}
 

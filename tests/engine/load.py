@@ -1,5 +1,6 @@
 """Clients that never stop asking."""
 
+import operator
 import threading
 import time
 
@@ -14,7 +15,11 @@ class Load:
         self.answers = []
         self._server = server
         self._ended = threading.Event()
-        self._clients = [threading.Thread(target=self._ask, args=(name,)) for name in models]
+        self._answered = [0] * len(models)
+        self._clients = [
+            threading.Thread(target=self._ask, args=(number, {"model": name} if name else {}))
+            for number, name in enumerate(models)
+        ]
 
     def __enter__(self):
         for one in self._clients:
@@ -27,19 +32,18 @@ class Load:
             one.join()
 
     def wait(self, seconds=60):
-        """Until there are answers to requests that began after now, as well as to those under
-        way."""
-        enough = len(self.answers) + 2 * len(self._clients)
+        """Until each client has an answer to a request that began after now: its next but one."""
+        enough = [count + 2 for count in self._answered]
         deadline = time.monotonic() + seconds
-        while len(self.answers) < enough and time.monotonic() < deadline:
+        while any(map(operator.lt, self._answered, enough)):
+            assert time.monotonic() < deadline
             time.sleep(0.05)
-        assert len(self.answers) >= enough
 
     def refused(self):
         """The bodies of answers that are no transcription."""
         return [answer.text for answer in self.answers if answer.status_code != 200]
 
-    def _ask(self, name):
-        fields = {"model": name} if name else {}
+    def _ask(self, number, fields):
         while not self._ended.is_set():
             self.answers.append(self._server.transcribe(MAYDAY, **fields))
+            self._answered[number] += 1
