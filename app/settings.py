@@ -183,6 +183,23 @@ class Settings(BaseSettings):
     window_seconds: float = Field(
         30, ge=2, le=30, description="Longest window that the model decodes at once"
     )
+    vad: bool = Field(
+        True,
+        description="Decode speech alone, as Silero's voice activity detector finds it; false "
+        "decodes all of a recording",
+    )
+    vad_threshold: float = Field(
+        0.5, gt=0, lt=1, description="Least probability at which a sound counts as speech"
+    )
+    vad_prefix_padding_ms: int = Field(
+        300, ge=0, le=5000, description="Milliseconds that are decoded before speech and behind it"
+    )
+    vad_silence_duration_ms: int = Field(
+        200,
+        ge=0,
+        le=30_000,
+        description="Shortest pause, in milliseconds, that is not speech",
+    )
     max_windows: int | None = Field(
         None, ge=1, description="Windows decoded at once; unset, computed from memory"
     )

@@ -32,7 +32,7 @@ async def answer(answers: Any, engine: Any, tokens: SpecialTokens, waves: list[S
     from vllm.sampling_params import RequestOutputKind
 
     # What the service samples with, its own rules among it: the same tokens come out.
-    request = TokenRequest(Window(0, waves[0]), WindowRules(), (tokens.start,))
+    request = TokenRequest(Window.of(0, waves[0]), WindowRules(), (tokens.start,))
     sampling = engine._sampling(request, tokens.max_tokens - 1)
     sampling.output_kind = RequestOutputKind.FINAL_ONLY
     llm, numbers, turns = engine._llm, itertools.count(), itertools.cycle(waves)

@@ -36,6 +36,7 @@ from app.serving.loading import Loader
 from app.settings import Settings
 from app.sources.resolve import resolve
 from app.sources.source import Source
+from app.speech.cutting import Cutting
 from bench.options import parser
 
 MODEL = "openai/whisper-base"
@@ -85,11 +86,11 @@ class Bench:
 
     async def _transcribed(self, checkpoint: Checkpoint) -> dict[str, TranscribedSet]:
         model = await self._loader.load(checkpoint, None, windows=_ONE_BY_ONE, patient=True)
-        seconds = self._loader.settings.window_seconds
+        cutting = Cutting.of(self._loader.settings)
         reporter, here = JobReporter(Job("", {}, ""), lambda *_: None), InThisProcess()
         try:
             return {
-                name: await transcribe_set(model, clips, reporter, here, window_seconds=seconds)
+                name: await transcribe_set(model, clips, reporter, here, cutting=cutting)
                 for name, clips in self._judges.items()
             }
         finally:

@@ -74,7 +74,7 @@ ROOMS = {
     "app.sources": {"models"},
     "app.checkpoints": {"recordings", "models", "sources"},
     "app.quantization": {"serving", "checkpoints", "recordings", "jobs", "models", "audio",
-                         "transcription", "sources"},
+                         "speech", "transcription", "sources"},
     "app.quantizer": {"recordings", "checkpoints", "models", "audio", "sources"},
     "app.jobs": set(),
 }  # fmt: skip

@@ -3,8 +3,9 @@
 The models check requests, describe them in /openapi.json and fill docs/reference.md.
 """
 
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -28,13 +29,31 @@ Text = Annotated[str, Field(max_length=_LONGEST_TEXT)]
 Texts = Annotated[tuple[Text, ...], Field(max_length=_MOST_ITEMS)]
 
 
+class ChunkingStrategy(BaseModel):
+    """What counts as speech. A field that is left out is as the service's settings have it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    type: Literal["auto", "server_vad"]
+    threshold: float | None = Field(None, gt=0, lt=1)
+    prefix_padding_ms: int | None = Field(None, ge=0, le=5000)
+    silence_duration_ms: int | None = Field(None, ge=0, le=30_000)
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The fields that were sent."""
+        return self.model_dump(exclude={"type"}, exclude_none=True)
+
+
 def _as_strategy(value: object) -> object:
-    """Refuse `server_vad`, in each spelling: there is no voice activity detection yet."""
-    kind = value.get("type") if isinstance(value, Mapping) else value
-    if kind == "server_vad" or (isinstance(value, str) and "server_vad" in value):
-        raise PydanticCustomError(
-            "not_supported", "server_vad is not supported yet: leave it out, or send 'auto'"
-        )
+    """Read `auto`, and an object that was sent as JSON."""
+    if value == "auto":
+        return {"type": value}
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise PydanticCustomError("json_invalid", "it is no JSON") from error
     return value
 
 
@@ -117,9 +136,11 @@ class TranscriptionForm(SpeechForm):
     include: tuple[Literal["logprobs"], ...] = Field(
         (), description="`logprobs`: each token's raw log-probability, with json and verbose_json."
     )
-    chunking_strategy: Annotated[Literal["auto"] | None, BeforeValidator(_as_strategy)] = Field(
+    chunking_strategy: Annotated[ChunkingStrategy | None, BeforeValidator(_as_strategy)] = Field(
         None,
-        description="`auto`: long recordings are cut in pauses, as without it. `server_vad`: 400.",
+        description="`auto`: speech alone is decoded, cut in pauses. An object of type "
+        "`server_vad` says what counts as speech: `threshold`, `prefix_padding_ms`, "
+        "`silence_duration_ms`.",
     )
 
     @field_validator("timestamp_granularities", mode="before")

@@ -36,6 +36,7 @@ from app.languages import code_of, is_left_open
 from app.metrics import Metrics
 from app.models.base import Capabilities, Segment
 from app.serving.state import Place
+from app.settings import Settings
 from app.transcription.formats import (
     delta_event,
     done_event,
@@ -46,7 +47,7 @@ from app.transcription.formats import (
     verbose_done_event,
 )
 from app.transcription.pipeline import last
-from app.transcription.results import Joiner, Options, Transcript
+from app.transcription.results import Joiner, Options, Transcript, vad_options
 from app.transcription.session import Caller, TranscriptionSession
 from app.transcription.subtitles import Layout, srt, vtt
 
@@ -168,23 +169,26 @@ async def _events(
     admitted: Admitted, form: SpeechForm, upload: Upload
 ) -> AsyncGenerator[Segment | Transcript]:
     session = await admitted.session(form.model)
-    options = _options(session.model.loaded.capabilities, form)
+    capabilities, settings = session.model.loaded.capabilities, session.shared.settings
+    options = _options(capabilities, settings, form)
     return await session.events(upload.recording, options, stream=form.stream)
 
 
-def _options(capabilities: Capabilities, form: SpeechForm) -> Options:
+def _options(capabilities: Capabilities, settings: Settings, form: SpeechForm) -> Options:
     if not isinstance(form, TranscriptionForm):
         return Options(translate=True, temperature=form.temperature, prompt=form.prompt)
     asked = (form.language,) if form.language else form.languages
     if any(map(is_left_open, asked)):
         asked = ()
     param = "language" if form.language else "languages"
+    strategy = form.chunking_strategy
     return Options(
         languages=tuple(dict.fromkeys(_language(capabilities, name, param) for name in asked)),
         temperature=form.temperature,
         prompt=form.prompt,
         keywords=form.keywords,
         logprobs="logprobs" in form.include,
+        vad=vad_options(settings, strategy.own) if strategy else None,
     )
 
 

@@ -38,7 +38,8 @@ class DecodeRequest:
 
     languages: ISO codes that may be spoken; one settles it, none leaves the choice to the model.
     translate: into English. prompt, keywords: text that came before, and words to expect.
-    temperature: 0 takes the likeliest token. logprobs: whether segments carry their tokens'.
+    temperature: 0 takes the likeliest token. fallback: whether a higher one may be tried where the
+    decoder repeats itself. logprobs: whether segments carry their tokens'.
     """
 
     window: Window
@@ -47,6 +48,7 @@ class DecodeRequest:
     prompt: str = ""
     keywords: tuple[str, ...] = ()
     temperature: float = 0.0
+    fallback: bool = True
     logprobs: bool = False
 
     @property

@@ -17,6 +17,7 @@ from app.quantization.proof import Proof
 from app.recordings.clip import Clip
 from app.recordings.error_rates import Metric, Pair, count, metrics_of
 from app.serving.state import ServedModel
+from app.speech.cutting import Cutting
 from app.transcription.pipeline import transcript
 from app.transcription.results import Options
 
@@ -98,13 +99,13 @@ async def check(
     canaries: Sequence[Canary],
     decoders: Decoders,
     *,
-    window_seconds: float,
+    cutting: Cutting,
 ) -> None:
     """Raises CanaryFailed where a language is heard otherwise than expected; EngineDied, and what
     `decoders` raise."""
     heard: defaultdict[str, list[tuple[Canary, Pair]]] = defaultdict(list)
     for canary in canaries:
-        text = await _heard(model, canary, decoders, window_seconds)
+        text = await _heard(model, canary, decoders, cutting)
         pair = Pair(canary.language, canary.expected, text)
         heard[canary.language].append((canary, pair))
     for language, several in heard.items():
@@ -123,10 +124,8 @@ async def check(
             )
 
 
-async def _heard(
-    model: ServedModel, canary: Canary, decoders: Decoders, window_seconds: float
-) -> str:
+async def _heard(model: ServedModel, canary: Canary, decoders: Decoders, cutting: Cutting) -> str:
     wave = await decoders.decode(io.BytesIO(canary.audio), max_seconds=60)
     options = Options(languages=(canary.language,))
-    said = await transcript(model.loaded, wave, options, window_seconds=window_seconds)
+    said = await transcript(model.loaded, wave, options, cutting=cutting)
     return said.text

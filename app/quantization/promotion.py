@@ -20,6 +20,7 @@ from app.quantization.promotion_log import Promotion, PromotionLog
 from app.serving.loading import Loader
 from app.serving.manager import Check, EngineManager
 from app.serving.state import ServedModel
+from app.speech.cutting import Cutting
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +74,8 @@ class Promoter:
         again."""
 
         async def check(model: ServedModel) -> None:
-            window_seconds = self._settings.window_seconds
-            await canaries.check(model, flock, self._decoders, window_seconds=window_seconds)
+            cutting = Cutting.of(self._settings)
+            await canaries.check(model, flock, self._decoders, cutting=cutting)
             # Before a client is let in: what is served and what a restart serves are one.
             with cache_faults(self._loader.settings.cache_dir):
                 await run_shielded(self._promotions.push, promotion)

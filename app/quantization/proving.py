@@ -30,6 +30,7 @@ from app.recordings.read import read
 from app.recordings.spec import Recordings
 from app.serving.loading import Loader
 from app.serving.state import ServedModel
+from app.speech.cutting import Cutting
 from app.transcription.pipeline import transcript
 from app.transcription.results import Options
 
@@ -139,10 +140,10 @@ class Prover:
             patient=True,
             idle_priority=self._maker.idle_priority,
         )
-        window_seconds = self._loader.settings.window_seconds
+        cutting = Cutting.of(self._loader.settings)
         try:
             heard = await transcribe_set(
-                model, clips, case.reporter, self._decoders, window_seconds=window_seconds
+                model, clips, case.reporter, self._decoders, cutting=cutting
             )
         finally:
             await asyncio.shield(in_daemon_thread(model.loaded.engine.stop))
@@ -178,7 +179,7 @@ def versions(loader: Loader, maker: CheckpointBuilder) -> dict[str, str]:
     decoding = {
         "policy": str(_POLICY),
         "device": loader.device,
-        "window_seconds": str(settings.window_seconds),
+        "cutting": str(Cutting.of(settings)),
         "linear_backend": settings.linear_backend,
     }
     return maker.quantizer.versions() | vllm | decoding
@@ -190,7 +191,7 @@ async def transcribe_set(
     reporter: JobReporter,
     decoders: Decoders,
     *,
-    window_seconds: float,
+    cutting: Cutting,
 ) -> TranscribedSet:
     """Every clip's transcript, a few at a time. Raises NoCalibration, Unavailable."""
     gate, done, started = asyncio.Semaphore(2 * _AT_ONCE), 0, time.monotonic()
@@ -202,7 +203,7 @@ async def transcribe_set(
             wave = await clip.decoded(decoders)
             seconds[number] = wave.seconds
             options = Options(languages=(clip.language,))
-            said = await transcript(model.loaded, wave, options, window_seconds=window_seconds)
+            said = await transcript(model.loaded, wave, options, cutting=cutting)
             done += 1
             eta = (time.monotonic() - started) / done * (len(clips) - done)
             reporter.progress(done, len(clips), round(eta, 1))

@@ -1,84 +1,128 @@
-"""Cutting of a waveform into windows that the model can decode at once.
+"""Windows: what the model decodes at once of a recording, at most 30 s.
 
-A window knows its offset from its beginning, so timestamps need no repair later. Windows tile the
-waveform: no sample is dropped and none is decoded twice.
+A window knows where each of its samples lies in the recording, so timestamps need no repair later.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from app.audio.waveform import SAMPLE_RATE, Samples, Waveform
+from app.audio.waveform import SAMPLE_RATE, Samples
+from app.speech.stretches import Stretch
 
-_SEARCH_SECONDS = 6.0  # how far before the limit a quiet place may lie
+_MS = SAMPLE_RATE // 1000  # samples
 _FRAME = SAMPLE_RATE // 50  # 20 ms, one of Whisper's timestamp steps
-_LEAST = SAMPLE_RATE  # a window's least length, where a choice exists
-_SMOOTH = 15  # frames: a pause between words lasts about 0.3 s
 _SYLLABLE = 12  # frames
 _FAINT = 0.1  # 20 dB below the loud places
 _HEARING = 1e-4  # a level nobody would call sound
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """A stretch of a waveform. `samples` is a view, shape (n,), of the waveform from sample
+class Part:
+    """A stretch of the recording. `samples` is a view, shape (n,), of the recording from sample
     `offset` on."""
 
     offset: int
     samples: Samples
 
     @property
+    def stop(self) -> int:
+        return self.offset + len(self.samples)
+
+    def from_(self, sample: int) -> "Part":
+        """Return what is left of it behind its first `sample` samples."""
+        return Part(self.offset + sample, self.samples[sample:])
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Parts of a recording, in order and end to end: what lies between them is not decoded.
+
+    speech: where in the recording somebody speaks; None where nobody looked for it.
+    """
+
+    parts: tuple[Part, ...]
+    speech: tuple[Stretch, ...] | None = None
+
+    @classmethod
+    def of(cls, offset: int, samples: Samples) -> "Window":
+        """Return a window of one part, in which nobody looked for speech."""
+        return cls((Part(offset, samples),))
+
+    @property
+    def samples(self) -> Samples:
+        """All that is decoded, shape (n,): a view where it is one part."""
+        if len(self.parts) == 1:
+            return self.parts[0].samples
+        return np.concatenate([part.samples for part in self.parts])
+
+    @property
     def start_ms(self) -> int:
-        return self.offset * 1000 // SAMPLE_RATE
+        """Where it begins in the recording."""
+        return self.parts[0].offset // _MS
 
     @property
     def duration_ms(self) -> int:
-        return len(self.samples) * 1000 // SAMPLE_RATE
+        return sum(len(part.samples) for part in self.parts) // _MS
 
-    def after(self, milliseconds: int) -> "Window":
-        """Return what is left of the window behind a point, in milliseconds from its start."""
-        skipped = milliseconds * SAMPLE_RATE // 1000
-        return Window(self.offset + skipped, self.samples[skipped:])
+    def time_of(self, ms: int, *, is_end: bool = False) -> int:
+        """Return where in the recording a point of the window lies, both in milliseconds. Where
+        two parts meet, something ends with the one and begins with the other."""
+        left = max(0, ms * _MS)
+        for part in self.parts:
+            if left < len(part.samples) or (is_end and left == len(part.samples)):
+                return (part.offset + left) // _MS
+            left -= len(part.samples)
+        return self.parts[-1].stop // _MS
 
-    def is_heard_after(self, milliseconds: int) -> bool:
-        """Return whether something sounds behind a point, in milliseconds from the window's start:
-        for a syllable's length, not far below the window's loud places."""
-        count = len(self.samples) // _FRAME
-        frames = self.samples[: count * _FRAME].reshape(count, _FRAME)
+    def point_of(self, time_ms: int) -> int:
+        """Return where in the window a time of the recording lies, both in milliseconds: what lies
+        between two parts, where they meet."""
+        sample, before = time_ms * _MS, 0
+        for part in self.parts:
+            if sample <= part.stop:
+                return (before + max(0, sample - part.offset)) // _MS
+            before += len(part.samples)
+        return before // _MS
+
+    def after(self, ms: int) -> "Window":
+        """Return what is left of the window behind one of its points, in milliseconds. Something
+        must be."""
+        left, rest = ms * _MS, list(self.parts)
+        while rest and left >= len(rest[0].samples):
+            left -= len(rest.pop(0).samples)
+        return replace(self, parts=(rest[0].from_(left), *rest[1:]))
+
+    def speech_ms_after(self, ms: int) -> int:
+        """Return how much speech lies behind one of the window's points, in milliseconds."""
+        begin = self.time_of(ms) * _MS
+        spoken = 0
+        for part in self.parts:
+            heard = Stretch(max(begin, part.offset), max(begin, part.stop))
+            spoken += sum(one.overlap(heard) for one in self.speech or ())
+        return spoken // _MS
+
+    def is_heard_after(self, ms: int) -> bool:
+        """Return whether something sounds behind one of the window's points, in milliseconds, where
+        nobody looked for speech: for a syllable's length, not far below the window's loud places.
+        """
+        samples = self.samples
+        count = len(samples) // _FRAME
+        frames = samples[: count * _FRAME].reshape(count, _FRAME)
         levels = np.sqrt(np.mean(np.square(frames), axis=1))
         if not count or (loud := float(np.quantile(levels, 0.95))) < _HEARING:
             return False
-        behind = levels[milliseconds * SAMPLE_RATE // 1000 // _FRAME :]
+        behind = levels[ms * _MS // _FRAME :]
         return int(np.sum(behind > _FAINT * loud)) >= _SYLLABLE
 
 
-def cut(wave: Waveform, max_seconds: float) -> Iterator[Window]:
-    """Yield windows of at most `max_seconds`, each cut at the quietest place near its limit."""
-    limit = int(max_seconds * SAMPLE_RATE)
-    search = int(min(_SEARCH_SECONDS, max_seconds / 2) * SAMPLE_RATE)
-    start, end = 0, len(wave.samples)
-    while end - start > limit:
-        # What is left is long enough to be heard as something: a sliver invites invention.
-        high = min(start + limit, end - min(_LEAST, limit // 2))
-        stop = quietest(wave.samples, high - search, high)
-        yield Window(start, wave.samples[start:stop])
-        start = stop
-    yield Window(start, wave.samples[start:end])
-
-
-def quietest(samples: Samples, low: int, high: int) -> int:
-    """Return the sample in (low, high) around which about 0.3 s carry the least energy.
-
-    Among equals (digital silence) the last one wins: longer windows are fewer windows.
-    """
-    import librosa  # here, for it loads numba and takes seconds: a short file needs neither
-
-    span = _FRAME * _SMOOTH
-    part = samples[low:high]
-    if len(part) < span:
-        return high
-    # Not centred: librosa would pad the ends with silence and find it there.
-    rms = librosa.feature.rms(y=part, frame_length=span, hop_length=_FRAME, center=False)[0]
-    last_of_minima = len(rms) - 1 - int(np.argmin(rms[::-1]))
-    return low + last_of_minima * _FRAME + span // 2
+def parts_of(samples: Samples, stretches: list[Stretch]) -> Iterator[Part]:
+    """Yield the recording's parts that the stretches cover; those that touch are one."""
+    for index, one in enumerate(stretches):
+        if index and one.start == stretches[index - 1].stop:
+            continue
+        last = index
+        while last + 1 < len(stretches) and stretches[last].stop == stretches[last + 1].start:
+            last += 1
+        yield Part(one.start, samples[one.start : stretches[last].stop])

@@ -4,11 +4,13 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 
 from app.admission.control import Slot
 from app.audio.waveform import Waveform
 from app.models.base import DecodeRequest, LoadedModel, Segment
-from app.speech.windows import Window, cut
+from app.speech.cutting import Cutting, cut
+from app.speech.windows import Window
 from app.transcription.results import Options, Transcript, join
 from app.transcription.windows import Pass, decode_window
 
@@ -24,7 +26,7 @@ async def transcribe(
     wave: Waveform,
     options: Options,
     *,
-    window_seconds: float,
+    cutting: Cutting,
     on_token: Callable[[], None] = lambda: None,
     slot: Slot | None = None,
 ) -> AsyncGenerator[Segment | Transcript]:
@@ -34,7 +36,7 @@ async def transcribe(
     recording's windows share the engine with nobody else's. Closing the generator aborts what is
     still being decoded. Raises EngineDied.
     """
-    windows = await _cut(wave, window_seconds)
+    windows = await _cut(wave, options, cutting)
     passes: list[Pass] = []
     gate = asyncio.Semaphore(_IN_FLIGHT * model.slots)
     decoding = _decode_all(model, windows, options, on_token, slot or (lambda _: gate))
@@ -55,10 +57,10 @@ async def transcribe(
 
 
 async def transcript(
-    model: LoadedModel, wave: Waveform, options: Options, *, window_seconds: float
+    model: LoadedModel, wave: Waveform, options: Options, *, cutting: Cutting
 ) -> Transcript:
     """The whole of a recording at once. Raises EngineDied."""
-    return await last(transcribe(model, wave, options, window_seconds=window_seconds))
+    return await last(transcribe(model, wave, options, cutting=cutting))
 
 
 async def last(events: AsyncGenerator[Segment | Transcript]) -> Transcript:
@@ -70,11 +72,13 @@ async def last(events: AsyncGenerator[Segment | Transcript]) -> Transcript:
     raise AssertionError("a transcription ends with its Transcript")
 
 
-async def _cut(wave: Waveform, window_seconds: float) -> list[Window]:
+async def _cut(wave: Waveform, options: Options, cutting: Cutting) -> list[Window]:
     """In a thread where there is something to search: hours of it take a while."""
-    if wave.seconds <= window_seconds:
-        return [Window(0, wave.samples)]
-    return await asyncio.to_thread(lambda: list(cut(wave, window_seconds)))
+    if options.vad:
+        cutting = replace(cutting, vad=options.vad)
+    if cutting.vad is None and wave.seconds <= cutting.window_seconds:
+        return [Window.of(0, wave.samples)]
+    return await asyncio.to_thread(cut, wave, cutting)
 
 
 async def _decode_all(
@@ -122,6 +126,7 @@ def _request(window: Window, options: Options) -> DecodeRequest:
         prompt=options.prompt,
         keywords=options.keywords,
         temperature=options.temperature,
+        fallback=options.temperature == 0,
         logprobs=options.logprobs,
     )
 

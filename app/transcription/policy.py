@@ -4,10 +4,12 @@ dropped, each for a reason.
 Pure functions over a WindowResult. `transcription/windows.py` carries out what they say.
 """
 
+import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from app.models.base import DecodeRequest, Segment, WindowResult
+from app.transcription.speaking_rate import least_seconds
 
 # openai/whisper `transcribe.py`: silence is what the model calls silence and is unsure about.
 NO_SPEECH_PROB = 0.6
@@ -15,8 +17,11 @@ NO_SPEECH_LOGPROB = -1.0
 # Ibid.: text that zlib shrinks this much repeats itself.
 COMPRESSION_RATIO = 2.4
 # A model that runs out of room says more than is spoken (a loop) oftener than it has more to say.
-MOST_PASSES = 4
+MOST_PASSES = 6
+_WARMER = 0.2  # ibid.
+_LOOP = re.compile(r"(.{1,200}?)\1{2,}.*$", re.DOTALL)
 _LEAST_REST_MS = 500  # less than this behind the last closed segment is not worth a pass
+_LEAST_SPEECH_MS = 500  # nor is less speech: a segment's end is off by as much
 
 
 @dataclass(frozen=True)
@@ -59,8 +64,18 @@ def is_silence(result: WindowResult) -> bool:
 
 
 def repeats(result: WindowResult) -> bool:
-    """Whether a prompted decoder has begun to repeat itself, as prompts make decoders do."""
-    return result.request.prompted and result.figures.compression_ratio > COMPRESSION_RATIO
+    """Whether a decoder has begun to repeat itself, as prompts make decoders do; without one, only
+    where nobody could say it all in the time. What is said thirty times is written thirty times.
+    """
+    if result.figures.compression_ratio <= COMPRESSION_RATIO:
+        return False
+    return result.request.prompted or _is_too_fast(result)
+
+
+def _is_too_fast(result: WindowResult) -> bool:
+    tail = (result.tail,) if result.tail else ()
+    seconds = sum(least_seconds(segment.text) for segment in (*result.closed, *tail))
+    return 1000 * seconds > result.request.window.duration_ms
 
 
 def judge(result: WindowResult, *, looped: bool = False, last: bool = False) -> Verdict:
@@ -76,30 +91,55 @@ def judge(result: WindowResult, *, looped: bool = False, last: bool = False) -> 
         return again
     if is_silence(result):
         return Drop("no_speech")
-    tail = () if looped or result.tail is None else (result.tail,)
-    return Accept((*result.closed, *tail))
+    return Accept((*result.closed, *_told_tail(result, looped)))
+
+
+def _told_tail(result: WindowResult, looped: bool) -> tuple[Segment, ...]:
+    """What is told behind the last closed segment: of a loop that nothing helped against, once what
+    it repeats."""
+    if result.tail is None or not looped:
+        return (result.tail,) if result.tail else ()
+    once = _LOOP.sub(r"\1", result.tail.text)
+    return (replace(result.tail, text=once, tokens=(), logprobs=()),)
 
 
 def _again(result: WindowResult, looped: bool) -> DecodeAgain | None:
     request, window = result.request, result.request.window
     if is_silence(result):
-        if request.prompted and window.is_heard_after(0):
+        if request.prompted and _is_unheard(request, 0):
             return DecodeAgain((), _unprompted(request), "silence_after_prompt")
         return None
-    begun = result.closed[-1].end_ms - window.start_ms if result.closed else 0
+    begun = window.point_of(result.closed[-1].end_ms) if result.closed else 0
     if looped:
         reason: Literal["limit", "repetition", "ended_early"] = "repetition"
     elif result.ended == "limit":
         reason = "limit"
-    elif request.prompted and result.tail is None and window.is_heard_after(begun):
+    elif result.tail is None and _is_unheard(request, begun):
         reason = "ended_early"
     else:
         return None
-    unheard = window.duration_ms - begun
-    if unheard < _LEAST_REST_MS or not (begun or request.prompted):
-        return None  # too little to hear, or the same request again
-    rest = replace(_unprompted(request), window=window.after(begun))
-    return DecodeAgain(result.closed, rest, reason, None if looped else result.tail)
+    if window.duration_ms - begun < _LEAST_REST_MS:
+        return None  # too little to hear
+    if begun or request.prompted:
+        rest = replace(_unprompted(request), window=window.after(begun))
+        return DecodeAgain(result.closed, rest, reason, None if looped else result.tail)
+    return _warmer(request) if looped else None  # the same request once more would end as this one
+
+
+def _warmer(request: DecodeRequest) -> DecodeAgain | None:
+    """Decode at the next temperature (openai/whisper `transcribe.py`)."""
+    if not request.fallback or request.temperature >= 1:
+        return None
+    warmer = round(request.temperature + _WARMER, 1)
+    return DecodeAgain((), replace(request, temperature=warmer), "repetition")
+
+
+def _is_unheard(request: DecodeRequest, begun: int) -> bool:
+    """Whether the decoder has ended before the speech has. Where nobody looked for speech, only a
+    prompted one is doubted: what sounds may be no speech."""
+    if request.window.speech is None:
+        return request.prompted and request.window.is_heard_after(begun)
+    return request.window.speech_ms_after(begun) >= _LEAST_SPEECH_MS
 
 
 def _unprompted(request: DecodeRequest) -> DecodeRequest:

@@ -1,9 +1,13 @@
 """What a transcription is asked for and what it results in. Plain types."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from app.models.base import Segment
+from app.settings import Settings
+from app.speech.cutting import vad_of
+from app.speech.stretches import VadOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +17,8 @@ class Options:
     languages: ISO codes that may be spoken; one settles it, none lets the model choose of all.
     translate: into English, rather than to write what is spoken.
     prompt, keywords: text that comes before, and words to expect; both sway the spelling.
-    logprobs: whether segments carry their tokens'.
+    logprobs: whether segments carry their tokens'. vad: what counts as speech, where that is
+    not for the service's settings to say.
     """
 
     languages: tuple[str, ...] = ()
@@ -22,6 +27,7 @@ class Options:
     prompt: str = ""
     keywords: tuple[str, ...] = ()
     logprobs: bool = False
+    vad: VadOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,11 @@ class Transcript:
     text: str
     segments: tuple[Segment, ...]
     translated: bool = False
+
+
+def vad_options(settings: Settings, own: Mapping[str, Any]) -> VadOptions:
+    """Return what counts as speech for a request that has some of it its `own` way."""
+    return replace(vad_of(settings), **own)
 
 
 class Joiner:

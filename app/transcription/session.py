@@ -22,6 +22,7 @@ from app.audio.waveform import Waveform
 from app.metrics import Metrics, ModelMetrics
 from app.serving.state import ModelSlot, ServedModel
 from app.settings import Settings
+from app.speech.cutting import Cutting
 from app.transcription.coalescing import Event, InFlight
 from app.transcription.pipeline import transcribe
 from app.transcription.results import Options, Transcript
@@ -147,7 +148,7 @@ class TranscriptionSession:
                 model.loaded,
                 wave,
                 options,
-                window_seconds=self.shared.settings.window_seconds,
+                cutting=Cutting.of(self.shared.settings),
                 on_token=_once(lambda: self._observe("first_token", read, metrics.first_token)),
                 slot=_observed(slot, _once(lambda: self._observe("queue", decoded, metrics.queue))),
             )

@@ -96,7 +96,8 @@ def decoders():
 def context(transcriber, settings, tmp_path, decoders):
     (tmp_path / "config.json").write_text("{}")
     context = Context(
-        Settings(**{"max_audio_seconds": 10, "models": "mine=here"} | settings), Metrics()
+        Settings(**{"max_audio_seconds": 10, "models": "mine=here", "vad": False} | settings),
+        Metrics(),
     )
     context.transcriptions.decoders = decoders
     slot = context.state.default

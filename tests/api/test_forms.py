@@ -47,8 +47,20 @@ def test_of_a_field_sent_twice_the_last_counts():
     assert fields(("temperature", "0.1"), ("temperature", "0.2")).temperature == 0.2
 
 
-def test_automatic_chunking_is_what_happens_anyway():
-    assert fields(("chunking_strategy", "auto")).chunking_strategy == "auto"
+def test_automatic_chunking_changes_nothing_of_the_services():
+    assert fields(("chunking_strategy", "auto")).chunking_strategy.own == {}
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        [("chunking_strategy[type]", "server_vad"), ("chunking_strategy[threshold]", "0.3")],
+        [("chunking_strategy", '{"type": "server_vad", "threshold": 0.3}')],
+        [("chunking_strategy", '{"type": "server_vad", "threshold": 0.3, "new": 1}')],
+    ],
+)
+def test_what_counts_as_speech_is_told_in_brackets_or_as_json(sent):
+    assert fields(*sent).chunking_strategy.own == {"threshold": 0.3}
 
 
 def test_segment_times_may_be_asked_for():
@@ -72,11 +84,16 @@ BAD = {
     "no granularity": ([("timestamp_granularities[]", "page")], "timestamp_granularities"),
     "include": ([("include[]", "everything")], "include"),
     "logprobs in subtitles": ([("include", "logprobs"), ("response_format", "srt")], "include"),
-    "voice activity": ([("chunking_strategy[type]", "server_vad")], "chunking_strategy"),
-    "voice activity as json": (
-        [("chunking_strategy", '{"type":"server_vad"}')],
+    "threshold above one": (
+        [("chunking_strategy[type]", "server_vad"), ("chunking_strategy[threshold]", "1.5")],
         "chunking_strategy",
     ),
+    "a pause before zero": (
+        [("chunking_strategy", '{"type":"server_vad","silence_duration_ms":-1}')],
+        "chunking_strategy",
+    ),
+    "strategy cut short": ([("chunking_strategy", '{"type":"server_vad"')], "chunking_strategy"),
+    "another detector": ([("chunking_strategy", '{"type":"semantic_vad"}')], "chunking_strategy"),
     "no strategy": ([("chunking_strategy", "manual")], "chunking_strategy"),
     "strategy half": ([("chunking_strategy[threshold]", "0.5")], "chunking_strategy"),
     "streamed subtitles": ([("stream", "true"), ("response_format", "vtt")], "stream"),
@@ -102,8 +119,6 @@ def test_a_bad_value_names_its_field(name):
 def test_what_is_not_supported_yet_says_so():
     with pytest.raises(BadField, match="word timestamps are not supported yet"):
         fields(("timestamp_granularities[]", "word"))
-    with pytest.raises(BadField, match="server_vad is not supported yet"):
-        fields(("chunking_strategy[type]", "server_vad"))
 
 
 def test_a_translation_takes_no_language():

@@ -12,6 +12,7 @@ from app.quantization import canaries
 from app.quantization.canaries import Canary
 from app.recordings.clip import Clip
 from app.sources.source import Source
+from app.speech.cutting import Cutting
 from tests.quantization.fakes import Says, proof
 from tests.serving.fakes import served
 from tests.sound import encode, tone
@@ -24,7 +25,7 @@ LONG_ZH = "求救求救我們的船正在下沉位置不明"
 
 async def check(decoder, several):
     model = served(decoder, Checkpoint(Source("mine", Path(), ""), Path()))
-    await canaries.check(model, several, InThisProcess(), window_seconds=30)
+    await canaries.check(model, several, InThisProcess(), cutting=Cutting())
 
 
 def canary(expected, language="en", allowed=0.1):

@@ -25,6 +25,7 @@ from app.quantization.request import Thresholds
 from app.recordings.read import read
 from app.recordings.spec import Recordings
 from app.settings import Settings
+from app.speech.cutting import Cutting
 from tests.quantization.fakes import Decoding, Says, recordings
 from tests.serving.fakes import FakeLoader, checkpoint, served
 
@@ -44,7 +45,7 @@ class Setting:
 
     def __init__(self, folder, monkeypatch):
         self.folder = folder
-        self.settings = Settings(cache_dir=folder / "cache")
+        self.settings = Settings(cache_dir=folder / "cache", vad=False)  # recordings are tones
         self.loader = FakeLoader(self.settings)
         self.loader.make = lambda one: self.says[one.source.name]
         self.says: dict[str, Any] = {
@@ -149,10 +150,12 @@ async def test_another_source_of_the_same_name_is_heard_anew(setting):
     assert setting.heard == ["source", "candidate", "source"]
 
 
-@pytest.mark.parametrize("changed", [{"window_seconds": 20}, {"linear_backend": "marlin"}])
+@pytest.mark.parametrize(
+    "changed", [{"window_seconds": 20}, {"vad": True}, {"linear_backend": "marlin"}]
+)
 async def test_what_decides_decoding_has_both_heard_anew(setting, changed):
     await setting.prove()
-    setting.loader.settings = Settings(cache_dir=setting.settings.cache_dir, **changed)
+    setting.loader.settings = setting.settings.model_copy(update=changed)
     await setting.prove()
     assert setting.heard == ["source", "candidate"] * 2
 
@@ -296,7 +299,7 @@ async def test_recordings_are_heard_a_few_at_a_time_and_told_in_their_order(tmp_
         clips,
         teller(events),
         InThisProcess(),
-        window_seconds=30,
+        cutting=Cutting(),
     )
     assert hearing.texts == ["x"] * 20
     assert hearing.audio_seconds == pytest.approx(20, abs=0.5)
@@ -312,5 +315,5 @@ async def test_a_recording_that_cannot_be_decoded_is_named(tmp_path):
     clips = read(Recordings(sources=folder))
     with pytest.raises(NoCalibration, match=r"1\.wav"):
         await transcribe_set(
-            said_by(Says(en="x"), tmp_path), clips, teller([]), InThisProcess(), window_seconds=30
+            said_by(Says(en="x"), tmp_path), clips, teller([]), InThisProcess(), cutting=Cutting()
         )

@@ -65,7 +65,7 @@ class House:
         self.cache = folder / "cache"
         self.recordings = recordings(folder / "proof", ("mayday", "en"), ("求救", "zh"))
         self.settings = {"model": str(self.model), "quantization": "none", "cache_dir": self.cache,
-                         "data_roots": str(folder), "device": "cpu",
+                         "data_roots": str(folder), "device": "cpu", "vad": False,
                          "while_quantizing": "serve"} | settings  # fmt: skip
         self.says: Any = Says(en="mayday", zh="求救")
         self.reasons, self.fault, self.gate, self.asked = (), None, None, []
@@ -267,7 +267,7 @@ async def test_the_key_of_a_job_is_of_all_that_decides_its_proof(house, monkeypa
     (found,) = keyed
     assert found == app.quantization.proving.versions(house.loader, house.quantization._builder)
     assert found["vllm"] == "9"
-    assert {"llmcompressor", "device", "window_seconds", "linear_backend"} <= found.keys()
+    assert {"llmcompressor", "device", "cutting", "linear_backend"} <= found.keys()
 
 
 async def test_a_job_is_begun_with_what_its_files_were_when_it_was_asked_for(house, monkeypatch):

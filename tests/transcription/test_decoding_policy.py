@@ -14,7 +14,7 @@ from tests.transcription.fakes import TS, FakeDecoder, T, loaded, said, sentence
 
 pytestmark = pytest.mark.anyio
 
-WINDOW = Window(5 * SAMPLE_RATE, np.zeros(10 * SAMPLE_RATE, np.float32))
+WINDOW = Window.of(5 * SAMPLE_RATE, np.zeros(10 * SAMPLE_RATE, np.float32))
 PROMPT = "w1 w2"
 PROMPTED = (T.start_of_previous, 1, 2, T.start)
 
@@ -118,7 +118,7 @@ async def test_a_limit_at_the_windows_very_end_needs_no_further_pass():
     assert (words(events), len(asks)) == (" w1", 1)
 
 
-SPOKEN = Window(0, np.concatenate([tone(4), silence(1), tone(3)]))  # something sounds up to 8 s
+SPOKEN = Window.of(0, np.concatenate([tone(4), silence(1), tone(3)]))  # something sounds up to 8 s
 
 
 async def test_a_prompted_decoder_that_ends_early_is_not_believed():
@@ -140,8 +140,8 @@ async def test_a_prompted_decoder_that_hears_nothing_is_asked_again_without():
         (said(TS, 1, TS + 200), "", SPOKEN),  # not prompted: its own judgement
         (said(TS, 1, TS + 399), PROMPT, SPOKEN),  # told up to the end of the sound
         (said(TS, 1, TS + 200, TS + 250, 2), PROMPT, SPOKEN),  # open: told up to the end
-        (said(TS), PROMPT, Window(0, silence(5))),
-        (said(TS, 1, no_speech=0.9, logprob=-1.5), PROMPT, Window(0, silence(5))),
+        (said(TS), PROMPT, Window.of(0, silence(5))),
+        (said(TS, 1, no_speech=0.9, logprob=-1.5), PROMPT, Window.of(0, silence(5))),
         (said(TS, 1, no_speech=0.9, logprob=-1.5), "", SPOKEN),
     ],
 )

@@ -13,7 +13,7 @@ from app.speech.windows import Window
 from app.transcription.results import Joiner, join
 from tests.transcription.fakes import TS, FakeText, T
 
-WINDOW = Window(5 * SAMPLE_RATE, np.zeros(10 * SAMPLE_RATE, np.float32))
+WINDOW = Window.of(5 * SAMPLE_RATE, np.zeros(10 * SAMPLE_RATE, np.float32))
 
 
 def letters(ids):

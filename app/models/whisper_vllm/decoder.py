@@ -23,6 +23,7 @@ from app.models.whisper_vllm.text import TextCodec
 from app.models.whisper_vllm.tokens import SpecialTokens
 from app.speech.windows import Window
 
+_LONG = 32  # tokens: a decoder that repeats itself is noticed while it does
 _WARM_UP_TOKENS = 4  # of a second of noise: a model may find a great deal to say about noise
 
 
@@ -88,7 +89,7 @@ class WhisperDecoder:
         """Decode a second of faint noise, so that no client pays for what is slow the first
         time. Raises EngineDied."""
         noise = np.random.default_rng(0).normal(0, 1e-3, SAMPLE_RATE).astype(np.float32)
-        request = TokenRequest(Window(0, noise), WindowRules(), (self._tokens.start,))
+        request = TokenRequest(Window.of(0, noise), WindowRules(), (self._tokens.start,))
         async for _ in self._engine.decode(request, _WARM_UP_TOKENS):
             pass
 
@@ -113,14 +114,15 @@ class _Assembly:
     _ids: list[int] = field(default_factory=list)
     _logprobs: list[float] = field(default_factory=list)
     _closed: list[Segment] = field(default_factory=list)
+    _since: int = 0  # tokens since a result was told
 
     def __post_init__(self) -> None:
         content = self.text.content if self.request.logprobs else None
         self._segmenter = Segmenter(self.request.window, self.tokens, self.text.decode, content)
 
     def add(self, step: Step) -> bool:
-        """Take a step; whether a result is worth telling: at the first, at a segment's close, and
-        at the end."""
+        """Take a step; whether a result is worth telling: at the first, at a segment's close, every
+        now and then in a long one, and at the end."""
         is_first = self._first is None
         self._first = self._first or step.first
         self._ended = step.ended
@@ -129,7 +131,9 @@ class _Assembly:
         self._ids += [i for i, _ in spoken]
         closed = self._segmenter.feed(spoken)
         self._closed += closed
-        return is_first or bool(closed) or step.ended is not None
+        self._since = 0 if closed else self._since + len(spoken)
+        is_long, self._since = self._since >= _LONG, self._since % _LONG
+        return is_first or bool(closed) or is_long or step.ended is not None
 
     def result(self) -> WindowResult:
         assert self._first is not None, "a decoder's first step detects the language"

@@ -59,11 +59,11 @@ class Segmenter:
         text = self._text_of(ids) if ids else ""
         if not text.strip():
             return None
-        length, content = self._window.duration_ms, self._content_of
-        start = min(self._start, length)
+        window, content = self._window, self._content_of
+        start = window.time_of(self._start)
         return Segment(
-            start_ms=self._window.start_ms + start,
-            end_ms=self._window.start_ms + min(max(end, start), length),
+            start_ms=start,
+            end_ms=max(start, window.time_of(max(end, self._start), is_end=True)),
             text=text,
             tokens=ids,
             logprobs=tuple(TokenLogprob(content(i), p) for i, p in self._open) if content else (),

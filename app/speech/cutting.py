@@ -1,0 +1,154 @@
+"""Cutting of a recording into windows: in pauses, and around what is not speech.
+
+Nothing of a stretch of speech is left out, and none of it is in two windows.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+import numpy as np
+
+from app.audio.waveform import SAMPLE_RATE, Samples, Waveform
+from app.settings import Settings
+from app.speech.stretches import Stretch, VadOptions, find_speech, joined
+from app.speech.windows import Window, parts_of
+
+_MS = SAMPLE_RATE // 1000  # samples
+_SEARCH_SECONDS = 6.0  # how far before the limit a quiet place may lie
+_FRAME = SAMPLE_RATE // 50  # 20 ms
+_LEAST = SAMPLE_RATE  # a window's least length, where a choice exists
+_SMOOTH = 15  # frames: a pause between words lasts about 0.3 s
+_LONGEST_PAUSE = SAMPLE_RATE  # what is left of one; the model invents in longer ones
+
+
+@dataclass(frozen=True, slots=True)
+class Cutting:
+    """How recordings are cut. window_seconds: the longest window. vad: what counts as speech; None
+    decodes all of a recording."""
+
+    window_seconds: float = 30
+    vad: VadOptions | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Cutting":
+        """Return what the settings say of it."""
+        return cls(settings.window_seconds, vad_of(settings) if settings.vad else None)
+
+
+def vad_of(settings: Settings) -> VadOptions:
+    """Return what counts as speech by the settings, whether they have it looked for or not."""
+    return VadOptions(
+        settings.vad_threshold, settings.vad_prefix_padding_ms, settings.vad_silence_duration_ms
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """What cannot be cut any further. pause: samples of silence behind it; 0 where it was cut in
+    speech."""
+
+    stretch: Stretch
+    pause: int = 0
+
+    def __len__(self) -> int:
+        return len(self.stretch)
+
+
+def cut(wave: Waveform, how: Cutting) -> list[Window]:
+    """Return the windows that a recording is decoded in; none where nobody speaks. Blocking, for
+    some milliseconds a second of sound."""
+    limit, vad = int(how.window_seconds * SAMPLE_RATE), how.vad
+    if vad is None:
+        whole = Stretch(0, len(wave.samples))
+        return [
+            Window.of(one.start, wave.samples[one.start : one.stop])
+            for one in _divided(wave.samples, whole, limit)
+        ]
+    speech = find_speech(wave.samples, vad)
+    pieces = [
+        piece
+        for one in _kept(speech, len(wave.samples), vad)
+        for piece in _small(wave.samples, one, limit)
+    ]
+    told = tuple(joined(speech, vad.silence_duration_ms * _MS))
+    return [
+        Window(tuple(parts_of(wave.samples, together)), told) for together in _packed(pieces, limit)
+    ]
+
+
+def _kept(speech: Sequence[Stretch], length: int, vad: VadOptions) -> Iterator[_Piece]:
+    """Yield for each stretch of speech what is decoded of it and around it: it and its padding, or
+    up to the middle of a pause that is too short for more to be left out."""
+    padding = vad.prefix_padding_ms * _MS
+    longest = max(2 * padding, vad.silence_duration_ms * _MS, _LONGEST_PAUSE)
+    begin = max(0, speech[0].start - padding) if speech else 0
+    for one, after in pairwise((*speech, None)):
+        assert one is not None
+        if after is None:
+            yield _Piece(Stretch(begin, min(length, one.stop + padding)))
+            return
+        pause = after.start - one.stop
+        if pause <= longest:
+            end = start = one.stop + pause // 2
+        else:
+            end, start = one.stop + padding, after.start - padding
+        yield _Piece(Stretch(begin, end), pause)
+        begin = start
+
+
+def _packed(pieces: Sequence[_Piece], limit: int) -> Iterator[list[Stretch]]:
+    """Yield what goes into a window together: as much as fits, up to the longest pause near the
+    limit."""
+    search = min(int(_SEARCH_SECONDS * SAMPLE_RATE), limit // 2)
+    begin = 0
+    while begin < len(pieces):
+        lengths = list(accumulate(map(len, pieces[begin:])))
+        most = bisect_right(lengths, limit)
+        if begin + most == len(pieces):
+            chosen = most
+        else:
+            near = range(bisect_left(lengths, limit - search, hi=most - 1), most)
+            chosen = 1 + max(near, key=lambda n: (pieces[begin + n].pause, n))
+        yield [piece.stretch for piece in pieces[begin : begin + chosen]]
+        begin += chosen
+
+
+def _small(samples: Samples, piece: _Piece, limit: int) -> Iterator[_Piece]:
+    """Yield a piece in pieces that fit into a window."""
+    *earlier, last = _divided(samples, piece.stretch, limit)
+    for one in earlier:
+        yield _Piece(one)
+    yield _Piece(last, piece.pause)
+
+
+def _divided(samples: Samples, whole: Stretch, limit: int) -> Iterator[Stretch]:
+    """Yield a stretch in stretches that fit into a window, each cut at the quietest place near the
+    limit."""
+    search = min(int(_SEARCH_SECONDS * SAMPLE_RATE), limit // 2)
+    start, end = whole.start, whole.stop
+    while end - start > limit:
+        # What is left is long enough to be heard as something: a sliver invites invention.
+        high = min(start + limit, end - min(_LEAST, limit // 2))
+        stop = quietest(samples, high - search, high)
+        yield Stretch(start, stop)
+        start = stop
+    yield Stretch(start, end)
+
+
+def quietest(samples: Samples, low: int, high: int) -> int:
+    """Return the sample in (low, high) around which about 0.3 s carry the least energy.
+
+    Among equals (digital silence) the last one wins: longer windows are fewer windows.
+    """
+    import librosa  # here, for it loads numba and takes seconds: a short file needs neither
+
+    span = _FRAME * _SMOOTH
+    part = samples[low:high]
+    if len(part) < span:
+        return high
+    # Not centred: librosa would pad the ends with silence and find it there.
+    rms = librosa.feature.rms(y=part, frame_length=span, hop_length=_FRAME, center=False)[0]
+    last_of_minima = len(rms) - 1 - int(np.argmin(rms[::-1]))
+    return low + last_of_minima * _FRAME + span // 2

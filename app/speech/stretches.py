@@ -1,0 +1,77 @@
+"""Stretches of a recording in which somebody speaks."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from app.audio.waveform import Samples
+from app.speech.vad import FRAME, Probabilities, speech_probabilities
+
+_HYSTERESIS = 0.15  # silero-vad: speech ends where its probability falls that far below threshold
+_LEAST_THRESHOLD = 0.01  # ibid.
+_LEAST_PAUSE = 2 * FRAME  # 64 ms, between two words that are not run together
+
+
+@dataclass(frozen=True, slots=True)
+class VadOptions:
+    """What counts as speech, in the words of OpenAI's `server_vad`.
+
+    threshold: the least probability. prefix_padding_ms: what is decoded before speech, and behind
+    it. silence_duration_ms: the shortest pause that does not count as a part of it.
+    """
+
+    threshold: float = 0.5
+    prefix_padding_ms: int = 300
+    silence_duration_ms: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Samples from `start` up to `stop` of a recording."""
+
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def overlap(self, other: "Stretch") -> int:
+        """Return how many samples both have."""
+        return max(0, min(self.stop, other.stop) - max(self.start, other.start))
+
+
+def find_speech(samples: Samples, options: VadOptions) -> list[Stretch]:
+    """Return the stretches in which somebody speaks, in order, without padding, apart by the least
+    pause there is. Blocking, for some milliseconds a second of sound."""
+    found = _stretches(speech_probabilities(samples), options.threshold)
+    return [Stretch(one.start, min(one.stop, len(samples))) for one in found]
+
+
+def joined(stretches: Sequence[Stretch], pause: int) -> list[Stretch]:
+    """Return the stretches, with those in one that are less than a pause of so many samples
+    apart."""
+    found: list[Stretch] = []
+    for one in stretches:
+        if found and one.start - found[-1].stop < pause:
+            found[-1] = Stretch(found[-1].start, one.stop)
+        else:
+            found.append(one)
+    return found
+
+
+def _stretches(probabilities: Probabilities, threshold: float) -> Iterator[Stretch]:
+    """Yield what lies between a frame that is likely speech and some that are likely none
+    (silero-vad `utils_vad.py`, without its least length: a short word is one too)."""
+    low = max(threshold - _HYSTERESIS, _LEAST_THRESHOLD)
+    start = end = None
+    for frame, probability in enumerate(probabilities.tolist()):
+        at = frame * FRAME
+        if probability >= threshold:
+            start = at if start is None else start
+            end = None
+        elif start is not None and (end is not None or probability < low):
+            end = at if end is None else end
+            if at + FRAME - end >= _LEAST_PAUSE:
+                yield Stretch(start, end)
+                start = end = None
+    if start is not None:
+        yield Stretch(start, len(probabilities) * FRAME if end is None else end)

@@ -1,0 +1,165 @@
+"""Where somebody speaks, and what of a recording is therefore decoded."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from app.audio.decode import decode
+from app.audio.waveform import SAMPLE_RATE, Waveform
+from app.environment import DEMO
+from app.speech import stretches
+from app.speech.cutting import Cutting, cut
+from app.speech.stretches import Stretch, VadOptions, find_speech, joined
+from app.speech.vad import FRAME, speech_probabilities
+from tests.sound import silence, tone
+
+SECOND = SAMPLE_RATE
+WHOLE = Cutting(30, VadOptions())
+
+
+@pytest.fixture(scope="module")
+def spoken():
+    """Fourteen seconds of a neural voice, five sentences."""
+    with (DEMO / "recordings" / "mayday.mp3").open("rb") as file:
+        return decode(file, max_seconds=60).samples
+
+
+def seconds(parts):
+    return [(p.start / SECOND, p.stop / SECOND) for p in parts]
+
+
+@pytest.fixture
+def said(monkeypatch):
+    """Has these stretches, in seconds, be speech."""
+
+    def of(*spans):
+        found = [Stretch(int(a * SECOND), int(b * SECOND)) for a, b in spans]
+        monkeypatch.setattr("app.speech.cutting.find_speech", lambda samples, vad: found)
+
+    return of
+
+
+def test_a_frame_has_one_probability_whatever_the_block_it_is_in(spoken, monkeypatch):
+    whole = speech_probabilities(spoken)
+    monkeypatch.setattr("app.speech.vad._BLOCK", 7)
+    np.testing.assert_allclose(speech_probabilities(spoken), whole, atol=1e-6)
+    assert len(whole) == -(-len(spoken) // FRAME)
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [silence(5), tone(5), np.random.default_rng(0).normal(0, 0.1, 5 * SECOND).astype(np.float32),
+     silence(0), silence(0.01)],
+)  # fmt: skip
+def test_nobody_speaks_in_silence_a_tone_or_noise(samples):
+    assert find_speech(samples, VadOptions()) == []
+    assert cut(Waveform(samples), WHOLE) == []
+
+
+def test_speech_is_found_where_it_is(spoken):
+    apart = np.concatenate([silence(10), spoken, silence(20), spoken])
+    found = find_speech(apart, VadOptions())
+    length = len(spoken) / SECOND
+    assert found[0].start / SECOND == pytest.approx(10.5, abs=0.3)
+    assert all(10 <= a <= b <= 10 + length or 30 + length <= a <= b for a, b in seconds(found))
+
+
+def test_a_higher_threshold_finds_no_more(spoken):
+    quiet = VadOptions(threshold=0.05), VadOptions(threshold=0.95)
+    low, high = (sum(map(len, find_speech(spoken, vad))) for vad in quiet)
+    assert 0 < high < low
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "expected"),
+    [
+        ([0, 1, 1, 0, 0, 0], [(1, 3)]),
+        ([1, 1, 0, 1, 0, 0], [(0, 4)]),  # one frame is no pause
+        ([1, 0.4, 0.4, 0.4, 1], [(0, 5)]),  # nor is what may be speech
+        ([1, 0.3, 0.4, 1], [(0, 1), (3, 4)]),  # but that ends one which has begun to end
+        ([0, 0, 1], [(2, 3)]),
+        ([0, 0.4], []),
+    ],
+)
+def test_a_stretch_begins_with_what_is_likely_and_ends_with_two_frames_that_are_not(
+    probabilities, expected
+):
+    found = stretches._stretches(np.array(probabilities, np.float32), 0.5)
+    assert [(one.start // FRAME, one.stop // FRAME) for one in found] == expected
+
+
+def test_stretches_with_a_shorter_pause_are_one():
+    apart = [Stretch(0, 10), Stretch(12, 20), Stretch(25, 30)]
+    assert joined(apart, 3) == [Stretch(0, 20), Stretch(25, 30)]
+
+
+def test_what_is_no_speech_is_not_decoded(said):
+    said((10, 12), (40, 42))
+    (window,) = cut(Waveform(silence(60)), WHOLE)
+    assert [(p.offset / SECOND, p.stop / SECOND) for p in window.parts] == [
+        (9.7, 12.3),
+        (39.7, 42.3),
+    ]
+    assert len(window.samples) == int(5.2 * SECOND)
+
+
+def test_a_pause_between_sentences_is_decoded_whole(said):
+    said((1, 3), (3.9, 6))
+    (window,) = cut(Waveform(silence(20)), WHOLE)
+    assert [(p.offset / SECOND, p.stop / SECOND) for p in window.parts] == [(0.7, 6.3)]
+
+
+def test_a_pause_that_counts_as_speech_is_decoded_whole(said):
+    said((1, 3), (8, 9))
+    vad = VadOptions(silence_duration_ms=6000)
+    (window,) = cut(Waveform(silence(20)), Cutting(30, vad))
+    assert len(window.parts) == 1
+    assert [len(one) / SECOND for one in window.speech] == [8]
+
+
+def test_a_window_ends_in_the_longest_pause_near_its_limit(said):
+    said((0, 20), (20.1, 25), (25.9, 28), (28.2, 40))
+    first, second = cut(Waveform(silence(41)), WHOLE)
+    assert first.parts[-1].stop / SECOND == pytest.approx(25.45)
+    assert second.parts[0].offset == first.parts[-1].stop
+
+
+def test_no_speech_is_left_out_and_none_is_in_two_windows(said):
+    generator = np.random.default_rng(0)
+    at, spans = 0.0, []
+    for _ in range(60):
+        at += generator.choice([0.1, 0.5, 3])
+        spans.append((at, at := at + generator.uniform(0.1, 45)))
+    said(*spans)
+    windows = cut(Waveform(silence(at + 1)), WHOLE)
+    decoded = [Stretch(p.offset, p.stop) for window in windows for p in window.parts]
+    assert all(one.stop <= two.start for one, two in pairwise(decoded))
+    speech = [Stretch(int(a * SECOND), int(b * SECOND)) for a, b in spans]
+    heard = sum(one.overlap(two) for one in speech for two in decoded)
+    assert heard == sum(map(len, speech))
+    assert all(len(window.samples) <= 30 * SECOND for window in windows)
+
+
+def test_times_of_a_window_are_the_recordings(said):
+    said((10, 12), (40, 42))
+    (window,) = cut(Waveform(silence(60)), WHOLE)
+    assert (window.start_ms, window.duration_ms) == (9700, 5200)
+    assert [window.time_of(ms) for ms in (0, 1000, 2600, 3600, 5200, 9000)] == [
+        9700, 10_700, 39_700, 40_700, 42_300, 42_300,
+    ]  # fmt: skip
+    assert window.time_of(2600, is_end=True) == 12_300  # what ends there ends with the first part
+    assert [window.point_of(ms) for ms in (9700, 12_300, 20_000, 40_700, 99_000)] == [
+        0, 2600, 2600, 3600, 5200,
+    ]  # fmt: skip
+
+
+def test_a_window_knows_how_much_speech_is_left_of_it(said):
+    said((10, 12), (40, 42))
+    (window,) = cut(Waveform(silence(60)), WHOLE)
+    assert [window.speech_ms_after(ms) for ms in (0, 1300, 2600, 3900, 5200)] == [
+        4000, 3000, 2000, 1000, 0,
+    ]  # fmt: skip
+    rest = window.after(3600)
+    assert (rest.start_ms, rest.duration_ms) == (40_700, 1600)
+    assert rest.speech_ms_after(0) == 1300
