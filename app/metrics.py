@@ -109,6 +109,11 @@ class Metrics:
         self.audio_transcribed = counter(
             "audio_transcribed_seconds", "Audio whose transcript was sent", model
         )
+        self.speech = counter(
+            "speech_seconds",
+            "Speech in transcribed audio by what became of it: told, dropped; and decoded_again",
+            (*model, "fate"),
+        )
         self.rtfx = histogram(
             "rtfx",
             "Seconds of a request's audio for each second of its processing",
@@ -242,6 +247,10 @@ class ModelMetrics:
 
     def restarted(self, reason: str) -> None:
         self.whole.restarts.labels(self.model, reason).inc()
+
+    def count_speech(self, fate: str, seconds: float) -> None:
+        """Count speech that was told, dropped, or decoded again."""
+        self.whole.speech.labels(self.model, fate).inc(seconds)
 
     def serves(self, source: str, scheme: str, kernels: str) -> None:
         """Show the checkpoint that serves, in place of the one before."""

@@ -34,9 +34,10 @@ class Stretch:
     def __len__(self) -> int:
         return self.stop - self.start
 
-    def overlap(self, other: "Stretch") -> int:
-        """Return how many samples both have."""
-        return max(0, min(self.stop, other.stop) - max(self.start, other.start))
+    def common(self, other: "Stretch") -> "Stretch":
+        """Return what both have; it may be empty."""
+        start = max(self.start, other.start)
+        return Stretch(start, max(start, min(self.stop, other.stop)))
 
 
 def find_speech(samples: Samples, options: VadOptions) -> list[Stretch]:

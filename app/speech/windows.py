@@ -94,14 +94,16 @@ class Window:
             left -= len(rest.pop(0).samples)
         return replace(self, parts=(rest[0].from_(left), *rest[1:]))
 
-    def speech_ms_after(self, ms: int) -> int:
-        """Return how much speech lies behind one of the window's points, in milliseconds."""
+    def speech_after(self, ms: int) -> list[Stretch]:
+        """Return the speech behind one of the window's points, in milliseconds."""
         begin = self.time_of(ms) * _MS
-        spoken = 0
-        for part in self.parts:
-            heard = Stretch(max(begin, part.offset), max(begin, part.stop))
-            spoken += sum(one.overlap(heard) for one in self.speech or ())
-        return spoken // _MS
+        behind = [Stretch(max(begin, part.offset), max(begin, part.stop)) for part in self.parts]
+        found = (one.common(part) for part in behind for one in self.speech or ())
+        return [one for one in found if len(one)]
+
+    def speech_ms_after(self, ms: int) -> int:
+        """Return how much speech lies behind one of the window's points, both in milliseconds."""
+        return sum(map(len, self.speech_after(ms))) // _MS
 
     def is_heard_after(self, ms: int) -> bool:
         """Return whether something sounds behind one of the window's points, in milliseconds, where

@@ -7,6 +7,7 @@ from typing_extensions import TypedDict  # typing's own: pydantic takes it from 
 
 from app.languages import NAMES
 from app.models.base import Segment
+from app.transcription.coverage import Coverage
 from app.transcription.results import Transcript
 
 _FRAME_MS = 10  # Whisper's hop: `seek` counts mel frames
@@ -44,6 +45,20 @@ class VerboseSegment(TypedDict):
     no_speech_prob: NotRequired[float]
 
 
+class DroppedBody(TypedDict):
+    start: float
+    end: float
+    reason: str
+
+
+class CoverageBody(TypedDict):
+    """Ours: seconds of speech, seconds of it that were decoded again, and where it has no text."""
+
+    speech: float
+    decoded_again: float
+    dropped: list[DroppedBody]
+
+
 class VerboseBody(TypedDict):
     task: Literal["transcribe", "translate"]
     language: str
@@ -51,6 +66,7 @@ class VerboseBody(TypedDict):
     text: str
     segments: list[VerboseSegment]
     usage: Usage
+    coverage: NotRequired[CoverageBody]
     logprobs: NotRequired[list[Logprob]]
 
 
@@ -101,6 +117,8 @@ def verbose_body(transcript: Transcript, *, logprobs: bool = False) -> VerboseBo
         segments=[_segment(i, s) for i, s in enumerate(transcript.segments)],
         usage=_usage(transcript),
     )
+    if transcript.coverage:
+        body["coverage"] = _coverage(transcript.coverage)
     if logprobs:
         body["logprobs"] = _logprobs(transcript.segments)
     return body
@@ -148,6 +166,17 @@ def _segment(number: int, segment: Segment) -> VerboseSegment:
         body["compression_ratio"] = figures.compression_ratio
         body["no_speech_prob"] = figures.no_speech_prob
     return body
+
+
+def _coverage(coverage: Coverage) -> CoverageBody:
+    return CoverageBody(
+        speech=coverage.speech_ms / 1000,
+        decoded_again=coverage.again_ms / 1000,
+        dropped=[
+            DroppedBody(start=one.start_ms / 1000, end=one.end_ms / 1000, reason=one.reason)
+            for one in coverage.dropped
+        ],
+    )
 
 
 def _logprobs(segments: Iterable[Segment]) -> list[Logprob]:

@@ -11,6 +11,7 @@ from app.audio.waveform import Waveform
 from app.models.base import DecodeRequest, LoadedModel, Segment
 from app.speech.cutting import Cutting, cut
 from app.speech.windows import Window
+from app.transcription.coverage import coverage
 from app.transcription.results import Options, Transcript, join
 from app.transcription.windows import Pass, decode_window
 
@@ -53,6 +54,7 @@ async def transcribe(
         join(segment.text for segment in segments),
         segments,
         translated=options.translate,
+        coverage=coverage(windows, passes) if options.vad or cutting.vad else None,
     )
 
 

@@ -21,14 +21,16 @@ MOST_PASSES = 6
 _WARMER = 0.2  # ibid.
 _LOOP = re.compile(r"(.{1,200}?)\1{2,}.*$", re.DOTALL)
 _LEAST_REST_MS = 500  # less than this behind the last closed segment is not worth a pass
-_LEAST_SPEECH_MS = 500  # nor is less speech: a segment's end is off by as much
+LEAST_SPEECH_MS = 500  # nor is less speech: a segment's end is off by as much
 
 
 @dataclass(frozen=True)
 class Accept:
-    """Tell these segments: the window is done."""
+    """Tell these segments: the window is done. looped: whether the decoder repeats itself behind
+    them."""
 
     segments: tuple[Segment, ...]
+    looped: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def judge(result: WindowResult, *, looped: bool = False, last: bool = False) -> 
         return again
     if is_silence(result):
         return Drop("no_speech")
-    return Accept((*result.closed, *_told_tail(result, looped)))
+    return Accept((*result.closed, *_told_tail(result, looped)), looped)
 
 
 def _told_tail(result: WindowResult, looped: bool) -> tuple[Segment, ...]:
@@ -121,7 +123,8 @@ def _again(result: WindowResult, looped: bool) -> DecodeAgain | None:
     if window.duration_ms - begun < _LEAST_REST_MS:
         return None  # too little to hear
     if begun or request.prompted:
-        rest = replace(_unprompted(request), window=window.after(begun))
+        cold = 0.0 if request.fallback else request.temperature
+        rest = replace(_unprompted(request), window=window.after(begun), temperature=cold)
         return DecodeAgain(result.closed, rest, reason, None if looped else result.tail)
     return _warmer(request) if looped else None  # the same request once more would end as this one
 
@@ -139,7 +142,7 @@ def _is_unheard(request: DecodeRequest, begun: int) -> bool:
     prompted one is doubted: what sounds may be no speech."""
     if request.window.speech is None:
         return request.prompted and request.window.is_heard_after(begun)
-    return request.window.speech_ms_after(begun) >= _LEAST_SPEECH_MS
+    return request.window.speech_ms_after(begun) >= LEAST_SPEECH_MS
 
 
 def _unprompted(request: DecodeRequest) -> DecodeRequest:

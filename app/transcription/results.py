@@ -8,6 +8,7 @@ from app.models.base import Segment
 from app.settings import Settings
 from app.speech.cutting import vad_of
 from app.speech.stretches import VadOptions
+from app.transcription.coverage import Coverage
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +34,14 @@ class Options:
 @dataclass(frozen=True, slots=True)
 class Transcript:
     """A whole recording's. `language` is the ISO code of what is spoken; `text` is English where it
-    is `translated`."""
+    is `translated`. coverage: what became of the speech; None where nobody looked for it."""
 
     language: str
     duration_s: float
     text: str
     segments: tuple[Segment, ...]
     translated: bool = False
+    coverage: Coverage | None = None
 
 
 def vad_options(settings: Settings, own: Mapping[str, Any]) -> VadOptions:

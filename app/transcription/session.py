@@ -24,6 +24,7 @@ from app.serving.state import ModelSlot, ServedModel
 from app.settings import Settings
 from app.speech.cutting import Cutting
 from app.transcription.coalescing import Event, InFlight
+from app.transcription.coverage import Coverage
 from app.transcription.pipeline import transcribe
 from app.transcription.results import Options, Transcript
 
@@ -160,8 +161,26 @@ class TranscriptionSession:
 
     def _record(self, transcript: Transcript, seconds: float) -> None:
         self.telemetry.record_transcribed(transcript.duration_s, seconds, self.slot.metrics)
+        if transcript.coverage:
+            self._record_speech(transcript.coverage)
         if self.shared.settings.log_transcripts:
             self.telemetry.facts["text"] = transcript.text
+
+    def _record_speech(self, coverage: Coverage) -> None:
+        """Tell what became of the recording's speech."""
+        fates = {
+            "told": coverage.speech_ms - coverage.dropped_ms,
+            "dropped": coverage.dropped_ms,
+            "decoded_again": coverage.again_ms,
+        }
+        for fate, ms in fates.items():
+            self.slot.metrics.count_speech(fate, ms / 1000)
+        self.telemetry.facts["speech_seconds"] = coverage.speech_ms / 1000
+        if coverage.dropped:
+            self.telemetry.facts["speech_dropped"] = [
+                f"{one.start_ms / 1000:.2f}-{one.end_ms / 1000:.2f} {one.reason}"
+                for one in coverage.dropped
+            ]
 
     def _observe(self, stage: str, since: float, histogram: Histogram) -> None:
         self.telemetry.observe(stage, time.perf_counter() - since, histogram)

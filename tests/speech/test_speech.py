@@ -136,7 +136,7 @@ def test_no_speech_is_left_out_and_none_is_in_two_windows(said):
     decoded = [Stretch(p.offset, p.stop) for window in windows for p in window.parts]
     assert all(one.stop <= two.start for one, two in pairwise(decoded))
     speech = [Stretch(int(a * SECOND), int(b * SECOND)) for a, b in spans]
-    heard = sum(one.overlap(two) for one in speech for two in decoded)
+    heard = sum(len(one.common(two)) for one in speech for two in decoded)
     assert heard == sum(map(len, speech))
     assert all(len(window.samples) <= 30 * SECOND for window in windows)
 

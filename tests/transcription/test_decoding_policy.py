@@ -109,7 +109,7 @@ async def test_a_loop_does_not_go_on_for_ever():
         return said(TS, number, TS + 10, TS + 10, 99, ended="limit")
 
     events, _, asks = await hear(*(looping(n) for n in range(9)))
-    assert len(asks) == 4
+    assert len(asks) == 6
     assert words(events).endswith(" w99")  # the last pass keeps its tail
 
 
@@ -185,5 +185,52 @@ async def test_a_prompted_decoder_that_repeats_itself_is_left_at_the_first_repet
 
 
 async def test_without_a_prompt_repetition_is_what_was_said():
-    events, _, asks = await hear(said(*LOOP), window=SPOKEN)
-    assert (words(events), len(asks)) == (" w7" * 60, 1)
+    events, _, asks = await hear(said(TS, *[7] * 20, TS + 300), window=SPOKEN)
+    assert (words(events), len(asks)) == (" w7" * 20, 1)
+
+
+TOO_MUCH = [7] * 200  # " w7" for 8 s: nobody says 25 a second
+
+
+async def test_what_nobody_could_say_in_the_time_is_decoded_at_higher_temperatures():
+    answers = said(TS, *TOO_MUCH), said(TS, *TOO_MUCH, ended="limit"), sentence(0)
+    events, _, asks = await hear(*answers, window=SPOKEN)
+    assert (words(events), [ask.temperature for ask in asks]) == (" w10", [0, 0.2, 0.4])
+
+
+async def test_a_loop_is_left_while_it_goes_on():
+    loop = said(TS, *TOO_MUCH)
+    steps = []
+
+    class Watching(FakeDecoder):
+        async def decode(self, ask, max_tokens=None):
+            async for step in super().decode(ask):
+                steps.append(step)
+                yield step
+
+    decoder = Watching(lambda number: loop if number == 0 else sentence(0))
+    async for _ in decoded(decoder, SPOKEN):
+        pass
+    assert len(steps) < len(loop)
+
+
+async def test_behind_what_closed_before_the_loop_it_is_decoded_afresh():
+    first = said(TS, 1, TS + 100, TS + 100, *TOO_MUCH)
+    events, _, asks = await hear(first, said(TS, 2, TS + 200), window=SPOKEN)
+    assert words(events) == " w1 w2"
+    assert [(ask.window.start_ms, ask.temperature) for ask in asks] == [(0, 0), (2000, 0)]
+
+
+async def test_what_nothing_helps_against_is_told_once(caplog):
+    events, (*_, last), asks = await hear(*[said(TS, 1, *TOO_MUCH)] * 9, window=SPOKEN)
+    assert words(events) == " w1 w7"
+    assert [ask.temperature for ask in asks] == [0, 0.2, 0.4, 0.6, 0.8, 1]
+    assert last.verdict.looped
+
+
+async def test_whoever_asks_for_a_temperature_gets_that_one():
+    request = DecodeRequest(SPOKEN, temperature=0.3, fallback=False)
+    decoder = FakeDecoder(lambda number: said(TS, 1, *TOO_MUCH))
+    async for _ in decode_window(loaded(decoder).decoder, request, lambda: None):
+        pass
+    assert [ask.temperature for ask in decoder.asks] == [0.3]

@@ -1,0 +1,69 @@
+"""What became of a recording's speech: no second of it is lost without a word."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from app.audio.waveform import SAMPLE_RATE
+from app.speech.windows import Window
+from app.transcription.policy import LEAST_SPEECH_MS, Accept, DecodeAgain, Drop
+from app.transcription.windows import Pass
+
+_MS = SAMPLE_RATE // 1000  # samples
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedSpeech:
+    """Speech that no text stands for, in milliseconds from the recording's start, and why.
+
+    no_speech: the model calls it silence and is unsure of its text. nothing_decoded: the model
+    ended before it did, also when it was decoded again. repetition: the model repeats itself there.
+    """
+
+    start_ms: int
+    end_ms: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Milliseconds of a recording's speech. speech_ms: found, all of which is decoded. again_ms:
+    decoded once more. dropped: what no text stands for."""
+
+    speech_ms: int
+    again_ms: int = 0
+    dropped: tuple[DroppedSpeech, ...] = ()
+
+    @property
+    def dropped_ms(self) -> int:
+        return sum(one.end_ms - one.start_ms for one in self.dropped)
+
+
+def coverage(windows: Sequence[Window], passes: Sequence[Pass]) -> Coverage:
+    """Return what became of the speech that these windows hold, in all the times that they were
+    decoded."""
+    again = [one.verdict.request.window for one in passes if isinstance(one.verdict, DecodeAgain)]
+    return Coverage(
+        speech_ms=sum(window.speech_ms_after(0) for window in windows),
+        again_ms=sum(window.speech_ms_after(0) for window in again),
+        dropped=tuple(lost for one in passes for lost in _dropped(one)),
+    )
+
+
+def _dropped(one: Pass) -> Iterator[DroppedSpeech]:
+    """Yield what a pass leaves without text, unless it is decoded again."""
+    if isinstance(one.verdict, DecodeAgain):
+        return
+    window = one.result.request.window
+    is_loop = isinstance(one.verdict, Accept) and one.verdict.looped
+    told = one.result.closed if is_loop else one.segments  # what a loop says stands for nothing
+    behind = window.point_of(told[-1].end_ms) if told else 0
+    if window.speech_ms_after(behind) < LEAST_SPEECH_MS:
+        return
+    for stretch in window.speech_after(behind):
+        yield DroppedSpeech(stretch.start // _MS, stretch.stop // _MS, _reason(one.verdict))
+
+
+def _reason(verdict: Accept | Drop) -> str:
+    if isinstance(verdict, Drop):
+        return verdict.reason
+    return "repetition" if verdict.looped else "nothing_decoded"

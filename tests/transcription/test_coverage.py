@@ -1,0 +1,64 @@
+"""What became of the speech: told, decoded again, or dropped, with its place and reason."""
+
+import numpy as np
+import pytest
+
+from app.audio.waveform import SAMPLE_RATE
+from app.models.base import DecodeRequest
+from app.speech.stretches import Stretch
+from app.speech.windows import Part, Window
+from app.transcription.coverage import Coverage, DroppedSpeech, coverage
+from app.transcription.windows import Pass, decode_window
+from tests.transcription.fakes import TS, FakeDecoder, loaded, said
+
+pytestmark = pytest.mark.anyio
+
+
+def second(at):
+    return int(at * SAMPLE_RATE)
+
+
+def window_of(*spoken, start=5, seconds=10):
+    speech = tuple(Stretch(second(a), second(b)) for a, b in spoken)
+    return Window((Part(second(start), np.zeros(second(seconds), np.float32)),), speech)
+
+
+async def covered(window, *answers):
+    decoder = FakeDecoder(lambda number: answers[number])
+    events = decode_window(loaded(decoder).decoder, DecodeRequest(window), lambda: None)
+    passes = [event async for event in events if isinstance(event, Pass)]
+    return coverage([window], passes)
+
+
+async def test_what_is_told_to_its_end_is_all_told():
+    window = window_of((5, 8), (9, 12))
+    assert await covered(window, said(TS, 1, TS + 340)) == Coverage(6000)
+
+
+async def test_where_the_model_ends_early_the_rest_is_decoded_again():
+    window = window_of((5, 8), (9, 12))
+    heard = await covered(window, said(TS, 1, TS + 150), said(TS, 2, TS + 200))
+    assert heard == Coverage(6000, again_ms=3000)
+
+
+async def test_what_nothing_is_decoded_of_is_dropped_with_its_place():
+    window = window_of((5, 8), (9, 12))
+    heard = await covered(window, said(TS, 1, TS + 150), said(TS))
+    assert heard == Coverage(6000, 3000, (DroppedSpeech(9000, 12_000, "nothing_decoded"),))
+    assert heard.dropped_ms == 3000
+
+
+async def test_what_the_model_calls_silence_is_dropped():
+    heard = await covered(window_of((6, 8)), said(TS, 1, TS + 150, no_speech=0.9, logprob=-1.5))
+    assert heard.dropped == (DroppedSpeech(6000, 8000, "no_speech"),)
+
+
+async def test_what_a_loop_hides_is_dropped():
+    loop = said(TS, *[7] * 400)
+    heard = await covered(window_of((5, 14)), *[loop] * 6)
+    assert heard.again_ms == 5 * 9000
+    assert heard.dropped == (DroppedSpeech(5000, 14_000, "repetition"),)
+
+
+async def test_a_recording_without_speech_has_none_to_lose():
+    assert coverage([], []) == Coverage(0)
