@@ -3,6 +3,8 @@
 Source: openai/whisper `tokenizer.py::LANGUAGES` (the set a multilingual checkpoint knows).
 """
 
+from typing import Literal
+
 from langcodes import Language
 from langcodes.tag_parser import LanguageTagError
 
@@ -58,6 +60,24 @@ def code_of(language: str) -> str | None:
     if name in NAMES:
         return name
     return _CODES.get(name) or _code_of_tag(name.replace("_", "-"))
+
+
+def script_of(language: str) -> Literal["zh-TW", "zh-HK", "zh-Hant", "zh-Hans"] | None:
+    """Return the script that a tag for Chinese asks for: its own (`zh-Hant`), or its region's
+    (`zh-TW`); None where it names neither, or another language."""
+    try:
+        tag = Language.get(language.strip().replace("_", "-"))
+    except LanguageTagError:
+        return None
+    if code_of(language) != "zh":
+        return None
+    if tag.territory in ("TW", "HK") and tag.script != "Hans":
+        return "zh-TW" if tag.territory == "TW" else "zh-HK"
+    if tag.script in ("Hant", "Hans"):
+        return "zh-Hant" if tag.script == "Hant" else "zh-Hans"
+    traditional = tag.territory == "MO"
+    simplified = tag.territory in ("CN", "SG", "MY")
+    return "zh-Hant" if traditional else "zh-Hans" if simplified else None
 
 
 def _code_of_tag(tag: str) -> str | None:

@@ -200,6 +200,11 @@ class Settings(BaseSettings):
         le=30_000,
         description="Shortest pause, in milliseconds, that is not speech",
     )
+    chinese_script: Literal["zh-TW", "zh-HK", "zh-Hant", "zh-Hans"] | None = Field(
+        None,
+        description="Script that Chinese is written in where a request names none; unset, as the "
+        "model writes it",
+    )
     max_windows: int | None = Field(
         None, ge=1, description="Windows decoded at once; unset, computed from memory"
     )

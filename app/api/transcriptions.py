@@ -32,7 +32,7 @@ from app.errors import (
     TooManyRequests,
     UploadNotStored,
 )
-from app.languages import code_of, is_left_open
+from app.languages import code_of, is_left_open, script_of
 from app.metrics import Metrics
 from app.models.base import Capabilities, Segment
 from app.serving.state import Place
@@ -189,6 +189,7 @@ def _options(capabilities: Capabilities, settings: Settings, form: SpeechForm) -
         keywords=form.keywords,
         logprobs="logprobs" in form.include,
         vad=vad_options(settings, strategy.own) if strategy else None,
+        script=next(filter(None, map(script_of, asked)), settings.chinese_script),
     )
 
 

@@ -12,7 +12,9 @@ from app.models.base import DecodeRequest, LoadedModel, Segment
 from app.speech.cutting import Cutting, cut
 from app.speech.windows import Window
 from app.transcription.coverage import coverage
+from app.transcription.postprocessing import PostProcessed
 from app.transcription.results import Options, Transcript, join
+from app.transcription.script import load
 from app.transcription.windows import Pass, decode_window
 
 # Windows of a recording in an engine at once, by its slots, where nobody gives slots: twice keeps
@@ -38,6 +40,8 @@ async def transcribe(
     still being decoded. Raises EngineDied.
     """
     windows = await _cut(wave, options, cutting)
+    if options.script:
+        await asyncio.to_thread(load, options.script)
     passes: list[Pass] = []
     gate = asyncio.Semaphore(_IN_FLIGHT * model.slots)
     decoding = _decode_all(model, windows, options, on_token, slot or (lambda _: gate))
@@ -91,11 +95,12 @@ async def _decode_all(
     slot: Slot,
 ) -> AsyncGenerator[_Event]:
     """All windows in flight together; what each has to tell waits for those before it."""
+    decoder = PostProcessed(model.decoder, options.script)
     queues: list[asyncio.Queue[_Event | Exception | None]] = [asyncio.Queue() for _ in windows]
 
     async def decode(window: Window, queue: asyncio.Queue[_Event | Exception | None]) -> None:
         try:
-            decoding = aclosing(decode_window(model.decoder, _request(window, options), on_token))
+            decoding = aclosing(decode_window(decoder, _request(window, options), on_token))
             async with slot(window.duration_ms / 1000), decoding as events:
                 async for event in events:
                     queue.put_nowait(event)

@@ -9,6 +9,7 @@ from app.settings import Settings
 from app.speech.cutting import vad_of
 from app.speech.stretches import VadOptions
 from app.transcription.coverage import Coverage
+from app.transcription.script import Script
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Options:
     translate: into English, rather than to write what is spoken.
     prompt, keywords: text that comes before, and words to expect; both sway the spelling.
     logprobs: whether segments carry their tokens'. vad: what counts as speech, where that is
-    not for the service's settings to say.
+    not for the service's settings to say. script: what Chinese is written in; None is the model's.
     """
 
     languages: tuple[str, ...] = ()
@@ -29,6 +30,7 @@ class Options:
     keywords: tuple[str, ...] = ()
     logprobs: bool = False
     vad: VadOptions | None = None
+    script: Script | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,49 @@
+"""What is done to every segment before a policy or a client sees it: its script, and its times."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import replace
+
+from app.models.base import DecodeRequest, Segment, WindowDecoder, WindowResult
+from app.transcription.script import Script, written_in
+from app.transcription.times import clipped
+
+
+class PostProcessed:
+    """Implements app.models.base.WindowDecoder over another."""
+
+    def __init__(self, decoder: WindowDecoder, script: Script | None) -> None:
+        self._decoder = decoder
+        self._script = script
+        self.capabilities = decoder.capabilities
+
+    async def decode_window(
+        self, request: DecodeRequest, on_token: Callable[[], None] = lambda: None
+    ) -> AsyncGenerator[WindowResult]:
+        async with aclosing(self._decoder.decode_window(request, on_token)) as results:
+            async for result in results:
+                yield self._processed(result)
+
+    async def warm_up(self) -> None:
+        await self._decoder.warm_up()
+
+    def _processed(self, result: WindowResult) -> WindowResult:
+        is_chinese, window = _is_chinese(result), result.request.window
+
+        def process(segment: Segment) -> Segment:
+            if is_chinese:
+                segment = replace(segment, text=written_in(segment.text, self._script))
+            return clipped(segment, window)
+
+        closed = tuple(map(process, result.closed))
+        return replace(result, closed=closed, tail=result.tail and process(result.tail))
+
+
+def _is_chinese(result: WindowResult) -> bool:
+    """Whether a window's text is in Mandarin: what is asked for, or what the model hears."""
+    if result.request.translate:
+        return False
+    asked, heard = result.request.languages, result.detection.languages
+    if len(asked) == 1:
+        return asked[0] == "zh"
+    return max(heard, key=lambda code: heard[code], default="") == "zh"
