@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 
 from app.admission.control import Slot
 from app.audio.waveform import Waveform
@@ -12,6 +13,8 @@ from app.models.base import DecodeRequest, LoadedModel, Segment
 from app.speech.cutting import Cutting, cut
 from app.speech.windows import Window
 from app.transcription.coverage import coverage
+from app.transcription.language import RecordingLanguage
+from app.transcription.policy import DecodeAgain
 from app.transcription.postprocessing import PostProcessed
 from app.transcription.results import Options, Transcript, join
 from app.transcription.script import load
@@ -98,19 +101,27 @@ async def _decode_all(
     decoder = PostProcessed(model.decoder, options.script)
     queues: list[asyncio.Queue[_Event | Exception | None]] = [asyncio.Queue() for _ in windows]
 
-    async def decode(window: Window, queue: asyncio.Queue[_Event | Exception | None]) -> None:
+    language = RecordingLanguage()
+
+    async def decode(
+        number: int, window: Window, queue: asyncio.Queue[_Event | Exception | None]
+    ) -> None:
         try:
-            decoding = aclosing(decode_window(decoder, _request(window, options), on_token))
+            doubt = partial(language.of_window, number)
+            decoding = aclosing(decode_window(decoder, _request(window, options), on_token, doubt))
             async with slot(window.duration_ms / 1000), decoding as events:
                 async for event in events:
                     queue.put_nowait(event)
             queue.put_nowait(None)
         except Exception as error:  # raised where the windows are told
             queue.put_nowait(error)
+        finally:
+            if number == 0:
+                language.give_up()
 
     tasks = [
-        asyncio.create_task(decode(window, queue))
-        for window, queue in zip(windows, queues, strict=True)
+        asyncio.create_task(decode(number, window, queues[number]))
+        for number, window in enumerate(windows)
     ]
     try:
         for queue in queues:
@@ -144,6 +155,8 @@ def _language(options: Options, passes: list[Pass]) -> str:
         return options.languages[0]
     spoken: defaultdict[str, float] = defaultdict(float)
     for one in passes:
+        if isinstance(one.verdict, DecodeAgain) and one.verdict.reason == "language":
+            continue
         detection = one.result.detection
         for language, probability in detection.languages.items():
             spoken[language] += probability * (1 - detection.no_speech_prob)

@@ -40,7 +40,7 @@ class DecodeAgain:
 
     segments: tuple[Segment, ...]
     request: DecodeRequest
-    reason: Literal["limit", "repetition", "ended_early", "silence_after_prompt"]
+    reason: Literal["limit", "repetition", "ended_early", "silence_after_prompt", "language"]
     tail: Segment | None = None
 
 
@@ -143,6 +143,11 @@ def _is_unheard(request: DecodeRequest, begun: int) -> bool:
     if request.window.speech is None:
         return request.prompted and request.window.is_heard_after(begun)
     return request.window.speech_ms_after(begun) >= LEAST_SPEECH_MS
+
+
+def in_language(result: WindowResult, language: str) -> DecodeAgain:
+    """Decode a window in another language than the model hears, before any of it is told."""
+    return DecodeAgain((), replace(result.request, languages=(language,)), "language")
 
 
 def _unprompted(request: DecodeRequest) -> DecodeRequest:

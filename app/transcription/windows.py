@@ -1,7 +1,7 @@
 """One window's way through the decoder, as often as the policy wants it decoded."""
 
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -10,12 +10,20 @@ from app.transcription.policy import (
     MOST_PASSES,
     DecodeAgain,
     Verdict,
+    in_language,
     judge,
     may_be_silence,
     repeats,
 )
 
 log = logging.getLogger(__name__)
+
+
+Doubt = Callable[[WindowResult], Awaitable[str | None]]
+
+
+async def _no_doubt(result: WindowResult) -> None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -29,17 +37,23 @@ class Pass:
 
 
 async def decode_window(
-    decoder: WindowDecoder, request: DecodeRequest, on_token: Callable[[], None]
+    decoder: WindowDecoder,
+    request: DecodeRequest,
+    on_token: Callable[[], None],
+    doubt: Doubt = _no_doubt,
 ) -> AsyncGenerator[Segment | Pass]:
-    """Segments as they may leave, and a Pass for each time the window was decoded. Raises
-    EngineDied."""
+    """Segments as they may leave, and a Pass for each time the window was decoded. `doubt` gives
+    the language that a first result should be in after all. Raises EngineDied."""
     begun: Segment | None = None  # text at the end of the pass before, which this one is to redo
     for left in reversed(range(MOST_PASSES)):
-        one = _Decoding(decoder, request)
+        one = _Decoding(decoder, request, doubt)
         async with aclosing(one.segments(on_token)) as segments:
             async for segment in segments:
                 yield segment
-        verdict = judge(one.result, looped=one.looped, last=left == 0)
+        if one.language:
+            verdict: Verdict = in_language(one.result, one.language)
+        else:
+            verdict = judge(one.result, looped=one.looped, last=left == 0)
         told = [replace(segment, figures=one.result.figures) for segment in verdict.segments]
         if begun and not told and not isinstance(verdict, DecodeAgain):
             told = [begun]  # what the pass before had begun to say stands
@@ -58,11 +72,14 @@ async def decode_window(
 
 
 class _Decoding:
-    """One pass of the decoder over a window. told: how many closed segments have left."""
+    """One pass of the decoder over a window. told: how many closed segments have left. language:
+    the one that the window is in after all, where the decoder was broken off for it."""
 
-    def __init__(self, decoder: WindowDecoder, request: DecodeRequest) -> None:
+    def __init__(self, decoder: WindowDecoder, request: DecodeRequest, doubt: Doubt) -> None:
         self._decoder = decoder
         self._request = request
+        self._doubt: Doubt | None = doubt
+        self.language: str | None = None
         self.result: WindowResult
         self.looped = False
         self.told = 0
@@ -73,6 +90,11 @@ class _Decoding:
         believed: tuple[Segment, ...] = ()
         async with aclosing(self._decoder.decode_window(self._request, on_token)) as results:
             async for result in results:
+                if self._doubt:
+                    self.result, self.language = result, await self._doubt(result)
+                    self._doubt = None
+                    if self.language:
+                        return
                 self.looped = repeats(result)
                 self.result = replace(result, closed=believed) if self.looped else result
                 if self.looped:

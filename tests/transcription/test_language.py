@@ -1,0 +1,78 @@
+"""A recording's windows are in its language, unless the model is sure of another one."""
+
+import numpy as np
+import pytest
+
+from app.audio.waveform import Waveform
+from app.errors import EngineDied
+from app.speech.cutting import Cutting
+from app.transcription.pipeline import transcribe
+from app.transcription.results import Options, Transcript
+from tests.sound import silence, tone
+from tests.transcription.fakes import FakeDecoder, T, loaded, sentence
+
+pytestmark = pytest.mark.anyio
+
+FRENCH, THAI = {"fr": 0.95, "th": 0.05}, {"fr": 0.3, "th": 0.7}
+
+
+def windows(count):
+    """A recording of as many windows, of two seconds each."""
+    return Waveform(np.concatenate([tone(1.5), silence(0.5)] * count))
+
+
+async def heard(*detected, options=None, delays=()):
+    """The transcript of a window for each of these detections, and what the decoder was asked."""
+
+    def answer(asked):
+        """It hears in the language that it is told, where it is told one."""
+        ask = decoder.asks[asked]
+        number = round(ask.window.start_ms / 2000)
+        told = dict.fromkeys(ask.rules.languages, 1.0)
+        return sentence(number, languages=told or detected[number])
+
+    decoder = FakeDecoder(answer, delays)
+    wave = windows(len(detected))
+    events = transcribe(loaded(decoder), wave, options or Options(), cutting=Cutting(2.6))
+    *_, transcript = [event async for event in events]
+    assert isinstance(transcript, Transcript)
+    return transcript, [ask.rules.languages for ask in decoder.asks]
+
+
+async def test_an_unsure_window_is_decoded_again_in_the_recordings_language():
+    transcript, asked = await heard(FRENCH, FRENCH, THAI)
+    assert transcript.language == "fr"
+    assert asked == [(), (), (), ("fr",)]
+    assert transcript.text == "w10 w11 w12"
+
+
+async def test_a_sure_window_keeps_its_own():
+    _, asked = await heard(FRENCH, {"fr": 0.01, "en": 0.99}, FRENCH)
+    assert asked == [(), (), ()]
+
+
+async def test_the_first_window_is_waited_for():
+    _, asked = await heard(FRENCH, THAI, delays=[0.05, 0, 0, 0])
+    assert asked == [(), (), ("fr",)]
+
+
+async def test_an_unsure_first_window_settles_nothing():
+    _, asked = await heard({"fr": 0.4, "th": 0.35, "en": 0.25}, {"en": 0.9, "fr": 0.1})
+    assert asked == [(), ()]
+
+
+async def test_a_named_language_is_never_doubted():
+    _, asked = await heard(FRENCH, THAI, options=Options(languages=("th",)))
+    assert asked == [("th",), ("th",)]
+
+
+async def test_a_first_window_that_fails_keeps_nobody_waiting():
+    def answer(number):
+        return EngineDied("gone") if number == 0 else sentence(number, languages=THAI)
+
+    decoder = FakeDecoder(answer, delays=[0.02, 0, 0])
+    wave = windows(2)
+    with pytest.raises(EngineDied):
+        async for _ in transcribe(loaded(decoder, T), wave, Options(), cutting=Cutting(2.6)):
+            pass
+    assert decoder.in_flight == 0
