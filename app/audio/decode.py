@@ -6,7 +6,7 @@ that lies about its length decides nothing.
 """
 
 from collections.abc import Callable, Iterator
-from itertools import groupby
+from itertools import chain, groupby
 from typing import IO
 
 import av
@@ -16,7 +16,9 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from app.audio import matroska
+from app.audio.downmix import mono
 from app.audio.headers import check_chunks, promised_seconds
+from app.audio.timeline import Timeline
 from app.audio.waveform import SAMPLE_RATE, Samples, Waveform
 from app.errors import (
     AudioTooLong,
@@ -43,7 +45,7 @@ Write = Callable[[memoryview], object]
 
 
 def decode(file: IO[bytes], *, max_seconds: float) -> Waveform:
-    """Decode the first audio stream of `file` to 16 kHz mono, in this process. Strangers' files
+    """Decode the default audio stream of `file` to 16 kHz mono, in this process. Strangers' files
     are decoded in another: see DecoderPool.
 
     Raises NotAudio, UndecodableAudio, TruncatedAudio, AudioTooShort, or AudioTooLong.
@@ -178,15 +180,18 @@ def _looks_like_media(head: bytes) -> bool:
 
 
 def _audio_stream(container: InputContainer) -> AudioStream:
-    if not container.streams.audio:
+    """The container's default, where it has several."""
+    stream = container.streams.best("audio")
+    if not isinstance(stream, AudioStream):
         raise UndecodableAudio("The file holds no audio stream.", param="file")
-    return container.streams.audio[0]
+    return stream
 
 
 def _read(container: InputContainer, stream: AudioStream, heard: _Heard) -> str | None:
     """Hear every sample until the end or the first unreadable byte; what was wrong there."""
     try:
-        for samples in _resampled(_frames(container, stream)):
+        timeline = Timeline(container, stream)
+        for samples in _resampled(timeline.gaps(_frames(container, stream))):
             heard.add(samples)
     except MemoryError:  # FFmpeg's is one of its own errors too
         raise
@@ -195,21 +200,46 @@ def _read(container: InputContainer, stream: AudioStream, heard: _Heard) -> str 
     return None
 
 
-def _resampled(frames: Iterator[AudioFrame]) -> Iterator[Samples]:
-    """Frames as 16 kHz mono. Rate and layout may change on the way, as in chained Ogg."""
-    for (_, _, rate), alike in groupby(
-        frames, lambda f: (f.format.name, f.layout.name, f.sample_rate)
-    ):
+def _resampled(frames: Iterator[tuple[float, AudioFrame]]) -> Iterator[Samples]:
+    """Frames, each behind so many seconds of silence, as 16 kHz mono. Rate and layout may change on
+    the way, as in chained Ogg."""
+    for alike in _alike(frames):
+        gap, first = next(alike)
+        yield from _silence(gap)
+        rate = first.sample_rate
         if rate < _LOWEST_RATE:
             raise UndecodableAudio(
                 f"The recording's sample rate is {rate} Hz; {_LOWEST_RATE} Hz is the lowest that "
                 "is decoded.",
                 param="file",
             )
-        resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
-        for block in _in_blocks(alike, min(_BLOCK, _BLOCK_SECONDS * rate)):
-            yield from (f.to_ndarray() for f in resampler.resample(block))
-        yield from (f.to_ndarray() for f in resampler.resample(None))
+        several = chain((first,), (frame for _, frame in alike))
+        yield from mono(_in_blocks(several, min(_BLOCK, _BLOCK_SECONDS * rate)))
+
+
+def _alike(
+    frames: Iterator[tuple[float, AudioFrame]],
+) -> Iterator[Iterator[tuple[float, AudioFrame]]]:
+    """Frames of one format that follow each other without a gap."""
+    gaps = 0
+
+    def kind(one: tuple[float, AudioFrame]) -> tuple[str, str, int, int]:
+        nonlocal gaps
+        gap, frame = one
+        gaps += gap > 0
+        return frame.format.name, frame.layout.name, frame.sample_rate, gaps
+
+    for _, alike in groupby(frames, kind):
+        yield alike
+
+
+def _silence(seconds: float) -> Iterator[Samples]:
+    """In blocks, for a gap may be long."""
+    left = round(seconds * SAMPLE_RATE)
+    while left:
+        block = min(left, _BLOCK)
+        yield np.zeros((1, block), np.float32)
+        left -= block
 
 
 def _in_blocks(frames: Iterator[AudioFrame], size: int) -> Iterator[AudioFrame]:
