@@ -13,15 +13,11 @@ DEMO = Path(__file__).resolve().parent.parent / "demo"
 DEMO_MODEL = DEMO / "marine-radio"
 ANY_NAME = "*"  # among aliases
 
-# NoDecode: "a,b" from the environment, not JSON
-Names = Annotated[tuple[str, ...], NoDecode]
 # The environment holds text, and Literal takes no text for a number.
 GroupSize = Annotated[
     Literal[32, 64, 128, "channel", "auto"],
     BeforeValidator(lambda v: int(v) if str(v).isdecimal() else v),
 ]
-Folders = Annotated[tuple[Path, ...], NoDecode]
-Secrets = Annotated[tuple[SecretStr, ...], NoDecode]  # SecretStr: not shown where settings are
 
 
 class EnvironmentSource(EnvSettingsSource):
@@ -109,6 +105,15 @@ def _named_once(several: tuple[str, ...]) -> tuple[str, ...]:
     return several
 
 
+# NoDecode: "a,b" from the environment, not JSON
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split)]
+Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().resolve())]
+Folders = Annotated[tuple[Folder, ...], NoDecode, BeforeValidator(split)]
+NoneOr = BeforeValidator(lambda value: None if value in ("none", "") else value)
+# HTTP takes blanks around a key off what a client sends.
+Stripped = BeforeValidator(lambda v: (v.strip() if isinstance(v, str) else v) or None)
+# SecretStr: not shown where settings are
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(split)]
 ModelSource = Annotated[str, AfterValidator(bundled)]
 NamedSources = Annotated[Names, AfterValidator(_named_once)]
 

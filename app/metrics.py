@@ -193,6 +193,8 @@ class Metrics:
         }
         for reason in ("died", "stalled"):
             self.restarts.labels(model, reason)  # a first event is then an increase
+        for fate in ("told", "dropped", "decoded_again"):
+            self.speech.labels(model, fate)
         return ModelMetrics(model=model, whole=self, engine=self.engines.of(model), **labelled)
 
     def exposition(self) -> bytes:

@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
@@ -15,12 +15,15 @@ from pydantic_settings import (
 
 from app.environment import (
     EnvironmentSource,
+    Folder,
     Folders,
     GroupSize,
     ModelSource,
     NamedSources,
     Names,
+    NoneOr,
     Secrets,
+    Stripped,
     check_together,
     name_of,
     named_sources,
@@ -60,7 +63,7 @@ class Settings(BaseSettings):
         (),
         description="Clients' keys, comma-separated; without any, anyone may transcribe",
     )
-    admin_key: SecretStr | None = Field(
+    admin_key: Annotated[SecretStr | None, Stripped] = Field(
         None, description="Key of the admin routes, and good for the others; unset, they answer 403"
     )
     allow_anonymous: bool = Field(
@@ -69,7 +72,7 @@ class Settings(BaseSettings):
     cors_origins: Names = Field(
         (), description="Web origins whose pages may call, comma-separated; `*` is any"
     )
-    cache_dir: Path = Field(
+    cache_dir: Folder = Field(
         Path("~/.cache/marlinscribe"), description="Where made checkpoints are kept"
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
@@ -136,7 +139,7 @@ class Settings(BaseSettings):
     quantizer_python: str = Field(
         sys.executable, description="Interpreter of the quantizer, where it lives elsewhere"
     )
-    quantizer_overlay: Path | None = Field(
+    quantizer_overlay: Annotated[Path | None, NoneOr] = Field(
         Path(sys.prefix) / "share" / "marlinscribe" / "quantizer",
         description="Folder of the packages that only the quantizer uses; none: there is none",
     )
@@ -225,7 +228,7 @@ class Settings(BaseSettings):
         "text",
         description="The log's lines; `json`: one object a line, a request's figures as its fields",
     )
-    otlp_traces_endpoint: str | None = Field(
+    otlp_traces_endpoint: Annotated[str | None, Stripped] = Field(
         None,
         description="OpenTelemetry collector that gets a span for each request, vLLM's own below "
         "it; gRPC, or HTTP where OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/protobuf",
@@ -275,34 +278,6 @@ class Settings(BaseSettings):
         if not self.models:
             return self
         return self.model_copy(update={"model": self.served_models[name], "models": ()})
-
-    @field_validator(
-        "models", "model_aliases", "api_keys", "cors_origins", "data_roots", mode="before"
-    )
-    @classmethod
-    def _list(cls, value: object) -> object:
-        return split(value)
-
-    @field_validator("data_roots")
-    @classmethod
-    def _real(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
-        return tuple(path.expanduser().resolve() for path in value)
-
-    @field_validator("cache_dir")
-    @classmethod
-    def _expand(cls, value: Path) -> Path:
-        return value.expanduser().resolve()
-
-    @field_validator("quantizer_overlay", mode="before")
-    @classmethod
-    def _none_is_none(cls, value: object) -> object:
-        return None if value in ("none", "") else value
-
-    @field_validator("admin_key", "otlp_traces_endpoint", mode="before")
-    @classmethod
-    def _blank_is_none(cls, value: object) -> object:
-        """HTTP takes blanks around a key off what a client sends."""
-        return (value.strip() if isinstance(value, str) else value) or None
 
     @property
     def stored_upload_bytes(self) -> int:
