@@ -13,6 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 SMALL = {
     "beside": ["--rounds", "2"],
     "decode": ["--clips", "2", "--rounds", "3"],
+    "decoding": ["--clips", "3", "--model", "demo"],
     "demo_check": ["--clips", "2"],
     "exposition": [],
     "faults": ["--seconds", "24"],
@@ -28,7 +29,7 @@ SMALL = {
     "sizing": [],
     "start": ["--rounds", "1"],
 }
-STARTED_BY_OTHERS = {"bare", "raw_engine", "unplugged"}
+STARTED_BY_OTHERS = {"bare", "peer_faster_whisper", "raw_engine", "unplugged"}
 # Which end with status 1 where a figure is not as wanted, as it may be in so short a run.
 JUDGE = {"faults", "observe", "overhead"}
 # `make image` takes root, a mirror of Debian and a quarter of an hour: it is run by itself.

@@ -31,7 +31,7 @@ def window(*spoken):
     ],
 )
 def test_a_segment_begins_and_ends_with_the_speech_it_holds(spoken, told, times):
-    segment = clipped(Segment(*told, " text"), window(*spoken))
+    segment = clipped(Segment(told[0], told[1], " text"), window(*spoken))
     assert (segment.start_ms, segment.end_ms) == times
 
 

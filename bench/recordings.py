@@ -1,0 +1,138 @@
+"""Long and odd recordings, and what is said in them: prose, lists, repetition, silence, noise.
+
+Their voice is synthetic (demo/voices/long.py). Everything is seeded: two runs hear the same.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from app.audio.decode import decode
+from app.audio.waveform import SAMPLE_RATE, Samples
+from app.environment import DEMO
+
+_RECORDINGS = DEMO / "recordings"
+_QUIET_SECONDS = 120
+_INTRO_SECONDS = 10
+_INTROS = 3  # clips of a language
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence, and when it is said, in seconds."""
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """A recording, shape (n,), what is said in it, and whether its language is told."""
+
+    name: str
+    samples: Samples
+    sentences: tuple[Sentence, ...] = ()
+    language: str = "en"
+    is_language_told: bool = True
+    is_counted_in_characters: bool = False  # digits are written in many ways
+
+    @property
+    def seconds(self) -> float:
+        return len(self.samples) / SAMPLE_RATE
+
+
+def cases() -> Iterator[Case]:
+    """Yield all recordings."""
+    rows = {Path(row["audio"]).stem: row for row in _manifest(_RECORDINGS / "long")}
+    readings = {name: _case(name, _RECORDINGS / "long", row) for name, row in rows.items()}
+    yield from readings.values()
+    said = list(_cut(readings["prose"]))
+    yield _joined("without a pause", said[40:90], pauses=(0.0,))
+    yield _joined("long silences", said[:120], pauses=(0.3, 0.3, 20.0))
+    yield _joined("one sentence thirty times", [said[0]] * 30, pauses=(0.4,))
+    yield from _quiet()
+    yield from _intros()
+
+
+def _manifest(folder: Path) -> list[dict[str, Any]]:
+    lines = (folder / "manifest.jsonl").read_text("utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def _case(name: str, folder: Path, row: dict[str, Any]) -> Case:
+    with (folder / str(row["audio"])).open("rb") as file:
+        samples = decode(file, max_seconds=3600).samples
+    sentences = tuple(Sentence(*one) for one in row["segments"])
+    digits = name in ("digits", "counting")
+    return Case(name, samples, sentences, str(row["language"]), is_counted_in_characters=digits)
+
+
+def _cut(case: Case) -> Iterator[tuple[str, Samples]]:
+    """Yield each sentence by itself."""
+    for one in case.sentences:
+        begin, end = int(one.start * SAMPLE_RATE), int(one.end * SAMPLE_RATE)
+        yield one.text, case.samples[begin:end]
+
+
+def _joined(name: str, said: Sequence[tuple[str, Samples]], pauses: Sequence[float]) -> Case:
+    choose, at = Random(name), 0.5
+    parts, sentences = [np.zeros(int(at * SAMPLE_RATE), np.float32)], []
+    for text, samples in said:
+        length, pause = len(samples) / SAMPLE_RATE, choose.choice(pauses)
+        parts += [samples, np.zeros(int(pause * SAMPLE_RATE), np.float32)]
+        sentences.append(Sentence(at, at + length, text))
+        at += length + pause
+    return Case(name, np.concatenate(parts), tuple(sentences))
+
+
+def _quiet() -> Iterator[Case]:
+    """Yield recordings in which nobody speaks."""
+    count = _QUIET_SECONDS * SAMPLE_RATE
+    times = np.arange(count) / SAMPLE_RATE
+    generator = np.random.default_rng(0)
+    yield Case("silence", np.zeros(count, np.float32))
+    for colour, power in (("white", 0.0), ("pink", 0.5), ("brown", 1.0)):
+        for decibels in (-25, -45, -60):
+            noise = _coloured(count, power, generator) * 10 ** (decibels / 20)
+            yield _of(f"{colour} noise, {decibels} dB", noise)
+    hum = np.sum([np.sin(2 * np.pi * 50 * n * times) / n for n in (1, 2, 3, 5)], axis=0)
+    yield _of("hum", 0.05 * hum)
+    yield _of("a tone", 0.2 * np.sin(2 * np.pi * 440 * times))
+    yield _of("beeps", 0.2 * np.sin(2 * np.pi * 1000 * times) * (times % 1 < 0.2))
+    breath = np.clip(np.sin(np.pi * times / 2), 0, 1) ** 2
+    yield _of("breath", 0.02 * _coloured(count, 0.25, generator) * breath)
+
+
+def _of(name: str, samples: np.ndarray) -> Case:
+    return Case(name, samples.astype(np.float32))
+
+
+def _coloured(count: int, power: float, generator: np.random.Generator) -> np.ndarray:
+    """Return noise of loudness 1 whose amplitude falls with 1/f to the power."""
+    spectrum = np.fft.rfft(generator.standard_normal(count))
+    frequencies = np.maximum(np.fft.rfftfreq(count, 1 / SAMPLE_RATE), 20)
+    coloured = np.fft.irfft(spectrum / frequencies**power, count)
+    return np.asarray(coloured / np.sqrt(np.mean(coloured**2)))
+
+
+def _intros() -> Iterator[Case]:
+    """Yield clips behind a silence, whose language nobody tells."""
+    folder = _RECORDINGS / "voices" / "judge"
+    clean = [row for row in _manifest(folder) if row["condition"] == "clean"]
+    for language in sorted({str(row["language"]) for row in clean}):
+        of = [row for row in clean if row["language"] == language][:_INTROS]
+        for number, row in enumerate(of, 1):
+            clip = _case(f"{language} behind silence {number}", folder, row)
+            silence = np.zeros(_INTRO_SECONDS * SAMPLE_RATE, np.float32)
+            later = tuple(
+                Sentence(one.start + _INTRO_SECONDS, one.end + _INTRO_SECONDS, one.text)
+                for one in clip.sentences
+            )
+            samples = np.concatenate((silence, clip.samples))
+            yield Case(clip.name, samples, later, language, is_language_told=False)
