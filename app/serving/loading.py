@@ -17,7 +17,7 @@ from app.process import in_daemon_thread, run_shielded
 from app.serving.stalls import end_if_stuck
 from app.serving.state import ServedModel
 from app.settings import Settings
-from app.speech.cutting import quietest
+from app.speech.quiet import quietest
 
 # So many times as long may an engine be silent that runs only while others leave it the processors.
 _SLOWER = 10

@@ -8,18 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
-import numpy as np
-
 from app.audio.waveform import SAMPLE_RATE, Samples, Waveform
 from app.settings import Settings
+from app.speech.quiet import quietest
 from app.speech.stretches import Stretch, VadOptions, find_speech, joined
 from app.speech.windows import Window, parts_of
 
 _MS = SAMPLE_RATE // 1000  # samples
 _SEARCH_SECONDS = 6.0  # how far before the limit a quiet place may lie
-_FRAME = SAMPLE_RATE // 50  # 20 ms
 _LEAST = SAMPLE_RATE  # a window's least length, where a choice exists
-_SMOOTH = 15  # frames: a pause between words lasts about 0.3 s
 _LONGEST_PAUSE = SAMPLE_RATE  # what is left of one; the model invents in longer ones
 
 
@@ -135,20 +132,3 @@ def _divided(samples: Samples, whole: Stretch, limit: int) -> Iterator[Stretch]:
         yield Stretch(start, stop)
         start = stop
     yield Stretch(start, end)
-
-
-def quietest(samples: Samples, low: int, high: int) -> int:
-    """Return the sample in (low, high) around which about 0.3 s carry the least energy.
-
-    Among equals (digital silence) the last one wins: longer windows are fewer windows.
-    """
-    import librosa  # here, for it loads numba and takes seconds: a short file needs neither
-
-    span = _FRAME * _SMOOTH
-    part = samples[low:high]
-    if len(part) < span:
-        return high
-    # Not centred: librosa would pad the ends with silence and find it there.
-    rms = librosa.feature.rms(y=part, frame_length=span, hop_length=_FRAME, center=False)[0]
-    last_of_minima = len(rms) - 1 - int(np.argmin(rms[::-1]))
-    return low + last_of_minima * _FRAME + span // 2

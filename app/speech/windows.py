@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from app.audio.waveform import SAMPLE_RATE, Samples
+from app.speech.quiet import quietest
 from app.speech.stretches import Stretch
 
 _MS = SAMPLE_RATE // 1000  # samples
@@ -93,6 +94,28 @@ class Window:
         while rest and left >= len(rest[0].samples):
             left -= len(rest.pop(0).samples)
         return replace(self, parts=(rest[0].from_(left), *rest[1:]))
+
+    def before(self, ms: int) -> "Window":
+        """Return what lies before one of the window's points, in milliseconds. Something must."""
+        left, parts = ms * _MS, list[Part]()
+        for part in self.parts:
+            if left <= 0:
+                break
+            parts.append(Part(part.offset, part.samples[:left]))
+            left -= len(part.samples)
+        return replace(self, parts=tuple(parts))
+
+    def middle(self) -> int:
+        """Return the point in the window's middle half, in milliseconds, where it is best cut: in
+        the longest pause, or in its quietest place where nobody looked for speech."""
+        low, high = self.duration_ms // 4, 3 * self.duration_ms // 4
+        ends = [self.point_of(one.stop // _MS) for one in self.speech or ()]
+        starts = [self.point_of(one.start // _MS) for one in self.speech or ()]
+        pauses = [(b - a, (a + b) // 2) for a, b in zip(ends, starts[1:], strict=False)]
+        within = [one for one in pauses if one[0] > 0 and low <= one[1] <= high]
+        if within:
+            return max(within)[1]
+        return quietest(self.samples, low * _MS, high * _MS) // _MS
 
     def speech_after(self, ms: int) -> list[Stretch]:
         """Return the speech behind one of the window's points, in milliseconds."""

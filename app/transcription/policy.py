@@ -17,7 +17,8 @@ NO_SPEECH_LOGPROB = -1.0
 # Ibid.: text that zlib shrinks this much repeats itself.
 COMPRESSION_RATIO = 2.4
 # A model that runs out of room says more than is spoken (a loop) oftener than it has more to say.
-MOST_PASSES = 6
+MOST_PASSES = 12
+_LEAST_HALVED_MS = 8000
 _WARMER = 0.2  # ibid.
 _LOOP = re.compile(r"(.{1,200}?)\1{2,}.*$", re.DOTALL)
 _LEAST_REST_MS = 500  # less than this behind the last closed segment is not worth a pass
@@ -35,13 +36,15 @@ class Accept:
 
 @dataclass(frozen=True)
 class DecodeAgain:
-    """Tell these segments, and decode what lies behind them by another request. tail: text that
-    was begun behind them, told after all where the next pass finds nothing there."""
+    """Tell these segments, and decode what lies behind them by another request, and then by the one
+    after that. tail: text that was begun behind them, told after all where the next pass finds
+    nothing there."""
 
     segments: tuple[Segment, ...]
     request: DecodeRequest
     reason: Literal["limit", "repetition", "ended_early", "silence_after_prompt", "language"]
     tail: Segment | None = None
+    then: DecodeRequest | None = None
 
 
 @dataclass(frozen=True)
@@ -67,11 +70,12 @@ def is_silence(result: WindowResult) -> bool:
 
 def repeats(result: WindowResult) -> bool:
     """Whether a decoder has begun to repeat itself, as prompts make decoders do; without one, only
-    where nobody could say it all in the time. What is said thirty times is written thirty times.
+    where it has no end, or nobody could say it all in the time. What is said thirty times is
+    written thirty times.
     """
     if result.figures.compression_ratio <= COMPRESSION_RATIO:
         return False
-    return result.request.prompted or _is_too_fast(result)
+    return result.request.prompted or result.ended == "limit" or _is_too_fast(result)
 
 
 def _is_too_fast(result: WindowResult) -> bool:
@@ -126,7 +130,21 @@ def _again(result: WindowResult, looped: bool) -> DecodeAgain | None:
         cold = 0.0 if request.fallback else request.temperature
         rest = replace(_unprompted(request), window=window.after(begun), temperature=cold)
         return DecodeAgain(result.closed, rest, reason, None if looped else result.tail)
-    return _warmer(request) if looped else None  # the same request once more would end as this one
+    if not looped:
+        return None  # the same request once more would end as this one
+    return _in_halves(request) or _warmer(request)
+
+
+def _in_halves(request: DecodeRequest) -> DecodeAgain | None:
+    """Decode the halves of a window, each by itself: what a decoder repeats itself in is long, and
+    most of it is right when it is heard apart."""
+    window = request.window
+    if window.duration_ms < _LEAST_HALVED_MS:
+        return None
+    middle = window.middle()
+    first = replace(request, window=window.before(middle))
+    second = replace(request, window=window.after(middle))
+    return DecodeAgain((), first, "repetition", then=second)
 
 
 def _warmer(request: DecodeRequest) -> DecodeAgain | None:

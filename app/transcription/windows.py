@@ -45,30 +45,35 @@ async def decode_window(
     """Segments as they may leave, and a Pass for each time the window was decoded. `doubt` gives
     the language that a first result should be in after all. Raises EngineDied."""
     begun: Segment | None = None  # text at the end of the pass before, which this one is to redo
-    for left in reversed(range(MOST_PASSES)):
+    pending, passes = [request], 0
+    while pending:
+        request, passes = pending.pop(0), passes + 1
         one = _Decoding(decoder, request, doubt)
         async with aclosing(one.segments(on_token)) as segments:
             async for segment in segments:
                 yield segment
-        if one.language:
-            verdict: Verdict = in_language(one.result, one.language)
-        else:
-            verdict = judge(one.result, looped=one.looped, last=left == 0)
+        verdict = one.verdict(last=passes >= MOST_PASSES)
         told = [replace(segment, figures=one.result.figures) for segment in verdict.segments]
         if begun and not told and not isinstance(verdict, DecodeAgain):
             told = [begun]  # what the pass before had begun to say stands
         for segment in told[one.told :]:
             yield segment
         yield Pass(one.result, verdict, tuple(told))
-        if not isinstance(verdict, DecodeAgain):
-            if one.result.ended == "limit":
-                at = request.window.start_ms / 1000
-                log.warning("window at %.1f s: the model wrote to its limit without an end", at)
-            return
+        begun = None
+        if isinstance(verdict, DecodeAgain):
+            pending[:0] = [verdict.request, *([verdict.then] if verdict.then else [])]
+            if verdict.tail:
+                begun = replace(verdict.tail, figures=one.result.figures)
+        _log(one.result, verdict)
+
+
+def _log(result: WindowResult, verdict: Verdict) -> None:
+    if isinstance(verdict, DecodeAgain):
         at_ms = verdict.request.window.start_ms
         log.info("decoding again from %d ms on: %s", at_ms, verdict.reason)
-        tail, request = verdict.tail, verdict.request
-        begun = replace(tail, figures=one.result.figures) if tail else None
+    elif result.ended == "limit":
+        at = result.request.window.start_ms / 1000
+        log.warning("window at %.1f s: the model wrote to its limit without an end", at)
 
 
 class _Decoding:
@@ -104,3 +109,9 @@ class _Decoding:
                     for segment in believed[self.told :]:
                         self.told += 1
                         yield segment
+
+    def verdict(self, *, last: bool) -> Verdict:
+        """What becomes of the window. `last`: it is not decoded again."""
+        if self.language:
+            return in_language(self.result, self.language)
+        return judge(self.result, looped=self.looped, last=last)

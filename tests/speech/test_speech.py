@@ -163,3 +163,20 @@ def test_a_window_knows_how_much_speech_is_left_of_it(said):
     rest = window.after(3600)
     assert (rest.start_ms, rest.duration_ms) == (40_700, 1600)
     assert rest.speech_ms_after(0) == 1300
+
+
+def test_a_window_is_halved_in_its_longest_pause(said):
+    said((0, 4), (4.2, 9), (10, 12), (12.1, 20))
+    (window,) = cut(Waveform(silence(21)), WHOLE)
+    middle = window.middle()
+    assert middle == 9500
+    first, second = window.before(middle), window.after(middle)
+    assert (first.start_ms, first.duration_ms, second.start_ms) == (0, 9500, 9500)
+    assert first.duration_ms + second.duration_ms == window.duration_ms
+
+
+def test_where_parts_meet_is_a_pause_too(said):
+    said((10, 14), (40, 44))
+    (window,) = cut(Waveform(silence(60)), WHOLE)
+    assert window.middle() == 4600
+    assert (window.before(4600).duration_ms, window.after(4600).start_ms) == (4600, 39_700)

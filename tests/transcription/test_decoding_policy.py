@@ -108,8 +108,8 @@ async def test_a_loop_does_not_go_on_for_ever():
     def looping(number):
         return said(TS, number, TS + 10, TS + 10, 99, ended="limit")
 
-    events, _, asks = await hear(*(looping(n) for n in range(9)))
-    assert len(asks) == 6
+    events, _, asks = await hear(*(looping(n) for n in range(99)))
+    assert len(asks) == 12
     assert words(events).endswith(" w99")  # the last pass keeps its tail
 
 
@@ -192,9 +192,17 @@ async def test_without_a_prompt_repetition_is_what_was_said():
 TOO_MUCH = [7] * 200  # " w7" for 8 s: nobody says 25 a second
 
 
-async def test_what_nobody_could_say_in_the_time_is_decoded_at_higher_temperatures():
-    answers = said(TS, *TOO_MUCH), said(TS, *TOO_MUCH, ended="limit"), sentence(0)
+async def test_what_nobody_could_say_in_the_time_is_decoded_in_halves():
+    answers = said(TS, *TOO_MUCH), sentence(0), sentence(1)
     events, _, asks = await hear(*answers, window=SPOKEN)
+    assert words(events) == " w10 w11"
+    assert [ask.window.start_ms for ask in asks] == [0, 0, 4850]  # cut in the silence from 4 s on
+
+
+async def test_what_is_short_is_decoded_at_higher_temperatures():
+    short = Window.of(0, tone(7))
+    answers = said(TS, *TOO_MUCH), said(TS, *[7] * 60, ended="limit"), sentence(0)
+    events, _, asks = await hear(*answers, window=short)
     assert (words(events), [ask.temperature for ask in asks]) == (" w10", [0, 0.2, 0.4])
 
 
@@ -222,14 +230,15 @@ async def test_behind_what_closed_before_the_loop_it_is_decoded_afresh():
 
 
 async def test_what_nothing_helps_against_is_told_once(caplog):
-    events, (*_, last), asks = await hear(*[said(TS, 1, *TOO_MUCH)] * 9, window=SPOKEN)
+    short = Window.of(0, tone(7))
+    events, (*_, last), asks = await hear(*[said(TS, 1, *TOO_MUCH)] * 9, window=short)
     assert words(events) == " w1 w7"
     assert [ask.temperature for ask in asks] == [0, 0.2, 0.4, 0.6, 0.8, 1]
     assert last.verdict.looped
 
 
 async def test_whoever_asks_for_a_temperature_gets_that_one():
-    request = DecodeRequest(SPOKEN, temperature=0.3, fallback=False)
+    request = DecodeRequest(Window.of(0, tone(7)), temperature=0.3, fallback=False)
     decoder = FakeDecoder(lambda number: said(TS, 1, *TOO_MUCH))
     async for _ in decode_window(loaded(decoder).decoder, request, lambda: None):
         pass
