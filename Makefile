@@ -67,6 +67,7 @@ voices: $(VOICES)/.made
 	$(VOICES)/venv/bin/python -m demo.voices.speak calibration demo/recordings/voices/calibration $(VOICES)/spoken
 	$(VOICES)/venv/bin/python -m demo.voices.speak judge demo/recordings/voices/judge $(VOICES)/spoken
 	$(VOICES)/venv/bin/python -m demo.voices.mayday $(VOICES)/spoken
+	$(VOICES)/venv/bin/python -m demo.voices.long demo/recordings/long $(VOICES)/spoken
 	$(if $(READERS),$(VOICES)/venv/bin/python -m demo.voices.readers $(READERS) demo/recordings/readers)
 $(VOICES)/.made: demo/voices/requirements.txt
 	python3 -m venv $(VOICES)/venv
