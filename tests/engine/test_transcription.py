@@ -84,6 +84,39 @@ def test_segments_are_where_the_sentences_are(server):
         assert told["tokens"]
 
 
+def test_every_second_of_speech_is_accounted_for(server):
+    apart = np.concatenate([silence(15), samples_of(MAYDAY), silence(40), samples_of(MAYDAY)])
+    answer = post(server, encode(apart), response_format="verbose_json").json()
+    assert answer["text"] == f"{MAYDAY_WORDS} {MAYDAY_WORDS}"
+    assert answer["duration"] == pytest.approx(len(apart) / 16_000, abs=0.1)
+    assert answer["coverage"]["speech"] == pytest.approx(2 * 6.5, abs=1.5)
+    assert answer["coverage"]["dropped"] == []
+    length = len(samples_of(MAYDAY)) / 16_000
+    spoken = [(15, 15 + length), (55 + length, 55 + 2 * length)]
+    for told in answer["segments"]:
+        assert any(a <= told["start"] < told["end"] <= b for a, b in spoken)
+    dropped = metric(server, 'marlinscribe_speech_seconds_total{fate="dropped",')
+    assert dropped == 0
+
+
+def test_a_request_says_what_counts_as_speech(server):
+    strategy = '{"type": "server_vad", "threshold": 0.99999}'
+    answer = server.transcribe(
+        MAYDAY, chunking_strategy=strategy, response_format="verbose_json"
+    ).json()
+    assert (answer["text"], answer["coverage"]["speech"]) == ("", 0)
+
+
+def test_chinese_is_written_in_the_script_that_is_asked_for(server):
+    row = next(row for row in ROWS if row["language"] == "zh")
+    said = {
+        tag: server.transcribe(TEST / row["audio"], language=tag).json()["text"]
+        for tag in ("zh", "zh-TW", "zh-CN")
+    }
+    assert said["zh-TW"] == written_in(said["zh"], "zh-TW")
+    assert said["zh-CN"] == written_in(said["zh"], "zh-Hans") != said["zh-TW"]
+
+
 FORMATS = {
     "flac": ("flac", "flac", 44_100, "stereo"),
     "m4a": ("ipod", "aac", 44_100, "stereo"),

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from app.models.base import Segment, TokenLogprob, WindowFigures
+from app.transcription.coverage import Coverage, DroppedSpeech
 from app.transcription.formats import (
     delta_event,
     done_event,
@@ -62,6 +63,7 @@ def test_verbose_json_names_the_language_and_carries_every_segment_field():
 
 def test_a_translation_is_english_whatever_was_spoken():
     body = verbose_body(Transcript("zh", 1.0, "Heron.", (), translated=True))
+    assert "coverage" not in body
     assert (body["language"], body["task"]) == ("english", "translate")
 
 
@@ -83,3 +85,13 @@ def test_events_are_openais():
     assert verbose_done_event(TRANSCRIPT) == {
         "type": "transcript.text.done", **verbose_body(TRANSCRIPT),
     }  # fmt: skip
+
+
+def test_verbose_json_says_what_became_of_the_speech():
+    dropped = (DroppedSpeech(1000, 2500, "no_speech"),)
+    body = verbose_body(Transcript("en", 9.0, "Heron.", (), coverage=Coverage(4000, 1500, dropped)))
+    assert body["coverage"] == {
+        "speech": 4.0,
+        "decoded_again": 1.5,
+        "dropped": [{"start": 1.0, "end": 2.5, "reason": "no_speech"}],
+    }
