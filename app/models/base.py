@@ -39,7 +39,8 @@ class DecodeRequest:
     languages: ISO codes that may be spoken; one settles it, none leaves the choice to the model.
     translate: into English. prompt, keywords: text that came before, and words to expect.
     temperature: 0 takes the likeliest token. fallback: whether a higher one may be tried where the
-    decoder repeats itself. logprobs: whether segments carry their tokens'.
+    decoder repeats itself. logprobs: whether segments carry their tokens'. is_rest: whether what
+    came before it in its window is told already.
     """
 
     window: Window
@@ -50,6 +51,7 @@ class DecodeRequest:
     temperature: float = 0.0
     fallback: bool = True
     logprobs: bool = False
+    is_rest: bool = False
 
     @property
     def prompted(self) -> bool:

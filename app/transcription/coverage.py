@@ -15,7 +15,8 @@ _MS = SAMPLE_RATE // 1000  # samples
 class DroppedSpeech:
     """Speech that no text stands for, in milliseconds from the recording's start, and why.
 
-    no_speech: the model calls it silence and is unsure of its text. nothing_decoded: the model
+    no_speech: the model calls it silence and is unsure of its text. more_than_said: what it writes
+    for the rest of a window is more than anybody could say in the time. nothing_decoded: the model
     ended before it did, also when it was decoded again. repetition: the model repeats itself there.
     """
 

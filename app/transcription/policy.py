@@ -22,6 +22,7 @@ _LEAST_HALVED_MS = 8000
 _WARMER = 0.2  # ibid.
 _LOOP = re.compile(r"(.{1,200}?)\1{2,}.*$", re.DOTALL)
 _LEAST_REST_MS = 500  # less than this behind the last closed segment is not worth a pass
+_SPARE_MS = 200  # the detector may miss as much of a window's first and last sounds
 LEAST_SPEECH_MS = 500  # nor is less speech: a segment's end is off by as much
 
 
@@ -51,7 +52,7 @@ class DecodeAgain:
 class Drop:
     """Tell nothing of the window."""
 
-    reason: Literal["no_speech"]
+    reason: Literal["no_speech", "more_than_said"]
     segments: tuple[Segment, ...] = ()
 
 
@@ -59,13 +60,18 @@ Verdict = Accept | DecodeAgain | Drop
 
 
 def may_be_silence(result: WindowResult) -> bool:
-    """Whether the window may turn out to be silence, so that none of its segments is told yet."""
+    """Whether the model may turn out to call a window silence."""
     return result.detection.no_speech_prob > NO_SPEECH_PROB
 
 
 def is_silence(result: WindowResult) -> bool:
     """Whether a decoded window holds no speech."""
     return may_be_silence(result) and result.figures.avg_logprob < NO_SPEECH_LOGPROB
+
+
+def may_be_dropped(result: WindowResult) -> bool:
+    """Whether a window may be dropped at its end, so that none of its segments is told yet."""
+    return may_be_silence(result) or result.request.is_rest
 
 
 def repeats(result: WindowResult) -> bool:
@@ -79,9 +85,12 @@ def repeats(result: WindowResult) -> bool:
 
 
 def _is_too_fast(result: WindowResult) -> bool:
+    """Whether nobody could say a window's text in the time that somebody speaks in it."""
+    window = result.request.window
     tail = (result.tail,) if result.tail else ()
     seconds = sum(least_seconds(segment.text) for segment in (*result.closed, *tail))
-    return 1000 * seconds > result.request.window.duration_ms
+    there = window.duration_ms if window.speech is None else window.speech_ms_after(0)
+    return 1000 * seconds > there + _SPARE_MS
 
 
 def judge(result: WindowResult, *, looped: bool = False, last: bool = False) -> Verdict:
@@ -97,6 +106,8 @@ def judge(result: WindowResult, *, looped: bool = False, last: bool = False) -> 
         return again
     if is_silence(result):
         return Drop("no_speech")
+    if result.request.is_rest and _is_too_fast(result):
+        return Drop("more_than_said")
     return Accept((*result.closed, *_told_tail(result, looped)), looped)
 
 
@@ -128,7 +139,9 @@ def _again(result: WindowResult, looped: bool) -> DecodeAgain | None:
         return None  # too little to hear
     if begun or request.prompted:
         cold = 0.0 if request.fallback else request.temperature
-        rest = replace(_unprompted(request), window=window.after(begun), temperature=cold)
+        rest = replace(
+            _unprompted(request), window=window.after(begun), temperature=cold, is_rest=begun > 0
+        )
         return DecodeAgain(result.closed, rest, reason, None if looped else result.tail)
     if not looped:
         return None  # the same request once more would end as this one

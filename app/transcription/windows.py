@@ -12,7 +12,7 @@ from app.transcription.policy import (
     Verdict,
     in_language,
     judge,
-    may_be_silence,
+    may_be_dropped,
     repeats,
 )
 
@@ -105,7 +105,7 @@ class _Decoding:
                 if self.looped:
                     return
                 believed = result.closed
-                if not may_be_silence(result):
+                if not may_be_dropped(result):
                     for segment in believed[self.told :]:
                         self.told += 1
                         yield segment

@@ -25,8 +25,11 @@ def window_of(*spoken, start=5, seconds=10):
 
 async def covered(window, *answers):
     decoder = FakeDecoder(lambda number: answers[number])
-    events = decode_window(loaded(decoder).decoder, DecodeRequest(window), lambda: None)
-    passes = [event async for event in events if isinstance(event, Pass)]
+    decoding = decode_window(loaded(decoder).decoder, DecodeRequest(window), lambda: None)
+    events = [event async for event in decoding]
+    passes = [event for event in events if isinstance(event, Pass)]
+    told = [event.text for event in events if not isinstance(event, Pass)]
+    assert told == [segment.text for one in passes for segment in one.segments]
     return coverage([window], passes)
 
 
@@ -51,6 +54,12 @@ async def test_what_nothing_is_decoded_of_is_dropped_with_its_place():
 async def test_what_the_model_calls_silence_is_dropped():
     heard = await covered(window_of((6, 8)), said(TS, 1, TS + 150, no_speech=0.9, logprob=-1.5))
     assert heard.dropped == (DroppedSpeech(6000, 8000, "no_speech"),)
+
+
+async def test_what_is_invented_to_the_rest_of_a_window_is_not_told():
+    window = window_of((5, 8), (9, 9.6))
+    heard = await covered(window, said(TS, 1, TS + 150), said(TS, *range(1, 20), TS + 200))
+    assert heard.dropped == (DroppedSpeech(9000, 9600, "more_than_said"),)
 
 
 async def test_what_a_loop_hides_is_dropped():
