@@ -21,8 +21,11 @@ MAYDAY_WORDS = (RECORDINGS / "radio.txt").read_text("utf-8").strip()
 # Whoever finds in a cache what `server` has made must ask for the same.
 FEW_CLIPS: dict[str, Any] = {"calibration_samples": 8}
 ROUNDED: dict[str, Any] = {"quantization": "rtn"}
-# The demo knows 9.5 s of speech in a window, and silence is not decoded.
-SHORT_WINDOWS: dict[str, Any] = {"window_seconds": 10}
+# The demo knows 9.5 s of speech in a window, and silence does not count, for it is left out.
+SHORT_WINDOWS: dict[str, Any] = {"window_seconds": 12}
+AS_THEY_ARE: dict[str, Any] = {"quantization": "none"}
+PACKED = "openai/whisper-tiny.en"
+READERS = RECORDINGS / "readers"
 
 
 def copied(cache, folder):
@@ -59,3 +62,15 @@ def server(shared_server):
 def shared_server(cache):
     with Server(cache_dir=cache, max_audio_seconds=600, **SHORT_WINDOWS, **FEW_CLIPS) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def packed(tmp_path_factory):
+    """A model that knows people, from a first start where no hub answers: its cache, and the hub's,
+    are empty."""
+    folder = tmp_path_factory.mktemp("packed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
+        patch.setenv("HF_HOME", str(folder / "hub"))
+        with Server(model=PACKED, cache_dir=folder / "cache", **AS_THEY_ARE) as server:
+            yield server

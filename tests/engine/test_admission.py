@@ -27,7 +27,9 @@ def test_a_clip_does_not_wait_for_the_archives_before_it(server):
     archives = [threading.Thread(target=ask, args=(name, archive(9))) for name in names]
     for long in archives:
         long.start()
+    deadline = time.monotonic() + 60
     while metric(server, "marlinscribe_windows_queued") < 12:
+        assert time.monotonic() < deadline, "the archives never waited"
         time.sleep(0.01)
     ask("clip", MAYDAY.read_bytes())
     waited = metric(server, "marlinscribe_windows_queued")

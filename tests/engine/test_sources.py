@@ -11,13 +11,10 @@ from safetensors.torch import load_file
 
 from app.recordings.error_rates import Pair, count, rate
 from harness.server import DEMO, Server
-from tests.engine.conftest import MAYDAY, MAYDAY_WORDS, RECORDINGS
+from tests.engine.conftest import AS_THEY_ARE, MAYDAY, MAYDAY_WORDS, PACKED, READERS
 from tests.sources.small_whisper import save_openai
 
 MARINE = DEMO / "marine-radio"
-READERS = RECORDINGS / "readers"
-PACKED = "openai/whisper-tiny.en"
-AS_THEY_ARE = {"quantization": "none"}
 
 
 @pytest.fixture(scope="module")
@@ -44,17 +41,6 @@ def test_a_model_hears_the_same_in_three_forms(forms, tmp_path):
         for name in forms:
             answer = server.transcribe(MAYDAY, model=name, language="en")
             assert (answer.status_code, answer.json().get("text")) == (200, MAYDAY_WORDS)
-
-
-@pytest.fixture(scope="module")
-def packed(tmp_path_factory):
-    """A first start where no hub answers: its cache, and the hub's, are empty."""
-    folder = tmp_path_factory.mktemp("packed")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
-        patch.setenv("HF_HOME", str(folder / "hub"))
-        with Server(model=PACKED, cache_dir=folder / "cache", **AS_THEY_ARE) as server:
-            yield server
 
 
 def test_where_no_hub_answers_a_model_comes_from_packages_and_hears_people(packed):

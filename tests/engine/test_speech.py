@@ -1,0 +1,118 @@
+"""Long and odd recordings to a real engine with OpenAI's tiny.en: every second is accounted for.
+
+Their voice is synthetic (demo/voices/long.py).
+"""
+
+import json
+import re
+from itertools import pairwise
+
+import httpx
+import jiwer
+import numpy as np
+import pytest
+
+from app.audio.decode import decode
+from app.audio.waveform import SAMPLE_RATE
+from app.recordings.error_rates import normalized
+from tests.engine.conftest import RECORDINGS
+from tests.engine.test_transcription import metric, post
+from tests.sound import encode, silence
+
+LONG = RECORDINGS / "long"
+LINES = (LONG / "manifest.jsonl").read_text("utf-8").splitlines()
+ROWS = {row["audio"]: row for row in map(json.loads, LINES)}
+
+
+def read(name, since=0, until=None):
+    """Sentences of a recording, and its samples up to the middle of the pause behind them."""
+    sentences = ROWS[name]["segments"]
+    until = until or len(sentences)
+    end = sentences[until - 1][1]
+    with (LONG / name).open("rb") as file:
+        samples = decode(file, max_seconds=900).samples
+    begin = sentences[since][0] - 0.1
+    said = [(start - begin, end - begin, text) for start, end, text in sentences[since:until]]
+    return said, samples[int(begin * SAMPLE_RATE) : int((end + 0.1) * SAMPLE_RATE)]
+
+
+def words(text):
+    return normalized(text, "en")
+
+
+@pytest.fixture(scope="module")
+def reading(packed):
+    """A minute and a half of prose, and what is told of it."""
+    said, samples = read("prose.ogg", until=24)
+    answer = post(packed, encode(samples), response_format="verbose_json").json()
+    return said, samples, answer
+
+
+def test_no_sentence_of_a_long_recording_is_lost(reading):
+    said, samples, answer = reading
+    assert answer["duration"] == pytest.approx(len(samples) / SAMPLE_RATE, abs=0.1)
+    assert jiwer.wer(words(" ".join(text for *_, text in said)), words(answer["text"])) < 0.05
+    assert answer["coverage"]["dropped"] == []
+
+
+def test_segments_are_in_order_and_where_somebody_speaks(reading):
+    said, _, answer = reading
+    assert all(a["end"] <= b["start"] for a, b in pairwise(answer["segments"]))
+    starts = [start for start, _, _ in said]
+    for told in answer["segments"]:
+        assert told["start"] < told["end"]
+        if told["text"].strip()[0].isupper():
+            assert min(abs(told["start"] - start) for start in starts) < 0.5
+
+
+def test_what_is_streamed_is_the_text(packed, reading):
+    _, samples, answer = reading
+    with httpx.stream(
+        "POST",
+        f"{packed.url}/v1/audio/transcriptions",
+        files={"file": ("a.wav", encode(samples))},
+        data={"stream": "true"},
+        timeout=300,
+    ) as stream:
+        lines = [line[6:] for line in stream.iter_lines() if line.startswith("data: {")]
+    events = [json.loads(line) for line in lines]
+    deltas = [event["delta"] for event in events if event["type"] == "transcript.text.delta"]
+    assert "".join(deltas) == events[-1]["text"] == answer["text"]
+
+
+def test_every_second_of_speech_is_accounted_for(packed):
+    said, samples = read("prose.ogg", until=2)
+    apart = np.concatenate([silence(15), samples, silence(40), samples])
+    before = metric(packed, "marlinscribe_speech_seconds_total")
+    answer = post(packed, encode(apart), response_format="verbose_json").json()
+    text = " ".join(text for *_, text in said)
+    assert words(answer["text"]) == words(f"{text} {text}")
+    length = len(samples) / SAMPLE_RATE
+    assert answer["coverage"]["speech"] == pytest.approx(2 * length, rel=0.2)
+    assert answer["coverage"]["dropped"] == []
+    spoken = [(15, 15 + length), (55 + length, 55 + 2 * length)]
+    for told in answer["segments"]:
+        assert any(a <= told["start"] < told["end"] <= b for a, b in spoken)
+    counted = metric(packed, "marlinscribe_speech_seconds_total") - before
+    assert counted >= answer["coverage"]["speech"] - 0.01
+
+
+def test_a_request_says_what_counts_as_speech(packed):
+    _, samples = read("prose.ogg", until=2)
+
+    def speech(**strategy):
+        fields = {"chunking_strategy": json.dumps({"type": "server_vad"} | strategy)}
+        answer = post(packed, encode(samples), response_format="verbose_json", **fields).json()
+        return answer["coverage"]["speech"]
+
+    assert speech(threshold=0.99) < speech() == speech(threshold=0.5)
+
+
+@pytest.mark.parametrize("name", ["digits.ogg", "counting.ogg", "shopping.ogg"])
+def test_lists_do_not_become_loops(packed, name):
+    said, samples = read(name)
+    answer = post(packed, encode(samples), response_format="verbose_json").json()
+    spoken, told = (
+        re.findall(r"\w+", text) for text in (" ".join(t for *_, t in said), answer["text"])
+    )
+    assert len(told) == pytest.approx(len(spoken), rel=0.1)
