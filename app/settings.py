@@ -204,9 +204,11 @@ class Settings(BaseSettings):
         description="Shortest pause, in milliseconds, that is not speech",
     )
     chinese_script: Literal["zh-TW", "zh-HK", "zh-Hant", "zh-Hans"] | None = Field(
-        None,
-        description="Script that Chinese is written in where a request names none; unset, as the "
-        "model writes it",
+        None, description="Script of Chinese where a request names none; unset, the model's"
+    )
+    subtitle_cues: Literal["readable", "segments"] = Field(
+        "readable",
+        description="What srt and vtt show at once: two lines for 7 s at most, or a whole segment",
     )
     max_windows: int | None = Field(
         None, ge=1, description="Windows decoded at once; unset, computed from memory"

@@ -5,13 +5,27 @@ PYTHON -m bench.peer_faster_whisper MODEL FOLDER vad|plain
 reads FOLDER/tasks.json, and prints for each of its recordings a line of JSON.
 """
 
+import argparse
 import json
-import sys
 import time
 from pathlib import Path
 
 
-def main(model: str, folder: Path, vad: bool) -> None:
+def main() -> None:
+    wanted = argparse.ArgumentParser(
+        prog="bench.peer_faster_whisper",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    wanted.add_argument("model")
+    wanted.add_argument("folder", type=Path)
+    wanted.add_argument("detector", choices=("vad", "plain"))
+    asked = wanted.parse_args()
+    transcribe(asked.model, asked.folder, vad=asked.detector == "vad")
+
+
+def transcribe(model: str, folder: Path, *, vad: bool) -> None:
+    """Print what is heard in each recording of the folder's tasks.json, a line each."""
     from faster_whisper import WhisperModel
 
     whisper = WhisperModel(model, device="cpu", compute_type="float32", cpu_threads=0)
@@ -30,4 +44,4 @@ def main(model: str, folder: Path, vad: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3] == "vad")
+    main()

@@ -86,7 +86,8 @@ class SpeechForm(BaseModel):
         None,
         ge=4,
         le=1000,
-        description="For srt and vtt, not OpenAI's: columns a line; a CJK character takes two.",
+        description="For srt and vtt, not OpenAI's: columns a line; a CJK character takes two. "
+        "Left out, cues are as people read them.",
     )
     max_line_count: int | None = Field(
         None,

@@ -117,9 +117,9 @@ def json_request(body: type[BaseModel], *, required: bool = True) -> dict[str, A
 
 
 def _request_body(form: type[SpeechForm]) -> dict[str, Any]:
-    fields = {
-        name: _without_null(field) for name, field in form.model_json_schema()["properties"].items()
-    }
+    described = form.model_json_schema(ref_template=_REF)
+    _BODY_PARTS.update(described.get("$defs", {}))
+    fields = {name: _without_null(field) for name, field in described["properties"].items()}
     recording = {
         "type": "string",
         "format": "binary",

@@ -37,6 +37,7 @@ from app.metrics import Metrics
 from app.models.base import Capabilities, Segment
 from app.serving.state import Place
 from app.settings import Settings
+from app.transcription.cues import Layout
 from app.transcription.formats import (
     delta_event,
     done_event,
@@ -49,7 +50,7 @@ from app.transcription.formats import (
 from app.transcription.pipeline import last
 from app.transcription.results import Joiner, Options, Transcript, vad_options
 from app.transcription.session import Caller, TranscriptionSession
-from app.transcription.subtitles import Layout, srt, vtt
+from app.transcription.subtitles import srt, vtt
 
 _LONGEST_NAME_LOGGED = 100  # characters of a name that none has
 _CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody is there to read it
@@ -157,7 +158,8 @@ async def _answer(request: Request, admitted: Admitted, kind: type[SpeechForm]) 
                 on_error=telemetry.stream_failed,
             )
         else:
-            answer = _body(form, await unless_client_leaves(request.receive, last(events)))
+            layout = _layout(form, admitted.context.settings)
+            answer = _body(form, await unless_client_leaves(request.receive, last(events)), layout)
         answer.headers[SERVED_MODEL] = quote(telemetry.facts["model"], safe="/:@+")
         return answer
     except (ClientLeft, ClientDisconnect):
@@ -225,8 +227,15 @@ async def _told(
     yield DONE
 
 
-def _body(form: SpeechForm, transcript: Transcript) -> Response:
-    layout, logprobs = Layout(form.max_line_width, form.max_line_count), _wants_logprobs(form)
+def _layout(form: SpeechForm, settings: Settings) -> Layout:
+    """Lines as a request asks for them, else cues as the service's settings have them."""
+    if form.max_line_width:
+        return Layout(form.max_line_width, form.max_line_count)
+    return Layout(is_for_readers=settings.subtitle_cues == "readable")
+
+
+def _body(form: SpeechForm, transcript: Transcript, layout: Layout) -> Response:
+    logprobs = _wants_logprobs(form)
     match form.response_format:
         case "json":
             return JSONResponse(json_body(transcript, logprobs=logprobs))

@@ -46,8 +46,8 @@ def test_verbose_json_has_segments(client):
 
 @pytest.mark.parametrize(
     ("response_format", "media", "begins"),
-    [("srt", "text/plain", "1\n00:00:00,000 --> 00:00:00,900\nMayday."),
-     ("vtt", "text/vtt", "WEBVTT\n\n00:00:00.000 --> 00:00:00.900\nMayday.")],
+    [("srt", "text/plain", "1\n00:00:00,000 --> 00:00:01,000\nMayday."),
+     ("vtt", "text/vtt", "WEBVTT\n\n00:00:00.000 --> 00:00:01.000\nMayday.")],
 )  # fmt: skip
 def test_subtitles_are_text(client, response_format, media, begins):
     answer = post(client, response_format=response_format)

@@ -8,10 +8,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.models.base import Segment, WindowFigures
-from app.transcription.subtitles import Layout, columns, cues, srt, vtt, wrap
+from app.transcription.cues import Layout, cues
+from app.transcription.line_breaks import columns, wrap
+from app.transcription.subtitles import srt, vtt
 
 FIGURES = WindowFigures(0, 0.0, -0.1, 1.0, 0.01)
 PLAIN = Layout()
+READABLE = Layout(is_for_readers=True)
 
 
 def segment(start, end, text):
@@ -94,3 +97,54 @@ def test_a_longer_line_is_shown_for_longer():
     first, second = cues([segment(0, 6000, "one two three four five")], Layout(18, 1))
     assert (first.lines, second.lines) == (("one two three four",), ("five",))
     assert first.end_ms == pytest.approx(6000 * 18 / 22, abs=2)
+
+
+LONG = (
+    " The committee will meet again on Thursday to decide how the money should be spent, and some "
+    "residents would like the roads to be repaired first."
+)
+
+
+def test_a_long_segment_is_shown_in_cues_that_can_be_read():
+    shown = list(cues([segment(0, 9000, LONG)], READABLE))
+    assert len(shown) == 2
+    assert all(len(cue.lines) <= 2 for cue in shown)
+    assert all(columns(line) <= 42 for cue in shown for line in cue.lines)
+    assert shown[0].lines[-1].endswith("spent,")
+    assert " ".join(line for cue in shown for line in cue.lines) == LONG.strip()
+
+
+def test_chinese_lines_have_sixteen_characters():
+    text = "今天早上大霧，西風七級，所有船隻請注意安全，不要離開港口。" * 2
+    shown = list(cues([segment(0, 12_000, text)], READABLE))
+    assert all(len(line) <= 16 for cue in shown for line in cue.lines)
+    assert "".join(line for cue in shown for line in cue.lines) == text
+
+
+def test_no_cue_outlives_seven_seconds():
+    slow = list(cues([segment(0, 20_000, " One, two, three, four, five.")], READABLE))
+    assert all(cue.end_ms - cue.start_ms <= 7000 for cue in slow)
+    (word,) = cues([segment(0, 20_000, " Silence.")], READABLE)
+    assert (word.start_ms, word.end_ms) == (0, 7000)
+
+
+def test_a_short_cue_is_shown_for_a_second_where_nobody_speaks_sooner():
+    first, second = cues([segment(0, 300, " Yes."), segment(5000, 5200, " No.")], READABLE)
+    assert (first.end_ms, second.end_ms) == (1000, 6000)
+    first, _ = cues([segment(0, 300, " Yes."), segment(400, 5200, " No.")], READABLE)
+    assert first.end_ms == 400
+
+
+def test_a_full_cue_is_shown_for_as_long_as_it_takes_to_read():
+    (cue,) = cues([segment(0, 500, " " + "word " * 12)], READABLE)
+    assert cue.end_ms == pytest.approx(59 * 1000 / 20, abs=60)
+
+
+@given(LETTERS.filter(str.strip), st.integers(0, 30_000), st.integers(0, 3000))
+def test_readable_cues_lose_no_letter_and_do_not_overlap(text, length, pause):
+    two = [segment(0, length, text), segment(length + pause, 2 * length + pause, text)]
+    shown = list(cues(two, READABLE))
+    assert all(a.end_ms <= b.start_ms for a, b in itertools.pairwise(shown) if length > 100)
+    assert all(1 <= len(cue.lines) <= 2 for cue in shown)
+    told = "".join("".join(cue.lines) for cue in shown)
+    assert re.sub(r"\s", "", told) == re.sub(r"\s", "", text) * 2
