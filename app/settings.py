@@ -174,7 +174,7 @@ class Settings(BaseSettings):
     max_decoded_seconds: float = Field(
         57600,
         gt=0,
-        description="Decoded audio that is held in memory at once, in seconds of 64 kB; a single "
+        description="Decoded audio that is held in memory at once, in seconds of 32 kB; a single "
         "recording is held in any case",
     )
     stream_heartbeat_seconds: float = Field(

@@ -29,6 +29,8 @@ def transcribe(model: str, folder: Path, *, vad: bool) -> None:
     from faster_whisper import WhisperModel
 
     whisper = WhisperModel(model, device="cpu", compute_type="float32", cpu_threads=0)
+    if not whisper.model.is_multilingual:
+        raise SystemExit(f"{model} is a model of English alone: not the same weights")
     for task in json.loads((folder / "tasks.json").read_text("utf-8")):
         begun = time.monotonic()
         heard, info = whisper.transcribe(

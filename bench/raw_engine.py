@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from app.audio.decode import decode
-from app.audio.waveform import SAMPLE_RATE, Samples
+from app.audio.waveform import SAMPLE_RATE, Samples, to_pcm
 from app.metrics import Metrics
 from app.models.whisper_vllm import forkserver
 from app.models.whisper_vllm.decoder import TokenRequest
@@ -32,7 +32,7 @@ async def answer(answers: Any, engine: Any, tokens: SpecialTokens, waves: list[S
     from vllm.sampling_params import RequestOutputKind
 
     # What the service samples with, its own rules among it: the same tokens come out.
-    request = TokenRequest(Window.of(0, waves[0]), WindowRules(), (tokens.start,))
+    request = TokenRequest(Window.of(0, to_pcm(waves[0])), WindowRules(), (tokens.start,))
     sampling = engine._sampling(request, tokens.max_tokens - 1)
     sampling.output_kind = RequestOutputKind.FINAL_ONLY
     llm, numbers, turns = engine._llm, itertools.count(), itertools.cycle(waves)

@@ -11,7 +11,7 @@ _SHARE = 0.75  # of the bound that one client may have
 
 
 class HeldAudio:
-    """Bounds the seconds of decoded audio in memory, of 64 kB each (16,000 samples of 4 bytes). A
+    """Bounds the seconds of decoded audio in memory, of 32 kB each (16,000 samples of 2 bytes). A
     single recording is held however long it is."""
 
     def __init__(self, most_seconds: float = inf) -> None:

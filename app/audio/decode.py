@@ -19,7 +19,7 @@ from app.audio import matroska
 from app.audio.downmix import mono
 from app.audio.headers import check_chunks, promised_seconds
 from app.audio.timeline import Timeline
-from app.audio.waveform import SAMPLE_RATE, Samples, Waveform
+from app.audio.waveform import SAMPLE_RATE, Samples, Waveform, to_pcm
 from app.errors import (
     AudioTooLong,
     AudioTooShort,
@@ -33,7 +33,7 @@ MIN_SECONDS = 0.1  # OpenAI's minimum: less is not speech
 # A header may promise a little more than there is: encoder padding, rounded durations.
 _TRUNCATED_SECONDS = 1.0
 # Full scale is 1. Float recordings may go beyond it, but not by 24 dB: that is damage, as NaN is,
-# and one such sample would make all that the model computes of its window infinite.
+# and is told of instead of being cut off.
 _LOUDEST = 16.0
 # Samples, at the recording's own rate, that go through the resampler at once; and seconds, since a
 # block of a low rate is a long one.
@@ -52,7 +52,7 @@ def decode(file: IO[bytes], *, max_seconds: float) -> Waveform:
     """
     buffer = bytearray()  # grows in place: a list of arrays would need twice the room in the end
     decode_to(buffer.extend, file, max_seconds=max_seconds)
-    return Waveform(np.frombuffer(buffer, np.float32))
+    return Waveform(np.frombuffer(buffer, np.int16))
 
 
 def decode_to(write: Write, file: IO[bytes], *, max_seconds: float) -> int:
@@ -104,7 +104,8 @@ class _Heard:
             )
         if not (block.min() >= -_LOUDEST and block.max() <= _LOUDEST):
             self.is_sound = False
-        self._write(block.data.cast("B"))
+            block = np.zeros_like(block)  # nobody will hear it, and what is no number has no bits
+        self._write(to_pcm(block).data.cast("B"))
 
 
 def _check(heard: _Heard, promised: float | None, broken: str | None) -> None:

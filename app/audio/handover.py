@@ -11,10 +11,10 @@ from typing import IO
 
 import numpy as np
 
-from app.audio.waveform import SAMPLE_RATE, Samples
+from app.audio.waveform import SAMPLE_RATE, Pcm
 
 _SMALL = 2**20  # bytes: a copy takes less than a millisecond, and uploads up to here have no file
-_SAMPLE_BYTES = np.dtype(np.float32).itemsize
+_SAMPLE_BYTES = np.dtype(np.int16).itemsize
 
 
 @contextmanager
@@ -62,10 +62,10 @@ def room(max_seconds: float) -> Generator[int]:
         yield descriptor
 
 
-def samples(descriptor: int, count: int) -> Samples:
+def pcm(descriptor: int, count: int) -> Pcm:
     """The first samples in a room, without a copy. They last as long as the array does."""
     size = count * _SAMPLE_BYTES
-    return np.frombuffer(mmap.mmap(descriptor, size, mmap.MAP_PRIVATE), np.float32)
+    return np.frombuffer(mmap.mmap(descriptor, size, mmap.MAP_PRIVATE), np.int16)
 
 
 @contextmanager

@@ -57,7 +57,7 @@ class DecoderPool:
                 answer = await self._answer(recording, room, max_seconds)
                 if "error" in answer:
                     raise _ERRORS[answer["error"]](answer["message"], param=answer["param"])
-                return Waveform(handover.samples(room, answer["samples"]))
+                return Waveform(handover.pcm(room, answer["samples"]))
 
     async def _answer(self, recording: int, room: int, max_seconds: float) -> dict[str, Any]:
         while True:

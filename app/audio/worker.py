@@ -22,7 +22,7 @@ from app.process import die_with
 READY = b"ready"
 _LARGEST_MESSAGE = 2**12  # bytes, of what is asked
 _DESCRIPTORS = 5  # input, output, errors, and a recording's two
-_SAMPLE_BYTES = 4
+_SAMPLE_BYTES = 2
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
-from app.audio.waveform import SAMPLE_RATE, Samples, Waveform
+from app.audio.waveform import SAMPLE_RATE, Pcm, Waveform
 from app.settings import Settings
 from app.speech.quiet import quietest
 from app.speech.stretches import Stretch, VadOptions, find_speech, joined
@@ -58,20 +58,18 @@ def cut(wave: Waveform, how: Cutting) -> list[Window]:
     some milliseconds a second of sound."""
     limit, vad = int(how.window_seconds * SAMPLE_RATE), how.vad
     if vad is None:
-        whole = Stretch(0, len(wave.samples))
+        whole = Stretch(0, len(wave.pcm))
         return [
-            Window.of(one.start, wave.samples[one.start : one.stop])
-            for one in _divided(wave.samples, whole, limit)
+            Window.of(one.start, wave.pcm[one.start : one.stop])
+            for one in _divided(wave.pcm, whole, limit)
         ]
-    speech = find_speech(wave.samples, vad)
+    speech = find_speech(wave.pcm, vad)
     pieces = [
-        piece
-        for one in _kept(speech, len(wave.samples), vad)
-        for piece in _small(wave.samples, one, limit)
+        piece for one in _kept(speech, len(wave.pcm), vad) for piece in _small(wave.pcm, one, limit)
     ]
     told = tuple(joined(speech, vad.silence_duration_ms * _MS))
     return [
-        Window(tuple(parts_of(wave.samples, together)), told) for together in _packed(pieces, limit)
+        Window(tuple(parts_of(wave.pcm, together)), told) for together in _packed(pieces, limit)
     ]
 
 
@@ -112,15 +110,15 @@ def _packed(pieces: Sequence[_Piece], limit: int) -> Iterator[list[Stretch]]:
         begin += chosen
 
 
-def _small(samples: Samples, piece: _Piece, limit: int) -> Iterator[_Piece]:
+def _small(pcm: Pcm, piece: _Piece, limit: int) -> Iterator[_Piece]:
     """Yield a piece in pieces that fit into a window."""
-    *earlier, last = _divided(samples, piece.stretch, limit)
+    *earlier, last = _divided(pcm, piece.stretch, limit)
     for one in earlier:
         yield _Piece(one)
     yield _Piece(last, piece.pause)
 
 
-def _divided(samples: Samples, whole: Stretch, limit: int) -> Iterator[Stretch]:
+def _divided(pcm: Pcm, whole: Stretch, limit: int) -> Iterator[Stretch]:
     """Yield a stretch in stretches that fit into a window, each cut at the quietest place near the
     limit."""
     search = min(int(_SEARCH_SECONDS * SAMPLE_RATE), limit // 2)
@@ -128,7 +126,7 @@ def _divided(samples: Samples, whole: Stretch, limit: int) -> Iterator[Stretch]:
     while end - start > limit:
         # What is left is long enough to be heard as something: a sliver invites invention.
         high = min(start + limit, end - min(_LEAST, limit // 2))
-        stop = quietest(samples, high - search, high)
+        stop = quietest(pcm, high - search, high)
         yield Stretch(start, stop)
         start = stop
     yield Stretch(start, end)

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from app.audio.waveform import SAMPLE_RATE, Samples
+from app.audio.waveform import SAMPLE_RATE, Pcm, to_samples
 
 _FRAME = SAMPLE_RATE // 50  # 20 ms
 _SMOOTH = 15  # frames: a pause between words lasts about 0.3 s
 
 
-def quietest(samples: Samples, low: int, high: int) -> int:
+def quietest(pcm: Pcm, low: int, high: int) -> int:
     """Return the sample in (low, high) around which about 0.3 s carry the least energy.
 
     Among equals (digital silence) the last one wins: longer windows are fewer windows.
@@ -16,7 +16,7 @@ def quietest(samples: Samples, low: int, high: int) -> int:
     import librosa  # here, for it loads numba and takes seconds: a short file needs neither
 
     span = _FRAME * _SMOOTH
-    part = samples[low:high]
+    part = to_samples(pcm[low:high])
     if len(part) < span:
         return high
     # Not centred: librosa would pad the ends with silence and find it there.

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from app.audio.waveform import Samples
+from app.audio.waveform import Pcm
 from app.speech.vad import FRAME, Probabilities, speech_probabilities
 
 _HYSTERESIS = 0.15  # silero-vad: speech ends where its probability falls that far below threshold
@@ -40,11 +40,11 @@ class Stretch:
         return Stretch(start, max(start, min(self.stop, other.stop)))
 
 
-def find_speech(samples: Samples, options: VadOptions) -> list[Stretch]:
+def find_speech(pcm: Pcm, options: VadOptions) -> list[Stretch]:
     """Return the stretches in which somebody speaks, in order, without padding, apart by the least
     pause there is. Blocking, for some milliseconds a second of sound."""
-    found = _stretches(speech_probabilities(samples), options.threshold)
-    return [Stretch(one.start, min(one.stop, len(samples))) for one in found]
+    found = _stretches(speech_probabilities(pcm), options.threshold)
+    return [Stretch(one.start, min(one.stop, len(pcm))) for one in found]
 
 
 def joined(stretches: Sequence[Stretch], pause: int) -> list[Stretch]:

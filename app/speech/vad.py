@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from app.audio.waveform import Samples
+from app.audio.waveform import Pcm, to_samples
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -27,25 +27,25 @@ _MODEL = "data/silero_vad_16k_sequence.onnx"
 Probabilities = NDArray[np.float32]
 
 
-def speech_probabilities(samples: Samples) -> Probabilities:
+def speech_probabilities(pcm: Pcm) -> Probabilities:
     """Return for each FRAME, the last one filled up with zeros, how likely somebody speaks in it:
     shape (frames,). Blocking, for some milliseconds a second of sound."""
     state = [np.zeros((1, 1, 128), np.float32) for _ in range(2)]
     found = [np.empty(0, np.float32)]
-    for block in _blocks(samples):
+    for block in _blocks(pcm):
         fed = {"input": block, "h": state[0], "c": state[1]}
         probabilities, *state = _session().run(None, fed)
         found.append(probabilities.ravel())
     return np.concatenate(found)
 
 
-def _blocks(samples: Samples) -> Iterator[NDArray[np.float32]]:
+def _blocks(pcm: Pcm) -> Iterator[NDArray[np.float32]]:
     """Yield the frames of some seconds, each behind its context: shape (frames, 576)."""
     context = np.zeros(_CONTEXT, np.float32)
-    for start in range(0, len(samples), _BLOCK * FRAME):
-        part = samples[start : start + _BLOCK * FRAME]
+    for start in range(0, len(pcm), _BLOCK * FRAME):
+        part = pcm[start : start + _BLOCK * FRAME]
         frames = np.zeros((-(-len(part) // FRAME), FRAME), np.float32)
-        frames.ravel()[: len(part)] = part
+        frames.ravel()[: len(part)] = to_samples(part)
         contexts = np.concatenate((context[None], frames[:-1, -_CONTEXT:]))
         context = frames[-1, -_CONTEXT:]
         yield np.concatenate((contexts, frames), axis=1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from app.audio.waveform import SAMPLE_RATE, Samples
+from app.audio.waveform import SAMPLE_RATE, Pcm, Samples, to_samples
 from app.speech.quiet import quietest
 from app.speech.stretches import Stretch
 
@@ -21,19 +21,19 @@ _HEARING = 1e-4  # a level nobody would call sound
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A stretch of the recording. `samples` is a view, shape (n,), of the recording from sample
+    """A stretch of the recording. `pcm` is a view, shape (n,), of the recording from sample
     `offset` on."""
 
     offset: int
-    samples: Samples
+    pcm: Pcm
 
     @property
     def stop(self) -> int:
-        return self.offset + len(self.samples)
+        return self.offset + len(self.pcm)
 
     def from_(self, sample: int) -> "Part":
         """Return what is left of it behind its first `sample` samples."""
-        return Part(self.offset + sample, self.samples[sample:])
+        return Part(self.offset + sample, self.pcm[sample:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +47,21 @@ class Window:
     speech: tuple[Stretch, ...] | None = None
 
     @classmethod
-    def of(cls, offset: int, samples: Samples) -> "Window":
+    def of(cls, offset: int, pcm: Pcm) -> "Window":
         """Return a window of one part, in which nobody looked for speech."""
-        return cls((Part(offset, samples),))
+        return cls((Part(offset, pcm),))
 
     @property
     def samples(self) -> Samples:
-        """All that is decoded, shape (n,): a view where it is one part."""
+        """All that is decoded, shape (n,)."""
+        return to_samples(self.pcm)
+
+    @property
+    def pcm(self) -> Pcm:
+        """All that is decoded, in 16 bits, shape (n,): a view where it is one part."""
         if len(self.parts) == 1:
-            return self.parts[0].samples
-        return np.concatenate([part.samples for part in self.parts])
+            return self.parts[0].pcm
+        return np.concatenate([part.pcm for part in self.parts])
 
     @property
     def start_ms(self) -> int:
@@ -65,16 +70,16 @@ class Window:
 
     @property
     def duration_ms(self) -> int:
-        return sum(len(part.samples) for part in self.parts) // _MS
+        return sum(len(part.pcm) for part in self.parts) // _MS
 
     def time_of(self, ms: int, *, is_end: bool = False) -> int:
         """Return where in the recording a point of the window lies, both in milliseconds. Where
         two parts meet, something ends with the one and begins with the other."""
         left = max(0, ms * _MS)
         for part in self.parts:
-            if left < len(part.samples) or (is_end and left == len(part.samples)):
+            if left < len(part.pcm) or (is_end and left == len(part.pcm)):
                 return (part.offset + left) // _MS
-            left -= len(part.samples)
+            left -= len(part.pcm)
         return self.parts[-1].stop // _MS
 
     def point_of(self, time_ms: int) -> int:
@@ -84,15 +89,15 @@ class Window:
         for part in self.parts:
             if sample <= part.stop:
                 return (before + max(0, sample - part.offset)) // _MS
-            before += len(part.samples)
+            before += len(part.pcm)
         return before // _MS
 
     def after(self, ms: int) -> "Window":
         """Return what is left of the window behind one of its points, in milliseconds. Something
         must be."""
         left, rest = ms * _MS, list(self.parts)
-        while rest and left >= len(rest[0].samples):
-            left -= len(rest.pop(0).samples)
+        while rest and left >= len(rest[0].pcm):
+            left -= len(rest.pop(0).pcm)
         return replace(self, parts=(rest[0].from_(left), *rest[1:]))
 
     def before(self, ms: int) -> "Window":
@@ -101,8 +106,8 @@ class Window:
         for part in self.parts:
             if left <= 0:
                 break
-            parts.append(Part(part.offset, part.samples[:left]))
-            left -= len(part.samples)
+            parts.append(Part(part.offset, part.pcm[:left]))
+            left -= len(part.pcm)
         return replace(self, parts=tuple(parts))
 
     def middle(self) -> int:
@@ -115,7 +120,7 @@ class Window:
         within = [one for one in pauses if one[0] > 0 and low <= one[1] <= high]
         if within:
             return max(within)[1]
-        return quietest(self.samples, low * _MS, high * _MS) // _MS
+        return quietest(self.pcm, low * _MS, high * _MS) // _MS
 
     def speech_after(self, ms: int) -> list[Stretch]:
         """Return the speech behind one of the window's points, in milliseconds."""
@@ -142,7 +147,7 @@ class Window:
         return int(np.sum(behind > _FAINT * loud)) >= _SYLLABLE
 
 
-def parts_of(samples: Samples, stretches: list[Stretch]) -> Iterator[Part]:
+def parts_of(pcm: Pcm, stretches: list[Stretch]) -> Iterator[Part]:
     """Yield the recording's parts that the stretches cover; those that touch are one."""
     for index, one in enumerate(stretches):
         if index and one.start == stretches[index - 1].stop:
@@ -150,4 +155,4 @@ def parts_of(samples: Samples, stretches: list[Stretch]) -> Iterator[Part]:
         last = index
         while last + 1 < len(stretches) and stretches[last].stop == stretches[last + 1].start:
             last += 1
-        yield Part(one.start, samples[one.start : stretches[last].stop])
+        yield Part(one.start, pcm[one.start : stretches[last].stop])

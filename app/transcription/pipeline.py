@@ -86,7 +86,7 @@ async def _cut(wave: Waveform, options: Options, cutting: Cutting) -> list[Windo
     if options.vad:
         cutting = replace(cutting, vad=options.vad)
     if cutting.vad is None and wave.seconds <= cutting.window_seconds:
-        return [Window.of(0, wave.samples)]
+        return [Window.of(0, wave.pcm)]
     return await asyncio.to_thread(cut, wave, cutting)
 
 

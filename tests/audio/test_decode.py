@@ -61,7 +61,9 @@ def test_every_format_keeps_its_length_and_pitch(name):
 def test_16_khz_pcm_comes_back_sample_for_sample():
     samples = tone(1.0)
     wave = decoded(encode(samples, codec="pcm_f32le"))
-    np.testing.assert_allclose(wave.samples, samples, atol=1e-6)
+    np.testing.assert_allclose(wave.samples, samples, atol=0.5 / 2**15)
+    again = decoded(encode(wave.samples, codec="pcm_s16le"))
+    np.testing.assert_array_equal(again.pcm, wave.pcm)
 
 
 def test_an_empty_file_is_too_short():

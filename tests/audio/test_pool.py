@@ -272,7 +272,7 @@ async def test_a_waveforms_memory_goes_with_it(pool):
         return Path("/proc/self/maps").read_text("utf-8").count("memfd:samples") > before
 
     wave = await decoded(pool, encode(tone(5)))
-    part = wave.samples[100:200]
+    part = wave.pcm[100:200]
     assert held()
     del wave
     assert part.base is not None

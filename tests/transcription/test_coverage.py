@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from app.audio.waveform import SAMPLE_RATE
+from app.audio.waveform import SAMPLE_RATE, to_pcm
 from app.models.base import DecodeRequest
 from app.speech.stretches import Stretch
 from app.speech.windows import Part, Window
@@ -20,7 +20,7 @@ def second(at):
 
 def window_of(*spoken, start=5, seconds=10):
     speech = tuple(Stretch(second(a), second(b)) for a, b in spoken)
-    return Window((Part(second(start), np.zeros(second(seconds), np.float32)),), speech)
+    return Window((Part(second(start), to_pcm(np.zeros(second(seconds), np.float32))),), speech)
 
 
 async def covered(window, *answers):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from app.audio.waveform import SAMPLE_RATE
+from app.audio.waveform import SAMPLE_RATE, to_pcm
 from app.models.base import DecodeRequest
 from app.speech.windows import Window
 from app.transcription.windows import Pass, decode_window
@@ -14,7 +14,7 @@ from tests.transcription.fakes import TS, FakeDecoder, T, loaded, said, sentence
 
 pytestmark = pytest.mark.anyio
 
-WINDOW = Window.of(5 * SAMPLE_RATE, np.zeros(10 * SAMPLE_RATE, np.float32))
+WINDOW = Window.of(5 * SAMPLE_RATE, to_pcm(np.zeros(10 * SAMPLE_RATE, np.float32)))
 PROMPT = "w1 w2"
 PROMPTED = (T.start_of_previous, 1, 2, T.start)
 
@@ -118,7 +118,9 @@ async def test_a_limit_at_the_windows_very_end_needs_no_further_pass():
     assert (words(events), len(asks)) == (" w1", 1)
 
 
-SPOKEN = Window.of(0, np.concatenate([tone(4), silence(1), tone(3)]))  # something sounds up to 8 s
+SPOKEN = Window.of(
+    0, to_pcm(np.concatenate([tone(4), silence(1), tone(3)]))
+)  # sound up to 8 s
 
 
 async def test_a_prompted_decoder_that_ends_early_is_not_believed():
@@ -140,8 +142,8 @@ async def test_a_prompted_decoder_that_hears_nothing_is_asked_again_without():
         (said(TS, 1, TS + 200), "", SPOKEN),  # not prompted: its own judgement
         (said(TS, 1, TS + 399), PROMPT, SPOKEN),  # told up to the end of the sound
         (said(TS, 1, TS + 200, TS + 250, 2), PROMPT, SPOKEN),  # open: told up to the end
-        (said(TS), PROMPT, Window.of(0, silence(5))),
-        (said(TS, 1, no_speech=0.9, logprob=-1.5), PROMPT, Window.of(0, silence(5))),
+        (said(TS), PROMPT, Window.of(0, to_pcm(silence(5)))),
+        (said(TS, 1, no_speech=0.9, logprob=-1.5), PROMPT, Window.of(0, to_pcm(silence(5)))),
         (said(TS, 1, no_speech=0.9, logprob=-1.5), "", SPOKEN),
     ],
 )
@@ -200,7 +202,7 @@ async def test_what_nobody_could_say_in_the_time_is_decoded_in_halves():
 
 
 async def test_what_is_short_is_decoded_at_higher_temperatures():
-    short = Window.of(0, tone(7))
+    short = Window.of(0, to_pcm(tone(7)))
     answers = said(TS, *TOO_MUCH), said(TS, *[7] * 60, ended="limit"), sentence(0)
     events, _, asks = await hear(*answers, window=short)
     assert (words(events), [ask.temperature for ask in asks]) == (" w10", [0, 0.2, 0.4])
@@ -230,7 +232,7 @@ async def test_behind_what_closed_before_the_loop_it_is_decoded_afresh():
 
 
 async def test_what_nothing_helps_against_is_told_once(caplog):
-    short = Window.of(0, tone(7))
+    short = Window.of(0, to_pcm(tone(7)))
     events, (*_, last), asks = await hear(*[said(TS, 1, *TOO_MUCH)] * 9, window=short)
     assert words(events) == " w1 w7"
     assert [ask.temperature for ask in asks] == [0, 0.2, 0.4, 0.6, 0.8, 1]
@@ -238,7 +240,7 @@ async def test_what_nothing_helps_against_is_told_once(caplog):
 
 
 async def test_whoever_asks_for_a_temperature_gets_that_one():
-    request = DecodeRequest(Window.of(0, tone(7)), temperature=0.3, fallback=False)
+    request = DecodeRequest(Window.of(0, to_pcm(tone(7))), temperature=0.3, fallback=False)
     decoder = FakeDecoder(lambda number: said(TS, 1, *TOO_MUCH))
     async for _ in decode_window(loaded(decoder).decoder, request, lambda: None):
         pass

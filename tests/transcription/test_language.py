@@ -18,7 +18,7 @@ FRENCH, THAI = {"fr": 0.95, "th": 0.05}, {"fr": 0.3, "th": 0.7}
 
 def windows(count):
     """A recording of as many windows, of two seconds each."""
-    return Waveform(np.concatenate([tone(1.5), silence(0.5)] * count))
+    return Waveform.of(np.concatenate([tone(1.5), silence(0.5)] * count))
 
 
 async def heard(*detected, options=None, delays=()):

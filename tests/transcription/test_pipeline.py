@@ -24,7 +24,7 @@ def events_of(decoder, wave, options=None, slots=8, window_seconds=2, tokens=T):
 
 
 async def collect(decoder, seconds=9.0, **kwargs):
-    return [event async for event in events_of(decoder, Waveform(tone(seconds)), **kwargs)]
+    return [event async for event in events_of(decoder, Waveform.of(tone(seconds)), **kwargs)]
 
 
 pytestmark = pytest.mark.anyio
@@ -54,7 +54,7 @@ async def test_a_segment_is_told_while_its_window_is_still_decoding():
                 if step.sampled and step.sampled[0][0] == T.first_timestamp + 50:
                     await waits.wait()
 
-    events = events_of(Slow(sentence), Waveform(tone(3)), window_seconds=30)
+    events = events_of(Slow(sentence), Waveform.of(tone(3)), window_seconds=30)
     async with aclosing(events):
         assert (await asyncio.wait_for(anext(events), 5)).text == " w10"
         assert not waits.is_set()
@@ -75,7 +75,7 @@ async def test_no_more_windows_are_in_flight_than_allowed():
 
 async def test_closing_the_generator_ends_what_is_in_flight():
     decoder = FakeDecoder(sentence, delays=[0, 60, 60, 60, 60, 60, 60])
-    events = events_of(decoder, Waveform(tone(9)))
+    events = events_of(decoder, Waveform.of(tone(9)))
     async with aclosing(events):
         assert isinstance(await anext(events), Segment)
     assert decoder.in_flight == 0
@@ -142,7 +142,7 @@ async def test_logprobs_are_told_where_they_are_asked_for():
 
 
 async def test_a_recording_of_zeros_still_finishes():
-    wave = Waveform(np.zeros(16_000, np.float32))
+    wave = Waveform.of(np.zeros(16_000, np.float32))
     events = [event async for event in events_of(FakeDecoder(lambda n: said()), wave)]
     assert isinstance(events[-1], Transcript)
 

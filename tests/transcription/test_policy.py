@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from app.audio.waveform import SAMPLE_RATE
+from app.audio.waveform import SAMPLE_RATE, to_pcm
 from app.models.base import (
     DecodeRequest,
     LanguageDetection,
@@ -15,8 +15,10 @@ from app.speech.windows import Window
 from app.transcription.policy import Accept, DecodeAgain, Drop, judge, may_be_silence, repeats
 from tests.sound import silence, tone
 
-SPOKEN = Window.of(0, np.concatenate([tone(4), silence(1), tone(3)]))  # something sounds up to 8 s
-QUIET = Window.of(0, silence(5))
+SPOKEN = Window.of(
+    0, to_pcm(np.concatenate([tone(4), silence(1), tone(3)]))
+)  # sound up to 8 s
+QUIET = Window.of(0, to_pcm(silence(5)))
 FIRST, TAIL = Segment(0, 4000, " one"), Segment(4000, 8000, " two")
 
 
@@ -78,5 +80,5 @@ def test_a_prompted_decoder_is_not_believed_where_something_still_sounds(one, re
 
 
 def test_less_than_half_a_second_is_not_worth_a_pass():
-    short = Window.of(0, np.zeros(int(4.3 * SAMPLE_RATE), np.float32))
+    short = Window.of(0, to_pcm(np.zeros(int(4.3 * SAMPLE_RATE), np.float32)))
     assert judge(result(FIRST, ended="limit", window=short)) == Accept((FIRST,))

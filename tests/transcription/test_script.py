@@ -66,7 +66,7 @@ async def heard(languages, options):
     steps = said(TS, 1, TS + 50, TS + 50, 2, languages=languages)
     model = loaded(FakeDecoder(lambda number: steps))
     model.decoder._text = Chinese()
-    events = transcribe(model, Waveform(tone(3)), options, cutting=Cutting())
+    events = transcribe(model, Waveform.of(tone(3)), options, cutting=Cutting())
     *segments, finished = [event async for event in events]
     assert isinstance(finished, Transcript)
     assert "".join(segment.text for segment in segments) == finished.text

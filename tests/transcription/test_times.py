@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from app.audio.waveform import SAMPLE_RATE
+from app.audio.waveform import SAMPLE_RATE, to_pcm
 from app.models.base import Segment
 from app.speech.stretches import Stretch
 from app.speech.windows import Part, Window
@@ -14,7 +14,7 @@ SECONDS = np.zeros(30 * SAMPLE_RATE, np.float32)
 
 def window(*spoken):
     speech = tuple(Stretch(int(a * SAMPLE_RATE), int(b * SAMPLE_RATE)) for a, b in spoken)
-    return Window((Part(0, SECONDS),), speech)
+    return Window((Part(0, to_pcm(SECONDS)),), speech)
 
 
 @pytest.mark.parametrize(
@@ -37,4 +37,4 @@ def test_a_segment_begins_and_ends_with_the_speech_it_holds(spoken, told, times)
 
 def test_where_nobody_looked_for_speech_times_are_the_models():
     segment = Segment(0, 20_500, " text")
-    assert clipped(segment, Window.of(0, SECONDS)) is segment
+    assert clipped(segment, Window.of(0, to_pcm(SECONDS))) is segment

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.audio.waveform import SAMPLE_RATE
+from app.audio.waveform import SAMPLE_RATE, to_pcm
 from app.models.whisper_vllm.segments import Segmenter, compression_ratio
 from app.speech.windows import Window
 from app.transcription.results import Joiner, join
 from tests.transcription.fakes import TS, FakeText, T
 
-WINDOW = Window.of(5 * SAMPLE_RATE, np.zeros(10 * SAMPLE_RATE, np.float32))
+WINDOW = Window.of(5 * SAMPLE_RATE, to_pcm(np.zeros(10 * SAMPLE_RATE, np.float32)))
 
 
 def letters(ids):

@@ -88,7 +88,7 @@ class WhisperDecoder:
     async def warm_up(self) -> None:
         """Decode a second of faint noise, so that no client pays for what is slow the first
         time. Raises EngineDied."""
-        noise = np.random.default_rng(0).normal(0, 1e-3, SAMPLE_RATE).astype(np.float32)
+        noise = np.random.default_rng(0).integers(-50, 50, SAMPLE_RATE, np.int16)
         request = TokenRequest(Window.of(0, noise), WindowRules(), (self._tokens.start,))
         async for _ in self._engine.decode(request, _WARM_UP_TOKENS):
             pass
