@@ -60,8 +60,7 @@ class Settings(BaseSettings):
     )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on")
     api_keys: Secrets = Field(
-        (),
-        description="Clients' keys, comma-separated; without any, anyone may transcribe",
+        (), description="Clients' keys, comma-separated; without any, anyone may transcribe"
     )
     admin_key: Annotated[SecretStr | None, Stripped] = Field(
         None, description="Key of the admin routes, and good for the others; unset, they answer 403"
@@ -198,13 +197,13 @@ class Settings(BaseSettings):
         300, ge=0, le=5000, description="Milliseconds that are decoded before speech and behind it"
     )
     vad_silence_duration_ms: int = Field(
-        200,
-        ge=0,
-        le=30_000,
-        description="Shortest pause, in milliseconds, that is not speech",
+        200, ge=0, le=30_000, description="Shortest pause, in milliseconds, that is not speech"
     )
     chinese_script: Literal["zh-TW", "zh-HK", "zh-Hant", "zh-Hans"] | None = Field(
         None, description="Script of Chinese where a request names none; unset, the model's"
+    )
+    temperature_fallback: bool = Field(
+        True, description="Decode at higher temperatures what repeats itself at 0"
     )
     subtitle_cues: Literal["readable", "segments"] = Field(
         "readable",

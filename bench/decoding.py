@@ -13,7 +13,8 @@ import tempfile
 import time
 import wave
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from bench.options import parser
 from bench.recordings import Case, Sentence, cases
 from harness.server import Server
 
+_PHRASE = 2  # words: one alone is also a way to spell
 _NEAR = 20.0  # seconds that a sentence may be off and still be the same one
 
 
@@ -123,6 +125,20 @@ def units(case: Case, text: str) -> list[str]:
     return plain.split()
 
 
+def said_twice(case: Case, heard: Heard) -> int:
+    """Count the words that were put in and are those just before or behind them."""
+    reference = units(case, " ".join(one.text for one in case.sentences))
+    said = units(case, " ".join(one.text for one in heard.segments))
+    put_in = [op.dest_pos for op in Levenshtein.editops(reference, said) if op.tag == "insert"]
+    count = 0
+    for _, run in groupby(enumerate(put_in), lambda one: one[1] - one[0]):
+        places = [place for _, place in run]
+        begin, end, size = places[0], places[-1] + 1, len(places)
+        same = said[begin:end] in (said[max(0, begin - size) : begin], said[end : end + size])
+        count += size * (same and size >= _PHRASE)
+    return count
+
+
 def time_errors(case: Case, heard: Heard) -> Iterator[tuple[float, float]]:
     """Yield how far off start and end of each sentence are that is a segment by itself."""
     left = list(heard.segments)
@@ -166,6 +182,10 @@ def summary(several: Sequence[Case], by: dict[str, list[Heard]]) -> Iterator[tup
             str(sum(edits(c, h).put_in for c, h in heard if not c.sentences))
             for heard in pairs.values()
         ],
+    )
+    yield (
+        "words said twice",
+        [str(sum(said_twice(c, h) for c, h in heard)) for heard in pairs.values()],
     )
     yield (
         "language right, behind silence",
@@ -218,6 +238,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     wanted.add_argument("--faster-whisper", metavar="PYTHON", help="of an environment with it")
     wanted.add_argument("--peer-model", metavar="FOLDER", help="the same weights for it")
     wanted.add_argument("--without-vad", action="store_true", help="hear them without ours too")
+    wanted.add_argument("--keep", type=Path, metavar="FILE", help="write what is heard, as JSON")
     asked = wanted.parse_args(argv)
     several = list(cases())[: asked.clips]
     settings = {"model": asked.model, "quantization": asked.quantization}
@@ -230,6 +251,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         for how in ("vad", "plain"):
             heard = theirs(several, asked.faster_whisper, asked.peer_model, how)
             by[f"faster-whisper, {how}"] = list(heard)
+    if asked.keep:
+        told = {name: [asdict(one) for one in heard] for name, heard in by.items()}
+        asked.keep.write_text(json.dumps(told, ensure_ascii=False), "utf-8")
     report(several, by)
 
 

@@ -178,7 +178,12 @@ async def _events(
 
 def _options(capabilities: Capabilities, settings: Settings, form: SpeechForm) -> Options:
     if not isinstance(form, TranscriptionForm):
-        return Options(translate=True, temperature=form.temperature, prompt=form.prompt)
+        return Options(
+            translate=True,
+            temperature=form.temperature,
+            fallback=settings.temperature_fallback,
+            prompt=form.prompt,
+        )
     asked = (form.language,) if form.language else form.languages
     if any(map(is_left_open, asked)):
         asked = ()
@@ -187,6 +192,7 @@ def _options(capabilities: Capabilities, settings: Settings, form: SpeechForm) -
     return Options(
         languages=tuple(dict.fromkeys(_language(capabilities, name, param) for name in asked)),
         temperature=form.temperature,
+        fallback=settings.temperature_fallback,
         prompt=form.prompt,
         keywords=form.keywords,
         logprobs="logprobs" in form.include,

@@ -144,7 +144,7 @@ def _request(window: Window, options: Options) -> DecodeRequest:
         prompt=options.prompt,
         keywords=options.keywords,
         temperature=options.temperature,
-        fallback=options.temperature == 0,
+        fallback=options.fallback and options.temperature == 0,
         logprobs=options.logprobs,
     )
 

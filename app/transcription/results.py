@@ -19,6 +19,7 @@ class Options:
     languages: ISO codes that may be spoken; one settles it, none lets the model choose of all.
     translate: into English, rather than to write what is spoken.
     prompt, keywords: text that comes before, and words to expect; both sway the spelling.
+    fallback: whether a higher temperature than 0 may be tried.
     logprobs: whether segments carry their tokens'. vad: what counts as speech, where that is
     not for the service's settings to say. script: what Chinese is written in; None is the model's.
     """
@@ -26,6 +27,7 @@ class Options:
     languages: tuple[str, ...] = ()
     translate: bool = False
     temperature: float = 0.0
+    fallback: bool = True
     prompt: str = ""
     keywords: tuple[str, ...] = ()
     logprobs: bool = False

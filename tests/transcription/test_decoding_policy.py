@@ -118,9 +118,7 @@ async def test_a_limit_at_the_windows_very_end_needs_no_further_pass():
     assert (words(events), len(asks)) == (" w1", 1)
 
 
-SPOKEN = Window.of(
-    0, to_pcm(np.concatenate([tone(4), silence(1), tone(3)]))
-)  # sound up to 8 s
+SPOKEN = Window.of(0, to_pcm(np.concatenate([tone(4), silence(1), tone(3)])))  # sound up to 8 s
 
 
 async def test_a_prompted_decoder_that_ends_early_is_not_believed():

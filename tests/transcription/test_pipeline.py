@@ -154,3 +154,28 @@ async def test_an_english_only_checkpoint_knows_english():
     events = await collect(decoder, 1.0, options=Options(languages=("en",)), tokens=english)
     assert events[-1].language == "en"
     assert decoder.asks[0].rules.languages == ()
+
+
+async def repeated(**kwargs):
+    """The temperatures at which a window is decoded whose text is one word over and over."""
+    decoder = FakeDecoder(lambda number: said(TS, *[7] * 200))
+    await collect(decoder, 1.5, **kwargs)
+    return [ask.temperature for ask in decoder.asks]
+
+
+async def test_what_repeats_itself_is_decoded_at_higher_temperatures_unless_told_otherwise():
+    assert await repeated() == [0, 0.2, 0.4, 0.6, 0.8, 1]
+    assert await repeated(options=Options(fallback=False)) == [0]
+    assert await repeated(options=Options(temperature=0.4)) == [0.4]
+
+
+async def test_a_repetition_of_a_request_is_sampled_alike():
+    def seeds(decoder):
+        return [ask.seed for ask in decoder.asks]
+
+    decoders = [FakeDecoder(sentence) for _ in range(3)]
+    for decoder, seconds in zip(decoders, (9, 9, 8.5), strict=True):
+        await collect(decoder, seconds, options=Options(temperature=0.4))
+    one, same, other = map(seeds, decoders)
+    assert one == same != other
+    assert len(set(one)) > 1

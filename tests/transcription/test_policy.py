@@ -15,9 +15,7 @@ from app.speech.windows import Window
 from app.transcription.policy import Accept, DecodeAgain, Drop, judge, may_be_silence, repeats
 from tests.sound import silence, tone
 
-SPOKEN = Window.of(
-    0, to_pcm(np.concatenate([tone(4), silence(1), tone(3)]))
-)  # sound up to 8 s
+SPOKEN = Window.of(0, to_pcm(np.concatenate([tone(4), silence(1), tone(3)])))  # sound up to 8 s
 QUIET = Window.of(0, to_pcm(silence(5)))
 FIRST, TAIL = Segment(0, 4000, " one"), Segment(4000, 8000, " two")
 

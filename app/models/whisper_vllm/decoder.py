@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
+from zlib import crc32
 
 import numpy as np
 
@@ -30,12 +31,13 @@ _WARM_UP_TOKENS = 4  # of a second of noise: a model may find a great deal to sa
 @dataclass(frozen=True)
 class TokenRequest:
     """A window as the engine takes it. `prompt` is the ids the decoder reads first,
-    <|startoftranscript|> last."""
+    <|startoftranscript|> last. seed: of what is sampled at a temperature above 0."""
 
     window: Window
     rules: WindowRules
     prompt: tuple[int, ...]
     temperature: float = 0.0
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,9 @@ class WhisperDecoder:
             translate=request.translate,
         )
         prompt = prompt_ids(self._tokens, self._text, request.prompt, request.keywords)
-        return TokenRequest(request.window, rules, prompt, request.temperature)
+        # By what is heard, so that the same recording has the same text once more.
+        seed = crc32(request.window.pcm.tobytes()) if request.temperature else None
+        return TokenRequest(request.window, rules, prompt, request.temperature, seed)
 
 
 @dataclass

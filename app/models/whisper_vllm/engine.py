@@ -272,6 +272,7 @@ class VllmEngine:
         first = forced_steps(self._tokens, request.rules)[:1] if self._tokens.languages else []
         return SamplingParams(
             temperature=request.temperature,
+            seed=request.seed,
             max_tokens=max_tokens,
             stop_token_ids=[self._tokens.end_of_text],
             logprob_token_ids=[self._tokens.no_speech, *itertools.chain(*first)],

@@ -44,7 +44,9 @@ class WhisperLogitsProcessor(AdapterLogitsProcessor):
         """Mask one request's logits, shape (vocabulary,), in place."""
         step = next_step(self._tokens, forced, generated)
         if isinstance(step, Allow):
+            # The likeliest alone: at a temperature above 0 a language would be drawn by lot.
             allowed = row[list(step.ids)]
+            allowed.masked_fill_(allowed < allowed.max(), -torch.inf)
             row.fill_(-torch.inf)
             row[list(step.ids)] = allowed
             return row
