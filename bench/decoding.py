@@ -141,18 +141,15 @@ def said_twice(case: Case, heard: Heard) -> int:
 
 def time_errors(case: Case, heard: Heard) -> Iterator[tuple[float, float]]:
     """Yield how far off start and end of each sentence are that is a segment by itself."""
-    left = list(heard.segments)
+    left = [(one, units(case, one.text)) for one in heard.segments]
     for one in case.sentences:
-        same = [
-            other
-            for other in left
-            if units(case, other.text) == units(case, one.text)
-            and abs(other.start - one.start) < _NEAR
-        ]
+        said = units(case, one.text)
+        near = [other for other in left if abs(other[0].start - one.start) < _NEAR]
+        same = [other for other in near if other[1] == said]
         if same:
-            nearest = min(same, key=lambda other: abs(other.start - one.start))
+            nearest = min(same, key=lambda other: abs(other[0].start - one.start))
             left.remove(nearest)
-            yield abs(nearest.start - one.start), abs(nearest.end - one.end)
+            yield abs(nearest[0].start - one.start), abs(nearest[0].end - one.end)
 
 
 def report(several: Sequence[Case], by: dict[str, list[Heard]]) -> None:
