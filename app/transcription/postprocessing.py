@@ -30,13 +30,13 @@ class PostProcessed:
     def _processed(self, result: WindowResult) -> WindowResult:
         is_chinese, window = _is_chinese(result), result.request.window
 
-        def process(segment: Segment) -> Segment:
-            if is_chinese:
-                segment = replace(segment, text=written_in(segment.text, self._script))
-            return clipped(segment, window)
-
-        closed = tuple(map(process, result.closed))
-        return replace(result, closed=closed, tail=result.tail and process(result.tail))
+        told, end_ms = list[Segment](), window.start_ms
+        for segment in (*result.closed, *((result.tail,) if result.tail else ())):
+            text = written_in(segment.text, self._script) if is_chinese else segment.text
+            told.append(clipped(replace(segment, text=text), window, end_ms))
+            end_ms = told[-1].end_ms
+        tail = told.pop() if result.tail else None
+        return replace(result, closed=tuple(told), tail=tail)
 
 
 def _is_chinese(result: WindowResult) -> bool:

@@ -25,6 +25,8 @@ def window(*spoken):
         ([(1, 2), (3, 4)], (1000, 4000), (1000, 4000)),  # a pause within is the segment's
         ([(1, 2), (2.5, 4)], (1000, 2600), (1000, 2000)),  # what begins at its end is another's
         ([(1, 2), (2.5, 4)], (1900, 4000), (2500, 4000)),  # and so is what ends at its start
+        ([(1, 2), (2.5, 4)], (1000, 3000), (1000, 2000)),  # though it begins late
+        ([(1, 2), (2.5, 4)], (3000, 4000), (2500, 4000)),  # it begins with its speech then
         ([(1, 4)], (2000, 3000), (2000, 3000)),  # within speech the model knows better
         ([(1, 1.1)], (900, 1200), (1000, 1100)),  # a short word is held whole
         ([(1, 2)], (5000, 6000), (5000, 6000)),  # and what lies over none, stays where it is
@@ -33,6 +35,11 @@ def window(*spoken):
 def test_a_segment_begins_and_ends_with_the_speech_it_holds(spoken, told, times):
     segment = clipped(Segment(told[0], told[1], " text"), window(*spoken))
     assert (segment.start_ms, segment.end_ms) == times
+
+
+def test_a_segment_does_not_begin_before_the_one_before_it_ends():
+    segment = clipped(Segment(1400, 3000, " text"), window((1, 4)), earliest_ms=1300)
+    assert (segment.start_ms, segment.end_ms) == (1300, 3000)
 
 
 def test_where_nobody_looked_for_speech_times_are_the_models():
