@@ -1,8 +1,7 @@
 """Every metric the service exports beside vLLM's own. Names end in their unit; counters in _total.
 
 Labels take few values, all of them ours: routes are templates, never paths, and `model` is the
-name of a model that is served. What voice activity and decoding guards will measure (speech
-seconds, fallbacks, coverage) belongs beside AUDIO.
+name of a model that is served.
 """
 
 import platform

@@ -40,11 +40,8 @@ def _with_cancelling(blocks: Iterator[AudioFrame]) -> Iterator[tuple[bool, Audio
 
 
 def _channels(block: AudioFrame) -> np.ndarray:
-    """The channels of a block of two, shape (2, n)."""
-    samples = block.to_ndarray()
-    if not block.format.is_planar:
-        samples = samples.reshape(-1, 2).T
-    samples = samples.astype(np.float32)
+    """The channels of a block of two, shape (2, n), around 0."""
+    samples = _channels_as_they_are(block).astype(np.float32)
     return samples - 128 if block.format.bytes == 1 else samples
 
 

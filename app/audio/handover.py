@@ -11,10 +11,9 @@ from typing import IO
 
 import numpy as np
 
-from app.audio.waveform import SAMPLE_RATE, Pcm
+from app.audio.waveform import SAMPLE_BYTES, SAMPLE_RATE, Pcm
 
 _SMALL = 2**20  # bytes: a copy takes less than a millisecond, and uploads up to here have no file
-_SAMPLE_BYTES = np.dtype(np.int16).itemsize
 
 
 @contextmanager
@@ -57,14 +56,14 @@ def room(max_seconds: float) -> Generator[int]:
     """A descriptor of memory for that much sound. It takes what is written, and stays of one size:
     to read it is safe, whoever else has it."""
     with _memory("samples", os.MFD_ALLOW_SEALING) as descriptor:
-        os.ftruncate(descriptor, max(1, int(max_seconds * SAMPLE_RATE)) * _SAMPLE_BYTES)
+        os.ftruncate(descriptor, max(1, int(max_seconds * SAMPLE_RATE)) * SAMPLE_BYTES)
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
         yield descriptor
 
 
 def pcm(descriptor: int, count: int) -> Pcm:
     """The first samples in a room, without a copy. They last as long as the array does."""
-    size = count * _SAMPLE_BYTES
+    size = count * SAMPLE_BYTES
     return np.frombuffer(mmap.mmap(descriptor, size, mmap.MAP_PRIVATE), np.int16)
 
 

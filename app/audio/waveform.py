@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 SAMPLE_RATE = 16_000  # Hz, what Whisper was trained on
+MS = SAMPLE_RATE // 1000  # samples
+SAMPLE_BYTES = 2
 _FULL_SCALE = 2**15
 
 Samples = NDArray[np.float32]  # in [-1, 1]

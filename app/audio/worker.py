@@ -15,14 +15,13 @@ from typing import Any
 
 from app.audio import limits
 from app.audio.decode import decode_to
-from app.audio.waveform import SAMPLE_RATE
+from app.audio.waveform import SAMPLE_BYTES, SAMPLE_RATE
 from app.errors import RequestError
 from app.process import die_with
 
 READY = b"ready"
 _LARGEST_MESSAGE = 2**12  # bytes, of what is asked
 _DESCRIPTORS = 5  # input, output, errors, and a recording's two
-_SAMPLE_BYTES = 2
 
 
 def main() -> None:
@@ -58,7 +57,7 @@ def _answer(max_seconds: float, recording: int, samples: int) -> dict[str, Any]:
     time = limits.ProcessorTime(os.fstat(recording).st_size)
 
     def write(block: memoryview) -> None:
-        time.earn(len(block) / _SAMPLE_BYTES / SAMPLE_RATE)
+        time.earn(len(block) / SAMPLE_BYTES / SAMPLE_RATE)
         _write(samples, block)
 
     try:

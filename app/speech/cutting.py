@@ -3,18 +3,17 @@
 Nothing of a stretch of speech is left out, and none of it is in two windows.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate, islice, takewhile, zip_longest
 
-from app.audio.waveform import SAMPLE_RATE, Pcm, Waveform
+from app.audio.waveform import MS, SAMPLE_RATE, Pcm, Waveform
 from app.settings import Settings
 from app.speech.quiet import quietest
 from app.speech.stretches import Stretch, VadOptions, find_speech, joined
 from app.speech.windows import Window, parts_of
 
-_MS = SAMPLE_RATE // 1000  # samples
 _SEARCH_SECONDS = 6.0  # how far before the limit a quiet place may lie
 _LEAST = SAMPLE_RATE  # a window's least length, where a choice exists
 _LONGEST_PAUSE = SAMPLE_RATE  # what is left of one; the model invents in longer ones
@@ -67,7 +66,7 @@ def cut(wave: Waveform, how: Cutting) -> list[Window]:
     pieces = [
         piece for one in _kept(speech, len(wave.pcm), vad) for piece in _small(wave.pcm, one, limit)
     ]
-    told = tuple(joined(speech, vad.silence_duration_ms * _MS))
+    told = tuple(joined(speech, vad.silence_duration_ms * MS))
     return [
         Window(tuple(parts_of(wave.pcm, together)), told) for together in _packed(pieces, limit)
     ]
@@ -76,11 +75,10 @@ def cut(wave: Waveform, how: Cutting) -> list[Window]:
 def _kept(speech: Sequence[Stretch], length: int, vad: VadOptions) -> Iterator[_Piece]:
     """Yield for each stretch of speech what is decoded of it and around it: it and its padding, or
     up to the middle of a pause that is too short for more to be left out."""
-    padding = vad.prefix_padding_ms * _MS
-    longest = max(2 * padding, vad.silence_duration_ms * _MS, _LONGEST_PAUSE)
+    padding = vad.prefix_padding_ms * MS
+    longest = max(2 * padding, vad.silence_duration_ms * MS, _LONGEST_PAUSE)
     begin = max(0, speech[0].start - padding) if speech else 0
-    for one, after in pairwise((*speech, None)):
-        assert one is not None
+    for one, after in zip_longest(speech, speech[1:]):
         if after is None:
             yield _Piece(Stretch(begin, min(length, one.stop + padding)))
             return
@@ -99,8 +97,9 @@ def _packed(pieces: Sequence[_Piece], limit: int) -> Iterator[list[Stretch]]:
     search = min(int(_SEARCH_SECONDS * SAMPLE_RATE), limit // 2)
     begin = 0
     while begin < len(pieces):
-        lengths = list(accumulate(map(len, pieces[begin:])))
-        most = bisect_right(lengths, limit)
+        left = accumulate(map(len, islice(pieces, begin, None)))
+        lengths = list(takewhile(lambda length: length <= limit, left))
+        most = len(lengths)
         if begin + most == len(pieces):
             chosen = most
         else:

@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from app.audio.waveform import SAMPLE_RATE, Pcm, Samples, to_samples
+from app.audio.waveform import MS, SAMPLE_RATE, Pcm, Samples, to_samples
 from app.speech.quiet import quietest
 from app.speech.stretches import Stretch
 
-_MS = SAMPLE_RATE // 1000  # samples
 _FRAME = SAMPLE_RATE // 50  # 20 ms, one of Whisper's timestamp steps
 _SYLLABLE = 12  # frames
 _FAINT = 0.1  # 20 dB below the loud places
@@ -66,43 +65,43 @@ class Window:
     @property
     def start_ms(self) -> int:
         """Where it begins in the recording."""
-        return self.parts[0].offset // _MS
+        return self.parts[0].offset // MS
 
     @property
     def duration_ms(self) -> int:
-        return sum(len(part.pcm) for part in self.parts) // _MS
+        return sum(len(part.pcm) for part in self.parts) // MS
 
     def time_of(self, ms: int, *, is_end: bool = False) -> int:
         """Return where in the recording a point of the window lies, both in milliseconds. Where
         two parts meet, something ends with the one and begins with the other."""
-        left = max(0, ms * _MS)
+        left = max(0, ms * MS)
         for part in self.parts:
             if left < len(part.pcm) or (is_end and left == len(part.pcm)):
-                return (part.offset + left) // _MS
+                return (part.offset + left) // MS
             left -= len(part.pcm)
-        return self.parts[-1].stop // _MS
+        return self.parts[-1].stop // MS
 
     def point_of(self, time_ms: int) -> int:
         """Return where in the window a time of the recording lies, both in milliseconds: what lies
         between two parts, where they meet."""
-        sample, before = time_ms * _MS, 0
+        sample, before = time_ms * MS, 0
         for part in self.parts:
             if sample <= part.stop:
-                return (before + max(0, sample - part.offset)) // _MS
+                return (before + max(0, sample - part.offset)) // MS
             before += len(part.pcm)
-        return before // _MS
+        return before // MS
 
     def after(self, ms: int) -> "Window":
         """Return what is left of the window behind one of its points, in milliseconds. Something
         must be."""
-        left, rest = ms * _MS, list(self.parts)
+        left, rest = ms * MS, list(self.parts)
         while rest and left >= len(rest[0].pcm):
             left -= len(rest.pop(0).pcm)
         return replace(self, parts=(rest[0].from_(left), *rest[1:]))
 
     def before(self, ms: int) -> "Window":
         """Return what lies before one of the window's points, in milliseconds. Something must."""
-        left, parts = ms * _MS, list[Part]()
+        left, parts = ms * MS, list[Part]()
         for part in self.parts:
             if left <= 0:
                 break
@@ -114,24 +113,24 @@ class Window:
         """Return the point in the window's middle half, in milliseconds, where it is best cut: in
         the longest pause, or in its quietest place where nobody looked for speech."""
         low, high = self.duration_ms // 4, 3 * self.duration_ms // 4
-        ends = [self.point_of(one.stop // _MS) for one in self.speech or ()]
-        starts = [self.point_of(one.start // _MS) for one in self.speech or ()]
+        ends = [self.point_of(one.stop // MS) for one in self.speech or ()]
+        starts = [self.point_of(one.start // MS) for one in self.speech or ()]
         pauses = [(b - a, (a + b) // 2) for a, b in zip(ends, starts[1:], strict=False)]
         within = [one for one in pauses if one[0] > 0 and low <= one[1] <= high]
         if within:
             return max(within)[1]
-        return quietest(self.pcm, low * _MS, high * _MS) // _MS
+        return quietest(self.pcm, low * MS, high * MS) // MS
 
     def speech_after(self, ms: int) -> list[Stretch]:
         """Return the speech behind one of the window's points, in milliseconds."""
-        begin = self.time_of(ms) * _MS
+        begin = self.time_of(ms) * MS
         behind = [Stretch(max(begin, part.offset), max(begin, part.stop)) for part in self.parts]
         found = (one.common(part) for part in behind for one in self.speech or ())
         return [one for one in found if len(one)]
 
     def speech_ms_after(self, ms: int) -> int:
         """Return how much speech lies behind one of the window's points, both in milliseconds."""
-        return sum(map(len, self.speech_after(ms))) // _MS
+        return sum(map(len, self.speech_after(ms))) // MS
 
     def is_heard_after(self, ms: int) -> bool:
         """Return whether something sounds behind one of the window's points, in milliseconds, where
@@ -143,7 +142,7 @@ class Window:
         levels = np.sqrt(np.mean(np.square(frames), axis=1))
         if not count or (loud := float(np.quantile(levels, 0.95))) < _HEARING:
             return False
-        behind = levels[ms * _MS // _FRAME :]
+        behind = levels[ms * MS // _FRAME :]
         return int(np.sum(behind > _FAINT * loud)) >= _SYLLABLE
 
 

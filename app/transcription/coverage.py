@@ -3,12 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from app.audio.waveform import SAMPLE_RATE
+from app.audio.waveform import MS
 from app.speech.windows import Window
 from app.transcription.policy import LEAST_SPEECH_MS, Accept, DecodeAgain, Drop
 from app.transcription.windows import Pass
-
-_MS = SAMPLE_RATE // 1000  # samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ def _dropped(one: Pass) -> Iterator[DroppedSpeech]:
     if window.speech_ms_after(behind) < LEAST_SPEECH_MS:
         return
     for stretch in window.speech_after(behind):
-        yield DroppedSpeech(stretch.start // _MS, stretch.stop // _MS, _reason(one.verdict))
+        yield DroppedSpeech(stretch.start // MS, stretch.stop // MS, _reason(one.verdict))
 
 
 def _reason(verdict: Accept | Drop) -> str:

@@ -7,7 +7,7 @@ is shared among them by how much each shows.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, zip_longest
 
 from app.models.base import Segment
 from app.transcription.line_breaks import columns, is_wide, units, wrap
@@ -75,8 +75,8 @@ def _readable(segment: Segment) -> list[Cue]:
     text = " ".join(segment.text.split())
     pieces = list(units(text))
     width = _WIDE_WIDTH if 2 * sum(map(is_wide, text)) > len(text) else _WIDTH
-    seconds = segment.end_ms - segment.start_ms
-    least = max(1, -(-columns(text) // (_LINES * width)), -(-seconds // _LONGEST_MS))
+    length = segment.end_ms - segment.start_ms
+    least = max(1, -(-columns(text) // (_LINES * width)), -(-length // _LONGEST_MS))
     for count in range(least, max(least, len(pieces)) + 1):
         texts = _divided(pieces, count)
         groups = [group for one in texts for group in _grouped(_balanced(one, width), _LINES)]
@@ -119,11 +119,10 @@ def _balanced(text: str, width: int) -> list[str]:
 
 def _shown_longer(several: Sequence[Cue]) -> Iterator[Cue]:
     """Yield the cues, each for as long as it takes to read, as far as the next one leaves room."""
-    for cue, after in pairwise((*several, None)):
-        assert cue is not None
+    for cue, after in zip_longest(several, several[1:]):
         letters = sum(map(len, cue.lines))
         least = max(_SHORTEST_MS, 1000 * letters // _LETTERS_A_SECOND)
-        end = max(cue.end_ms, cue.start_ms + min(least, _LONGEST_MS))
-        yield replace(
-            cue, end_ms=end if after is None else max(cue.end_ms, min(end, after.start_ms))
-        )
+        end = cue.start_ms + min(least, _LONGEST_MS)
+        if after:
+            end = min(end, after.start_ms)
+        yield replace(cue, end_ms=max(cue.end_ms, end))

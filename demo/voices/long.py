@@ -28,7 +28,7 @@ _SHOPPING = (
 
 
 def prose() -> list[str]:
-    """Return twelve minutes of ordinary sentences."""
+    """Return eleven minutes of ordinary sentences."""
     return [
         sentence
         for split in SPLITS
