@@ -83,6 +83,9 @@ class Metrics:
         self.decode = seconds(
             "audio_decode_duration_seconds", "Decoding of the container to a 16 kHz waveform"
         )
+        self.vad = seconds(
+            "vad_duration_seconds", "Search for speech in the waveform, and cutting into windows"
+        )
         self.queue = seconds(
             "queue_duration_seconds",
             "From decoded audio until its first window goes to the engine",

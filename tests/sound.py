@@ -2,13 +2,14 @@
 
 import io
 import tempfile
+import wave
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 
-from app.audio.waveform import SAMPLE_RATE, Samples
+from app.audio.waveform import SAMPLE_RATE, Samples, to_pcm
 
 
 def tone(seconds: float, hertz: float = 440.0, level: float = 0.3) -> Samples:
@@ -34,6 +35,15 @@ def encode(
     with tempfile.NamedTemporaryFile() as sink:  # some containers are written back to front
         _write(sink.name, samples, container, codec, rate, layout, container_options, codec_options)
         return Path(sink.name).read_bytes()
+
+
+def encode_channels(channels: Samples) -> bytes:
+    """Channels at SAMPLE_RATE, shape (n, samples), as a wav file."""
+    sink = io.BytesIO()
+    with wave.open(sink, "wb") as file:
+        file.setparams((len(channels), 2, SAMPLE_RATE, 0, "NONE", ""))
+        file.writeframes(np.ascontiguousarray(to_pcm(channels).T).tobytes())
+    return sink.getvalue()
 
 
 def _write(path, samples, container, codec, rate, layout, container_options, codec_options):

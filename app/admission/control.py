@@ -105,19 +105,26 @@ class Admission:
 
     @contextmanager
     def queued(
-        self, client: str, request: str, seconds: float, client_timeout: float | None = None
+        self,
+        client: str,
+        request: str,
+        seconds: float,
+        client_timeout: float | None = None,
+        held_seconds: float | None = None,
     ) -> Generator[Slot]:
-        """Queue a recording; what its windows get their slots by. A client that waits no longer
-        than `client_timeout` seconds for its answer is told where that is not enough. Raises
+        """Queue a recording of which so many seconds are decoded; what its windows get their slots
+        by. `held_seconds` of sound are in memory, where that is not as much. A client that waits no
+        longer than `client_timeout` seconds for its answer is told where that is not enough. Raises
         QueueFull, DeadlineExceeded."""
-        self._check_seconds(client, seconds)
+        held = seconds if held_seconds is None else held_seconds
+        self._check_seconds(client, seconds, held)
         if client_timeout is not None:
             self._check_deadline(client, seconds, client_timeout)
         mine = self._queued[client]
         mine[request] = seconds
         self._show()
         try:
-            with self._limit.held_audio.hold(client, seconds):
+            with self._limit.held_audio.hold(client, held):
                 yield partial(self._slot, client, request)
         finally:
             del mine[request]
@@ -143,11 +150,11 @@ class Admission:
         of_all = self._time_for((self._all_queued() + self._running) / every)
         return of_all, self._time_for_one(self._queued_by(client) / own)
 
-    def _check_seconds(self, client: str, seconds: float) -> None:
+    def _check_seconds(self, client: str, seconds: float, held: float) -> None:
         """One recording is never too long for an empty line, nor for a memory without any."""
         own, every = self._queued_by(client), self._all_queued()
         rate = self.throughput.known or _UNKNOWN_THROUGHPUT
-        self._limit.held_audio.check(client, seconds, rate)
+        self._limit.held_audio.check(client, held, rate)
         for waiting, whose, most, until in (
             (every, "", self._most_seconds, self._time_for),
             (own, " of yours", SHARE * self._most_seconds, self._time_for_one),

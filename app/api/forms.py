@@ -82,6 +82,18 @@ class SpeechForm(BaseModel):
         description="Answer as server-sent events, a delta as each segment closes "
         "(with response_format json, text or verbose_json).",
     )
+    audio_track: int | None = Field(
+        None,
+        ge=0,
+        le=999,
+        description="Not OpenAI's: which of the container's audio tracks, counted from 0; its "
+        "default where it is left out.",
+    )
+    channels: Literal["mix", "split"] = Field(
+        "mix",
+        description="Not OpenAI's: `split` transcribes each channel by itself and says in "
+        "`channel` which one, counted from 0. At most 8.",
+    )
     max_line_width: int | None = Field(
         None,
         ge=4,

@@ -183,6 +183,8 @@ def _options(capabilities: Capabilities, settings: Settings, form: SpeechForm) -
             temperature=form.temperature,
             fallback=settings.temperature_fallback,
             prompt=form.prompt,
+            track=form.audio_track,
+            split_channels=form.channels == "split",
         )
     asked = (form.language,) if form.language else form.languages
     if any(map(is_left_open, asked)):
@@ -198,6 +200,8 @@ def _options(capabilities: Capabilities, settings: Settings, form: SpeechForm) -
         logprobs="logprobs" in form.include,
         vad=vad_options(settings, strategy.own) if strategy else None,
         script=next(filter(None, map(script_of, asked)), settings.chinese_script),
+        track=form.audio_track,
+        split_channels=form.channels == "split",
     )
 
 

@@ -8,10 +8,11 @@ import socket
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from app.audio.recording import Selection
 from app.audio.worker import READY
 from app.process import in_daemon_thread
 
@@ -88,11 +89,13 @@ class Child:
     def pid(self) -> int:
         return self._process.pid
 
-    async def decode(self, recording: int, room: int, max_seconds: float) -> dict[str, Any] | Death:
+    async def decode(
+        self, recording: int, room: int, max_seconds: float, selection: Selection
+    ) -> dict[str, Any] | Death:
         """Its answer: see worker.py. Raises ChildGone, ChildFailed. One recording at a time; where
         this is cancelled the child is of no more use."""
         await self._ready()
-        asked = json.dumps({"max_seconds": max_seconds}).encode()
+        asked = json.dumps({"max_seconds": max_seconds} | asdict(selection)).encode()
         try:
             socket.send_fds(self._line, [asked], [recording, room])
             answer = await self._heard()

@@ -6,6 +6,7 @@ that lies about its length decides nothing.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import chain, groupby
 from typing import IO
 
@@ -15,16 +16,15 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
-from app.audio import matroska
+from app.audio.container import audio_stream, open_container, reason_of
 from app.audio.downmix import mono
 from app.audio.headers import check_chunks, promised_seconds
+from app.audio.recording import EVERYTHING, Selection
 from app.audio.timeline import Timeline
 from app.audio.waveform import SAMPLE_RATE, Samples, Waveform, to_pcm
 from app.errors import (
     AudioTooLong,
     AudioTooShort,
-    NotAudio,
-    RequestError,
     TruncatedAudio,
     UndecodableAudio,
 )
@@ -44,39 +44,50 @@ _LOWEST_RATE = 1000  # Hz: below it there is no speech
 Write = Callable[[memoryview], object]
 
 
-def decode(file: IO[bytes], *, max_seconds: float) -> Waveform:
-    """Decode the default audio stream of `file` to 16 kHz mono, in this process. Strangers' files
-    are decoded in another: see DecoderPool.
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What was decoded: how many samples, and how many channels the recording has, at most."""
 
-    Raises NotAudio, UndecodableAudio, TruncatedAudio, AudioTooShort, or AudioTooLong.
+    samples: int
+    channels: int
+
+
+def decode(file: IO[bytes], *, max_seconds: float, selection: Selection = EVERYTHING) -> Waveform:
+    """Decode an audio track of `file` to 16 kHz mono, in this process. Strangers' files are decoded
+    in another: see DecoderPool.
+
+    Raises NotAudio, UndecodableAudio, TruncatedAudio, AudioTooShort, AudioTooLong, or BadField
+    where there is no such track.
     """
     buffer = bytearray()  # grows in place: a list of arrays would need twice the room in the end
-    decode_to(buffer.extend, file, max_seconds=max_seconds)
+    decode_to(buffer.extend, file, max_seconds=max_seconds, selection=selection)
     return Waveform(np.frombuffer(buffer, np.int16))
 
 
-def decode_to(write: Write, file: IO[bytes], *, max_seconds: float) -> int:
-    """Hand the waveform's bytes to `write`, block by block, and count its samples. Raises as
-    `decode` does; what was written is then nobody's."""
+def decode_to(
+    write: Write, file: IO[bytes], *, max_seconds: float, selection: Selection = EVERYTHING
+) -> Decoded:
+    """Hand the waveform's bytes to `write`, block by block, and count them. Raises as `decode`
+    does; what was written is then nobody's."""
     try:
-        return _decode_to(write, file, max_seconds)
+        return _decode_to(write, file, max_seconds, selection)
     except MemoryError as error:
         raise UndecodableAudio(
             "The recording takes more memory to decode than one may.", param="file"
         ) from error
 
 
-def _decode_to(write: Write, file: IO[bytes], max_seconds: float) -> int:
+def _decode_to(write: Write, file: IO[bytes], max_seconds: float, selection: Selection) -> Decoded:
     if not file.read(1):
         raise AudioTooShort("The file is empty.", param="file")
     check_chunks(file)
-    with _open(file) as container:
-        stream = _audio_stream(container)
+    with open_container(file) as container:
+        stream = audio_stream(container, selection.track)
         promised = promised_seconds(container, stream, file)
         heard = _Heard(write, max_seconds)
-        broken = _read(container, stream, heard)
+        broken = _read(container, stream, heard, selection.channel)
     _check(heard, promised, broken)
-    return heard.samples
+    return Decoded(heard.samples, heard.channels)
 
 
 class _Heard:
@@ -86,6 +97,7 @@ class _Heard:
         self._write = write
         self._max_seconds = max_seconds
         self.samples = 0
+        self.channels = 0
         self.is_sound = True
 
     @property
@@ -134,74 +146,31 @@ def _check(heard: _Heard, promised: float | None, broken: str | None) -> None:
         )
 
 
-def _open(file: IO[bytes]) -> InputContainer:
-    try:
-        # No protocols: a playlist or a session description must not reach files or the network.
-        container: InputContainer = av.open(
-            file, mode="r", metadata_errors="ignore", options={"protocol_whitelist": "none"}
-        )
-    except MemoryError:
-        raise
-    except av.error.InvalidDataError as error:
-        file.seek(0)
-        raise _unreadable(file.read(12)) from error
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise UndecodableAudio(
-            f"The container cannot be read: {_reason(error)}.", param="file"
-        ) from error
-    return container
-
-
-def _unreadable(head: bytes) -> RequestError:
-    """What is wrong with a file that FFmpeg does not know, by its first 12 bytes."""
-    if matroska.is_later_part(head):
-        return NotAudio(
-            "The file is a later part of a webm recording: send the whole recording, from its "
-            "first byte.",
-            param="file",
-        )
-    if _looks_like_media(head):
-        return UndecodableAudio(
-            "The container cannot be read: the file is incomplete or damaged.", param="file"
-        )
-    return NotAudio(
-        "The file is not audio in a format that can be read "
-        "(wav, mp3, flac, m4a, mp4, ogg, opus, webm and FFmpeg's others).",
-        param="file",
-    )
-
-
-def _looks_like_media(head: bytes) -> bool:
-    """Whether the first 12 bytes announce a container, for a file FFmpeg then cannot open."""
-    return (
-        head[4:8] == b"ftyp"
-        or head[:4] in (b"RIFF", b"fLaC", b"OggS", b"\x1aE\xdf\xa3")
-        or head[:3] == b"ID3"
-    )
-
-
-def _audio_stream(container: InputContainer) -> AudioStream:
-    """The container's default, where it has several."""
-    stream = container.streams.best("audio")
-    if not isinstance(stream, AudioStream):
-        raise UndecodableAudio("The file holds no audio stream.", param="file")
-    return stream
-
-
-def _read(container: InputContainer, stream: AudioStream, heard: _Heard) -> str | None:
+def _read(
+    container: InputContainer, stream: AudioStream, heard: _Heard, channel: int | None
+) -> str | None:
     """Hear every sample until the end or the first unreadable byte; what was wrong there."""
+
+    def counted(frames: Iterator[AudioFrame]) -> Iterator[AudioFrame]:
+        for frame in frames:
+            heard.channels = max(heard.channels, frame.layout.nb_channels)
+            yield frame
+
     try:
         timeline = Timeline(container, stream)
-        for samples in _resampled(timeline.gaps(_frames(container, stream))):
+        frames = timeline.gaps(counted(_frames(container, stream)))
+        for samples in _resampled(frames, channel):
             heard.add(samples)
     except MemoryError:  # FFmpeg's is one of its own errors too
         raise
     except (av.error.FFmpegError, ValueError) as error:
-        return _reason(error)
+        return reason_of(error)
     return None
 
 
-def _resampled(frames: Iterator[tuple[float, AudioFrame]]) -> Iterator[Samples]:
+def _resampled(
+    frames: Iterator[tuple[float, AudioFrame]], channel: int | None
+) -> Iterator[Samples]:
     """Frames, each behind so many seconds of silence, as 16 kHz mono. Rate and layout may change on
     the way, as in chained Ogg."""
     for alike in _alike(frames):
@@ -215,7 +184,7 @@ def _resampled(frames: Iterator[tuple[float, AudioFrame]]) -> Iterator[Samples]:
                 param="file",
             )
         several = chain((first,), (frame for _, frame in alike))
-        yield from mono(_in_blocks(several, min(_BLOCK, _BLOCK_SECONDS * rate)))
+        yield from mono(_in_blocks(several, min(_BLOCK, _BLOCK_SECONDS * rate)), channel)
 
 
 def _alike(
@@ -254,11 +223,6 @@ def _in_blocks(frames: Iterator[AudioFrame], size: int) -> Iterator[AudioFrame]:
             yield fifo.read(size)
     if fifo.samples:
         yield fifo.read()
-
-
-def _reason(error: Exception) -> str:
-    """FFmpeg's words without Python's error number and file name."""
-    return (getattr(error, "strerror", None) or str(error)).lower()
 
 
 def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:

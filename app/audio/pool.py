@@ -6,15 +6,18 @@ import logging
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import IO, Any
 
 from app.audio import handover
 from app.audio.child import Child, ChildFailed, ChildGone, Death
+from app.audio.recording import EVERYTHING, Selection
 from app.audio.waveform import Waveform
-from app.errors import MarlinscribeError, RequestError, Unavailable, UndecodableAudio
+from app.errors import BadField, MarlinscribeError, RequestError, Unavailable, UndecodableAudio
 
 log = logging.getLogger(__name__)
 
+MOST_CHANNELS = 8  # as in 7.1; each is held and decoded like a recording by itself
 _ERRORS = {error.__name__: error for error in RequestError.__subclasses__()}
 
 
@@ -49,29 +52,59 @@ class DecoderPool:
             child.hang_up()
         self._idle.clear()
 
-    async def decode(self, file: IO[bytes], *, max_seconds: float) -> Waveform:
+    async def decode(
+        self, file: IO[bytes], *, max_seconds: float, selection: Selection = EVERYTHING
+    ) -> Waveform:
         """Like decode.decode, in a child. A cancellation kills it, and needs not wait for it.
         Raises Unavailable where no child starts, or somebody else kills one, too."""
+        wave, _ = await self._decode(file, max_seconds, selection)
+        return wave
+
+    async def decode_channels(
+        self, file: IO[bytes], *, max_seconds: float, selection: Selection = EVERYTHING
+    ) -> list[Waveform]:
+        """Decode each channel by itself. Raises as `decode` does, and BadField where they are too
+        many."""
+        first, count = await self._decode(file, max_seconds, replace(selection, channel=0))
+        if count > MOST_CHANNELS:
+            raise BadField(
+                f"The recording has {count} channels; at most {MOST_CHANNELS} are split.",
+                param="channels",
+            )
+        others = [
+            (await self._decode(file, max_seconds, replace(selection, channel=channel)))[0]
+            for channel in range(1, count)
+        ]
+        return [first, *others]
+
+    async def _decode(
+        self, file: IO[bytes], max_seconds: float, selection: Selection
+    ) -> tuple[Waveform, int]:
+        """Decode once; also return how many channels there are."""
         async with self._places:
             with handover.recording(file) as recording, handover.room(max_seconds) as room:
-                answer = await self._answer(recording, room, max_seconds)
+                answer = await self._answer(recording, room, max_seconds, selection)
                 if "error" in answer:
                     raise _ERRORS[answer["error"]](answer["message"], param=answer["param"])
-                return Waveform(handover.pcm(room, answer["samples"]))
+                return Waveform(handover.pcm(room, answer["samples"])), answer["channels"]
 
-    async def _answer(self, recording: int, room: int, max_seconds: float) -> dict[str, Any]:
+    async def _answer(
+        self, recording: int, room: int, max_seconds: float, selection: Selection
+    ) -> dict[str, Any]:
         while True:
             try:
-                return await self._ask(recording, room, max_seconds)
+                return await self._ask(recording, room, max_seconds, selection)
             except ChildGone:  # while it was idle: the system's doing, and not the recording's
                 continue
             except (ChildFailed, OSError) as error:
                 log.error("no decoder can be started: %s", error)
                 raise Unavailable("No recording can be decoded at the moment.") from error
 
-    async def _ask(self, recording: int, room: int, max_seconds: float) -> dict[str, Any]:
+    async def _ask(
+        self, recording: int, room: int, max_seconds: float, selection: Selection
+    ) -> dict[str, Any]:
         with self._child() as child:
-            answer = await child.decode(recording, room, max_seconds)
+            answer = await child.decode(recording, room, max_seconds, selection)
             if isinstance(answer, Death):
                 log.warning("a decoder ended %s", answer)
                 raise _error_of(answer)

@@ -1,9 +1,21 @@
-"""An uploaded or opened recording, before it is decoded."""
+"""An uploaded or opened recording, before it is decoded, and what of it is to be heard."""
 
 import hashlib
 import os
 from dataclasses import dataclass
 from typing import BinaryIO
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What of a recording is decoded. track: which of the container's audio tracks, from 0; None is
+    its default. channel: one of the track's, from 0; None is all of them, mixed."""
+
+    track: int | None = None
+    channel: int | None = None
+
+
+EVERYTHING = Selection()
 
 
 @dataclass(frozen=True)

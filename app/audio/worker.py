@@ -2,7 +2,8 @@
 it: see pool.py.
 
 Standard input is a socket. For each recording one message comes, with two descriptors: the file,
-and the memory its samples go to. One message goes back: how many samples, or which error.
+and the memory its samples go to. One message goes back: how many samples and channels, or
+which error.
 """
 
 import io
@@ -11,10 +12,12 @@ import os
 import signal
 import socket
 import sys
+from dataclasses import asdict
 from typing import Any
 
 from app.audio import limits
 from app.audio.decode import decode_to
+from app.audio.recording import Selection
 from app.audio.waveform import SAMPLE_BYTES, SAMPLE_RATE
 from app.errors import RequestError
 from app.process import die_with
@@ -46,14 +49,14 @@ def _serve(line: socket.socket) -> None:
         if not asked:  # the server has closed its end
             return
         try:
-            answer = _answer(json.loads(asked)["max_seconds"], *descriptors)
+            answer = _answer(json.loads(asked), *descriptors)
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
         line.send(json.dumps(answer | {"last": limits.is_worn()}).encode())
 
 
-def _answer(max_seconds: float, recording: int, samples: int) -> dict[str, Any]:
+def _answer(asked: dict[str, Any], recording: int, samples: int) -> dict[str, Any]:
     time = limits.ProcessorTime(os.fstat(recording).st_size)
 
     def write(block: memoryview) -> None:
@@ -63,7 +66,9 @@ def _answer(max_seconds: float, recording: int, samples: int) -> dict[str, Any]:
     try:
         with open(recording, "rb", closefd=False) as file:
             file.seek(0)
-            return {"samples": decode_to(write, file, max_seconds=max_seconds)}
+            selection = Selection(asked["track"], asked["channel"])
+            most = asked["max_seconds"]
+            return asdict(decode_to(write, file, max_seconds=most, selection=selection))
     except RequestError as error:
         return {"error": type(error).__name__, "message": error.message, "param": error.param}
 

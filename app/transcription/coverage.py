@@ -16,11 +16,13 @@ class DroppedSpeech:
     no_speech: the model calls it silence and is unsure of its text. more_than_said: what it writes
     for the rest of a window is more than anybody could say in the time. nothing_decoded: the model
     ended before it did, also when it was decoded again. repetition: the model repeats itself there.
+    channel: from 0, where channels are transcribed by themselves.
     """
 
     start_ms: int
     end_ms: int
     reason: str
+    channel: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

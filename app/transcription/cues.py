@@ -5,8 +5,10 @@ setting, a segment; or lines as a request asks for them. Where a segment is seve
 is shared among them by how much each shows.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from heapq import merge
 from itertools import accumulate, pairwise, zip_longest
 
 from app.models.base import Segment
@@ -41,7 +43,17 @@ class Cue:
 
 
 def cues(segments: Iterable[Segment], layout: Layout) -> Iterator[Cue]:
-    """Yield the cues of a transcript, in order, none of which overlap if no segments do."""
+    """Yield the cues of a transcript by when they start; of a channel, none overlap if no segments
+    do."""
+    channels = defaultdict[int | None, list[Segment]](list)
+    for segment in segments:
+        channels[segment.channel].append(segment)
+    yield from merge(
+        *(_of_channel(one, layout) for one in channels.values()), key=lambda cue: cue.start_ms
+    )
+
+
+def _of_channel(segments: Sequence[Segment], layout: Layout) -> Iterator[Cue]:
     if layout.is_for_readers:
         yield from _shown_longer([cue for segment in segments for cue in _readable(segment)])
         return

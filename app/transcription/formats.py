@@ -7,7 +7,7 @@ from typing_extensions import TypedDict  # typing's own: pydantic takes it from 
 
 from app.languages import NAMES
 from app.models.base import Segment
-from app.transcription.coverage import Coverage
+from app.transcription.coverage import Coverage, DroppedSpeech
 from app.transcription.results import Transcript
 
 _FRAME_MS = 10  # Whisper's hop: `seek` counts mel frames
@@ -39,6 +39,7 @@ class VerboseSegment(TypedDict):
     end: float
     text: str
     tokens: list[int]
+    channel: NotRequired[int]
     temperature: NotRequired[float]
     avg_logprob: NotRequired[float]
     compression_ratio: NotRequired[float]
@@ -49,6 +50,7 @@ class DroppedBody(TypedDict):
     start: float
     end: float
     reason: str
+    channel: NotRequired[int]
 
 
 class CoverageBody(TypedDict):
@@ -77,7 +79,8 @@ class DeltaEvent(TypedDict):
 
 
 class SegmentEventBody(TypedDict):
-    """OpenAI's event. `speaker` is empty where nobody tells speakers apart."""
+    """OpenAI's event. `speaker` is empty where nobody tells speakers apart; `channel` is ours,
+    where channels are transcribed by themselves."""
 
     type: Literal["transcript.text.segment"]
     id: str
@@ -85,6 +88,7 @@ class SegmentEventBody(TypedDict):
     end: float
     text: str
     speaker: str
+    channel: NotRequired[int]
 
 
 class DoneEvent(JsonBody):
@@ -132,7 +136,7 @@ def delta_event(delta: str, segment: Segment, *, logprobs: bool = False) -> Delt
 
 
 def segment_event(number: int, segment: Segment) -> SegmentEventBody:
-    return SegmentEventBody(
+    body = SegmentEventBody(
         type="transcript.text.segment",
         id=f"seg_{number}",
         start=segment.start_ms / 1000,
@@ -140,6 +144,9 @@ def segment_event(number: int, segment: Segment) -> SegmentEventBody:
         text=segment.text,
         speaker=segment.speaker,
     )
+    if segment.channel is not None:
+        body["channel"] = segment.channel
+    return body
 
 
 def done_event(transcript: Transcript, *, logprobs: bool = False) -> DoneEvent:
@@ -159,6 +166,8 @@ def _segment(number: int, segment: Segment) -> VerboseSegment:
         text=segment.text,
         tokens=list(segment.tokens),
     )
+    if segment.channel is not None:
+        body["channel"] = segment.channel
     if figures := segment.figures:
         body["seek"] = figures.start_ms // _FRAME_MS
         body["temperature"] = figures.temperature
@@ -172,11 +181,15 @@ def _coverage(coverage: Coverage) -> CoverageBody:
     return CoverageBody(
         speech=coverage.speech_ms / 1000,
         decoded_again=coverage.again_ms / 1000,
-        dropped=[
-            DroppedBody(start=one.start_ms / 1000, end=one.end_ms / 1000, reason=one.reason)
-            for one in coverage.dropped
-        ],
+        dropped=[_dropped(one) for one in coverage.dropped],
     )
+
+
+def _dropped(speech: DroppedSpeech) -> DroppedBody:
+    body = DroppedBody(start=speech.start_ms / 1000, end=speech.end_ms / 1000, reason=speech.reason)
+    if speech.channel is not None:
+        body["channel"] = speech.channel
+    return body
 
 
 def _logprobs(segments: Iterable[Segment]) -> list[Logprob]:

@@ -4,7 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from app.admission.control import Slot
@@ -27,12 +27,38 @@ _IN_FLIGHT = 2
 _Event = Segment | Pass
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The windows that a recording is decoded in. seconds: how long the recording lasts.
+    is_searched: whether somebody looked for speech in it."""
+
+    windows: list[Window]
+    seconds: float
+    is_searched: bool
+
+    @property
+    def decoded_seconds(self) -> float:
+        """How much of the recording is decoded."""
+        return sum(window.duration_ms for window in self.windows) / 1000
+
+
+async def plan(wave: Waveform, options: Options, cutting: Cutting) -> Plan:
+    """Look for speech, and cut. In a thread where there is something to search: hours of it take a
+    while."""
+    if options.vad:
+        cutting = replace(cutting, vad=options.vad)
+    if cutting.vad is None and wave.seconds <= cutting.window_seconds:
+        windows = [Window.of(0, wave.pcm)]
+    else:
+        windows = await asyncio.to_thread(cut, wave, cutting)
+    return Plan(windows, wave.seconds, cutting.vad is not None)
+
+
 async def transcribe(
     model: LoadedModel,
-    wave: Waveform,
+    planned: Plan,
     options: Options,
     *,
-    cutting: Cutting,
     on_token: Callable[[], None] = lambda: None,
     slot: Slot | None = None,
 ) -> AsyncGenerator[Segment | Transcript]:
@@ -42,12 +68,11 @@ async def transcribe(
     recording's windows share the engine with nobody else's. Closing the generator aborts what is
     still being decoded. Raises EngineDied.
     """
-    windows = await _cut(wave, options, cutting)
     if options.script:
         await asyncio.to_thread(load, options.script)
     passes: list[Pass] = []
     gate = asyncio.Semaphore(_IN_FLIGHT * model.slots)
-    decoding = _decode_all(model, windows, options, on_token, slot or (lambda _: gate))
+    decoding = _decode_all(model, planned.windows, options, on_token, slot or (lambda _: gate))
     async with aclosing(decoding) as events:
         async for event in events:
             if isinstance(event, Pass):
@@ -57,11 +82,11 @@ async def transcribe(
     segments = tuple(segment for one in passes for segment in one.segments)
     yield Transcript(
         _language(options, passes),
-        wave.seconds,
+        planned.seconds,
         join(segment.text for segment in segments),
         segments,
         translated=options.translate,
-        coverage=coverage(windows, passes) if options.vad or cutting.vad else None,
+        coverage=coverage(planned.windows, passes) if planned.is_searched else None,
     )
 
 
@@ -69,7 +94,7 @@ async def transcript(
     model: LoadedModel, wave: Waveform, options: Options, *, cutting: Cutting
 ) -> Transcript:
     """The whole of a recording at once. Raises EngineDied."""
-    return await last(transcribe(model, wave, options, cutting=cutting))
+    return await last(transcribe(model, await plan(wave, options, cutting), options))
 
 
 async def last(events: AsyncGenerator[Segment | Transcript]) -> Transcript:
@@ -79,15 +104,6 @@ async def last(events: AsyncGenerator[Segment | Transcript]) -> Transcript:
             if isinstance(event, Transcript):
                 return event
     raise AssertionError("a transcription ends with its Transcript")
-
-
-async def _cut(wave: Waveform, options: Options, cutting: Cutting) -> list[Window]:
-    """In a thread where there is something to search: hours of it take a while."""
-    if options.vad:
-        cutting = replace(cutting, vad=options.vad)
-    if cutting.vad is None and wave.seconds <= cutting.window_seconds:
-        return [Window.of(0, wave.pcm)]
-    return await asyncio.to_thread(cut, wave, cutting)
 
 
 async def _decode_all(

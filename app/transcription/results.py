@@ -22,6 +22,8 @@ class Options:
     fallback: whether a higher temperature than 0 may be tried.
     logprobs: whether segments carry their tokens'. vad: what counts as speech, where that is
     not for the service's settings to say. script: what Chinese is written in; None is the model's.
+    track: which of the recording's audio tracks, from 0; None is its default. split_channels:
+    whether each channel is transcribed by itself.
     """
 
     languages: tuple[str, ...] = ()
@@ -33,6 +35,8 @@ class Options:
     logprobs: bool = False
     vad: VadOptions | None = None
     script: Script | None = None
+    track: int | None = None
+    split_channels: bool = False
 
 
 @dataclass(frozen=True, slots=True)

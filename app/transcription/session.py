@@ -17,15 +17,16 @@ from prometheus_client import Histogram
 from app.admission.control import Slot
 from app.admission.requests import DECODES_AT_ONCE, RequestLimit
 from app.audio.pool import DecoderPool
-from app.audio.recording import RecordingFile
+from app.audio.recording import RecordingFile, Selection
 from app.audio.waveform import Waveform
 from app.metrics import Metrics, ModelMetrics
 from app.serving.state import ModelSlot, ServedModel
 from app.settings import Settings
 from app.speech.cutting import Cutting
+from app.transcription.channels import merged
 from app.transcription.coalescing import Event, InFlight
 from app.transcription.coverage import Coverage
-from app.transcription.pipeline import transcribe
+from app.transcription.pipeline import Plan, plan, transcribe
 from app.transcription.results import Options, Transcript
 
 _NEARLY = 0.9  # of its timeout: a client that leaves then left because of it
@@ -89,17 +90,17 @@ class TranscriptionSession:
         them ends the work, unless it is the kind of client that tries again, and will."""
         read, caller = time.perf_counter(), self.caller
         if stream or caller.timeout is None or caller.retries is None:
-            wave = await self._decoded(recording, read)
-            return await self._queued(wave, options, read, until=None)
+            plans = await self._planned(recording, options, read)
+            return await self._queued(plans, options, read, until=None)
         waits_from = self.telemetry.begun if caller.while_sending else read
         in_flight = self.shared.in_flight
         digest = await asyncio.to_thread(recording.digest)
         key = (caller.name, digest, options, self.slot.name, self.model.since)
         work = in_flight.find(key) if caller.retries else None
         if work is None:
-            wave = await self._decoded(recording, read)
+            plans = await self._planned(recording, options, read)
             until = waits_from + caller.timeout
-            work = in_flight.begin(key, await self._queued(wave, options, read, until))
+            work = in_flight.begin(key, await self._queued(plans, options, read, until))
         else:
             self.shared.metrics.joined.inc()
             self.telemetry.facts["joined"] = True
@@ -112,47 +113,64 @@ class TranscriptionSession:
             place=partial(self.slot.admission.reserved, caller.name),
         )
 
-    async def _decoded(self, recording: RecordingFile, read: float) -> Waveform:
-        """Decode when a slot is this client's. A cancellation ends the decoder at once."""
+    async def _planned(self, recording: RecordingFile, options: Options, read: float) -> list[Plan]:
+        """Decode and cut, each channel by itself where that is asked for, when a slot is this
+        client's. A cancellation ends the decoder at once."""
         shared, request = self.shared, _next_name()
-        slots, most = shared.limit.audio_decoding, shared.settings.max_audio_seconds
+        slots, cutting = shared.limit.audio_decoding, Cutting.of(shared.settings)
         try:
             async with slots.slot(self.caller.name, request, recording.size):
                 self._observe("decode_queue", read, shared.metrics.decode_queue)
                 begun = time.perf_counter()
-                wave = await shared.decoders.decode(recording.file, max_seconds=most)
+                waves = await self._decoded(recording, options)
+                self._observe("decode", begun, shared.metrics.decode)
+                begun = time.perf_counter()
+                plans = [await plan(wave, options, cutting) for wave in waves]
+                self._observe("vad", begun, shared.metrics.vad)
         finally:
             slots.forget(self.caller.name, request)
-        self._observe("decode", begun, shared.metrics.decode)
-        shared.metrics.audio_received.inc(wave.seconds)
-        self.telemetry.facts["audio_seconds"] = round(wave.seconds, 3)
-        return wave
+        shared.metrics.audio_received.inc(waves[0].seconds)
+        self.telemetry.facts["audio_seconds"] = round(waves[0].seconds, 3)
+        return plans
+
+    async def _decoded(self, recording: RecordingFile, options: Options) -> list[Waveform]:
+        decoders, most = self.shared.decoders, self.shared.settings.max_audio_seconds
+        file, track = recording.file, Selection(options.track)
+        if options.split_channels:
+            return await decoders.decode_channels(file, max_seconds=most, selection=track)
+        return [await decoders.decode(file, max_seconds=most, selection=track)]
 
     async def _queued(
-        self, wave: Waveform, options: Options, read: float, until: float | None
+        self, plans: list[Plan], options: Options, read: float, until: float | None
     ) -> AsyncGenerator[Event]:
-        events = self._transcribed(wave, options, read, until)
+        events = self._transcribed(plans, options, read, until)
         await anext(events)
         return cast("AsyncGenerator[Event]", events)
 
     async def _transcribed(
-        self, wave: Waveform, options: Options, read: float, until: float | None
+        self, plans: list[Plan], options: Options, read: float, until: float | None
     ) -> AsyncGenerator[Event | None]:
         """None once the recording is queued, then its events. `until`: when its client gives up."""
         model = self.slot.successor(self.model)  # an upload may have taken longer than its engine
         decoded, metrics = time.perf_counter(), self.slot.metrics
-        left = None if until is None else until - decoded
-        queued = self.slot.admission.queued(self.caller.name, _next_name(), wave.seconds, left)
+        queued = self.slot.admission.queued(
+            self.caller.name,
+            _next_name(),
+            sum(one.decoded_seconds for one in plans),
+            None if until is None else until - decoded,
+            held_seconds=sum(one.seconds for one in plans),
+        )
         with queued as slot:
             yield None
-            events = transcribe(
+            heard = partial(
+                transcribe,
                 model.loaded,
-                wave,
-                options,
-                cutting=Cutting.of(self.shared.settings),
+                options=options,
                 on_token=_once(lambda: self._observe("first_token", read, metrics.first_token)),
                 slot=_observed(slot, _once(lambda: self._observe("queue", decoded, metrics.queue))),
             )
+            channels = [heard(planned=one) for one in plans]
+            events = merged(channels) if options.split_channels else channels[0]
             async with aclosing(events):
                 async for event in events:
                     if isinstance(event, Transcript):

@@ -113,6 +113,7 @@ LATENCY: Row = [
             "upload": mean("upload_duration_seconds"),
             "decoder's queue": mean("decode_queue_duration_seconds"),
             "decode": mean("audio_decode_duration_seconds"),
+            "speech": mean("vad_duration_seconds"),
             "queue": mean("queue_duration_seconds"),
             "engine's queue": mean("window_queue_duration_seconds"),
             "first token": mean("time_to_first_token_seconds"),

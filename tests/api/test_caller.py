@@ -18,9 +18,9 @@ def callers(context, monkeypatch):
     seen = []
     queued = context.state.default.admission.queued
 
-    def noting(client, request, seconds, patience):
+    def noting(client, request, seconds, patience, **kwargs):
         seen.append((client, patience))
-        return queued(client, request, seconds, patience)
+        return queued(client, request, seconds, patience, **kwargs)
 
     monkeypatch.setattr(context.state.default.admission, "queued", noting)
     return seen

@@ -108,6 +108,19 @@ def test_an_english_only_checkpoint_knows_english_alone(client, transcriber):
     assert error(post(client, language="zh")) == (400, "invalid_value", "language")
 
 
+def test_channels_are_told_apart_where_that_is_asked_for(client):
+    both = encode(tone(1), layout="stereo")
+    body = post(client, both, response_format="verbose_json", channels="split").json()
+    assert [one["channel"] for one in body["segments"]] == [0, 1]
+    assert body["text"] == "Mayday. Mayday."
+    body = post(client, both, response_format="verbose_json").json()
+    assert [one.get("channel") for one in body["segments"]] == [None]
+
+
+def test_a_track_that_is_not_there_is_named(client):
+    assert error(post(client, audio_track="1")) == (400, "invalid_value", "audio_track")
+
+
 def test_unknown_fields_are_ignored(client):
     assert post(client, something="else").status_code == 200
 

@@ -11,7 +11,7 @@ limits._FIRST_SECONDS = 1.0
 limits._MEMORY = 2**27
 
 
-def obey(write, file, max_seconds):
+def obey(write, file, max_seconds, selection):
     match file.read(5):
         case b"spin ":
             while True:
@@ -27,14 +27,14 @@ def obey(write, file, max_seconds):
         case b"flood":
             for _ in range(64):
                 write(memoryview(bytes(2**20)))
-            return 1
+            return decode.Decoded(1, 1)
         case b"leave":
             os.close(0)
             time.sleep(1000)
         case b"sleep":
             time.sleep(1000)
     file.seek(0)
-    return _decode_to(write, file, max_seconds)
+    return _decode_to(write, file, max_seconds, selection)
 
 
 if __name__ == "__main__":

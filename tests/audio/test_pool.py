@@ -18,7 +18,7 @@ from app.audio import child
 from app.audio.decode import decode
 from app.audio.pool import DecoderPool
 from app.audio.waveform import SAMPLE_RATE
-from app.errors import RequestError, Unavailable, UndecodableAudio
+from app.errors import BadField, RequestError, Unavailable, UndecodableAudio
 from tests.sound import encode, silence, tone
 from tests.waiting import until
 
@@ -54,6 +54,18 @@ def hostile(monkeypatch):
 
 async def decoded(pool, content, max_seconds=60.0):
     return await pool.decode(io.BytesIO(content), max_seconds=max_seconds)
+
+
+async def test_channels_are_decoded_each_by_itself(pool):
+    waves = await pool.decode_channels(io.BytesIO(encode(tone(1), layout="stereo")), max_seconds=9)
+    assert [wave.seconds for wave in waves] == [1, 1]
+
+
+async def test_more_channels_than_are_split_are_refused(pool, monkeypatch):
+    monkeypatch.setattr("app.audio.pool.MOST_CHANNELS", 1)
+    with pytest.raises(BadField, match="has 2 channels; at most 1 are split") as caught:
+        await pool.decode_channels(io.BytesIO(encode(tone(1), layout="stereo")), max_seconds=9)
+    assert caught.value.param == "channels"
 
 
 def the_only(pool):

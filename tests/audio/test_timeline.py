@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from app.audio.decode import decode
+from app.audio.recording import Selection
 from app.audio.waveform import SAMPLE_RATE
+from app.errors import BadField
 from tests.sound import encode, tone
 
 RATE = 48_000
@@ -109,6 +111,40 @@ def test_channels_that_differ_are_both_heard():
     file = stereo(np.stack([tone(2, 440), tone(2, 880)]), "wav", "pcm_s16le", SAMPLE_RATE)
     spectrum = np.abs(np.fft.rfft(decode(file, max_seconds=9).samples[:SAMPLE_RATE]))
     assert sorted(np.argsort(spectrum)[-2:]) == [440, 880]
+
+
+@pytest.mark.parametrize(
+    ("container", "codec"),
+    [("wav", "pcm_s16le"), ("wav", "pcm_u8"), ("flac", "flac"), ("ogg", "libopus")],
+)
+def test_a_channel_is_heard_by_itself(container, codec):
+    rate = RATE if codec == "libopus" else SAMPLE_RATE
+    file = stereo(np.stack([tone(2, 440), tone(2, 880)]), container, codec, rate)
+    assert [height(file, Selection(channel=number)) for number in (0, 1)] == [440, 880]
+
+
+def test_a_channel_that_is_not_there_is_silent():
+    samples = decode(io.BytesIO(encode(tone(1))), max_seconds=9, selection=Selection(channel=1))
+    assert len(samples.pcm) == SAMPLE_RATE
+    assert not samples.pcm.any()
+
+
+def test_a_track_is_chosen():
+    file = film((0, 2), defaults=(True, False))
+    assert [height(file, Selection(track)) for track in (None, 0, 1)] == [440, 440, 880]
+
+
+def test_a_track_that_is_not_there_is_a_bad_field():
+    with pytest.raises(BadField, match="no audio track 1: its 1 are counted from 0") as caught:
+        decode(film((0, 2)), max_seconds=9, selection=Selection(track=1))
+    assert caught.value.param == "audio_track"
+
+
+def height(file, selection):
+    """The loudest frequency, in hertz."""
+    file.seek(0)
+    samples = decode(file, max_seconds=9, selection=selection).samples[:SAMPLE_RATE]
+    return int(np.argmax(np.abs(np.fft.rfft(samples))))
 
 
 def test_where_channels_are_alike_nothing_changes():

@@ -17,7 +17,7 @@ from app.audio.waveform import SAMPLE_RATE
 from app.recordings.error_rates import normalized
 from tests.engine.conftest import RECORDINGS
 from tests.engine.test_transcription import metric, post
-from tests.sound import encode, silence
+from tests.sound import encode, encode_channels, silence
 
 LONG = RECORDINGS / "long"
 LINES = (LONG / "manifest.jsonl").read_text("utf-8").splitlines()
@@ -117,3 +117,14 @@ def test_lists_do_not_become_loops(packed, name):
         re.findall(r"\w+", text) for text in (" ".join(t for *_, t in said), answer["text"])
     )
     assert len(told) == pytest.approx(len(spoken), rel=0.1)
+
+
+def test_channels_are_transcribed_each_by_itself(packed):
+    (first, one), (second, two) = read("prose.ogg", until=1), read("prose.ogg", since=1, until=2)
+    length = max(len(one), len(two))
+    both = np.stack([np.pad(one, (0, length - len(one))), np.pad(two, (length - len(two), 0))])
+    fields = {"response_format": "verbose_json", "channels": "split"}
+    answer = post(packed, encode_channels(both), **fields).json()
+    for number, said in enumerate((first, second)):
+        told = "".join(s["text"] for s in answer["segments"] if s["channel"] == number)
+        assert jiwer.wer(words(said[0][2]), words(told)) < 0.2

@@ -1,11 +1,13 @@
 """A text codec and a decoder by script, around the demo's token ids."""
 
 import asyncio
+from contextlib import aclosing
 
 from app.environment import DEMO
 from app.models.base import LanguageDetection, LoadedModel
 from app.models.whisper_vllm.decoder import Step, WhisperDecoder
 from app.models.whisper_vllm.tokens import SpecialTokens
+from app.transcription.pipeline import plan, transcribe
 
 T = SpecialTokens.load(DEMO / "marine-radio")
 TS, END = T.first_timestamp, T.end_of_text
@@ -72,3 +74,11 @@ class FakeDecoder:
 def loaded(decoder, tokens=T, slots=8):
     """A model whose engine is a FakeDecoder."""
     return LoadedModel(WhisperDecoder(decoder, tokens, FakeText()), decoder, slots, 0)
+
+
+async def transcribed(model, wave, options, cutting):
+    """A recording's events, from its cutting on."""
+    planned = await plan(wave, options, cutting)
+    async with aclosing(transcribe(model, planned, options)) as events:
+        async for event in events:
+            yield event

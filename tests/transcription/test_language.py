@@ -6,10 +6,9 @@ import pytest
 from app.audio.waveform import Waveform
 from app.errors import EngineDied
 from app.speech.cutting import Cutting
-from app.transcription.pipeline import transcribe
 from app.transcription.results import Options, Transcript
 from tests.sound import silence, tone
-from tests.transcription.fakes import FakeDecoder, T, loaded, sentence
+from tests.transcription.fakes import FakeDecoder, T, loaded, sentence, transcribed
 
 pytestmark = pytest.mark.anyio
 
@@ -33,7 +32,7 @@ async def heard(*detected, options=None, delays=()):
 
     decoder = FakeDecoder(answer, delays)
     wave = windows(len(detected))
-    events = transcribe(loaded(decoder), wave, options or Options(), cutting=Cutting(2.6))
+    events = transcribed(loaded(decoder), wave, options or Options(), Cutting(2.6))
     *_, transcript = [event async for event in events]
     assert isinstance(transcript, Transcript)
     return transcript, [ask.rules.languages for ask in decoder.asks]
@@ -73,6 +72,6 @@ async def test_a_first_window_that_fails_keeps_nobody_waiting():
     decoder = FakeDecoder(answer, delays=[0.02, 0, 0])
     wave = windows(2)
     with pytest.raises(EngineDied):
-        async for _ in transcribe(loaded(decoder, T), wave, Options(), cutting=Cutting(2.6)):
+        async for _ in transcribed(loaded(decoder, T), wave, Options(), Cutting(2.6)):
             pass
     assert decoder.in_flight == 0

@@ -12,15 +12,14 @@ from app.errors import EngineDied
 from app.models.base import Segment
 from app.models.whisper_vllm.tokens import SpecialTokens
 from app.speech.cutting import Cutting
-from app.transcription.pipeline import transcribe
 from app.transcription.results import Options, Transcript
 from tests.sound import tone
-from tests.transcription.fakes import TS, FakeDecoder, T, loaded, said, sentence
+from tests.transcription.fakes import TS, FakeDecoder, T, loaded, said, sentence, transcribed
 
 
 def events_of(decoder, wave, options=None, slots=8, window_seconds=2, tokens=T):
     model = loaded(decoder, tokens, slots)
-    return transcribe(model, wave, options or Options(), cutting=Cutting(window_seconds))
+    return transcribed(model, wave, options or Options(), Cutting(window_seconds))
 
 
 async def collect(decoder, seconds=9.0, **kwargs):

@@ -6,11 +6,10 @@ from app.audio.waveform import Waveform
 from app.environment import DEMO
 from app.languages import script_of
 from app.speech.cutting import Cutting
-from app.transcription.pipeline import transcribe
 from app.transcription.results import Options, Transcript
 from app.transcription.script import written_in
 from tests.sound import tone
-from tests.transcription.fakes import TS, FakeDecoder, FakeText, loaded, said
+from tests.transcription.fakes import TS, FakeDecoder, FakeText, loaded, said, transcribed
 
 TEXTS = [
     (DEMO / "voices" / "texts" / f"{split}.zh.txt").read_text("utf-8")
@@ -66,7 +65,7 @@ async def heard(languages, options):
     steps = said(TS, 1, TS + 50, TS + 50, 2, languages=languages)
     model = loaded(FakeDecoder(lambda number: steps))
     model.decoder._text = Chinese()
-    events = transcribe(model, Waveform.of(tone(3)), options, cutting=Cutting())
+    events = transcribed(model, Waveform.of(tone(3)), options, Cutting())
     *segments, finished = [event async for event in events]
     assert isinstance(finished, Transcript)
     assert "".join(segment.text for segment in segments) == finished.text
