@@ -40,7 +40,7 @@ class DecodeRequest:
     translate: into English. prompt, keywords: text that came before, and words to expect.
     temperature: 0 takes the likeliest token. fallback: whether a higher one may be tried where the
     decoder repeats itself. logprobs: whether segments carry their tokens'. is_rest: whether what
-    came before it in its window is told already.
+    came before it in its window is told already. is_cut: whether it ends where somebody speaks on.
     """
 
     window: Window
@@ -52,6 +52,7 @@ class DecodeRequest:
     fallback: bool = True
     logprobs: bool = False
     is_rest: bool = False
+    is_cut: bool = False
 
     @property
     def prompted(self) -> bool:

@@ -1,10 +1,12 @@
 """Cutting of a recording into windows: in pauses, and around what is not speech.
 
-Nothing of a stretch of speech is left out, and none of it is in two windows.
+Nothing of a stretch of speech is left out, and none of it is in two windows. Where somebody speaks
+without a pause, a window is longer than the model decodes: how much of it the model has got through
+shows where to cut it.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, islice, takewhile, zip_longest
 
@@ -17,6 +19,8 @@ from app.speech.windows import Window, parts_of
 _SEARCH_SECONDS = 6.0  # how far before the limit a quiet place may lie
 _LEAST = SAMPLE_RATE  # a window's least length, where a choice exists
 _LONGEST_PAUSE = SAMPLE_RATE  # what is left of one; the model invents in longer ones
+# Between two words; a shorter one may be the closure of a plosive ("hi-dden"), within one.
+_SAFE_PAUSE = SAMPLE_RATE // 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +57,9 @@ class _Piece:
 
 
 def cut(wave: Waveform, how: Cutting) -> list[Window]:
-    """Return the windows that a recording is decoded in; none where nobody speaks. Blocking, for
-    some milliseconds a second of sound."""
+    """Return the windows that a recording is decoded in; none where nobody speaks. One is longer
+    than `how` allows where speech has no pause: see `first_piece`. Blocking, for some milliseconds
+    a second of sound."""
     limit, vad = int(how.window_seconds * SAMPLE_RATE), how.vad
     if vad is None:
         whole = Stretch(0, len(wave.pcm))
@@ -68,8 +73,20 @@ def cut(wave: Waveform, how: Cutting) -> list[Window]:
     ]
     told = tuple(joined(speech, vad.silence_duration_ms * MS))
     return [
-        Window(tuple(parts_of(wave.pcm, together)), told) for together in _packed(pieces, limit)
+        Window(tuple(parts_of(wave.pcm, together)), told)
+        for together in _unbroken(_packed(pieces, limit))
     ]
+
+
+def first_piece(window: Window, window_seconds: float) -> tuple[Window, Window | None]:
+    """Return what of a window is decoded at once, up to a quiet place, and what is left of it."""
+    most_ms = int(1000 * window_seconds)
+    if window.duration_ms <= most_ms:
+        return window, None
+    high = min(most_ms, window.duration_ms - _LEAST // MS)
+    low = high - min(int(1000 * _SEARCH_SECONDS), most_ms // 2)
+    stop = quietest(window.before(high).pcm, low * MS, high * MS) // MS
+    return window.before(stop), window.after(stop)
 
 
 def _kept(speech: Sequence[Stretch], length: int, vad: VadOptions) -> Iterator[_Piece]:
@@ -91,7 +108,19 @@ def _kept(speech: Sequence[Stretch], length: int, vad: VadOptions) -> Iterator[_
         begin = start
 
 
-def _packed(pieces: Sequence[_Piece], limit: int) -> Iterator[list[Stretch]]:
+def _unbroken(several: Iterable[list[_Piece]]) -> Iterator[list[Stretch]]:
+    """Yield windows, with those in one that no safe pause lies between."""
+    together: list[_Piece] = []
+    for pieces in several:
+        together += pieces
+        if together[-1].pause >= _SAFE_PAUSE:
+            yield [piece.stretch for piece in together]
+            together = []
+    if together:
+        yield [piece.stretch for piece in together]
+
+
+def _packed(pieces: Sequence[_Piece], limit: int) -> Iterator[list[_Piece]]:
     """Yield what goes into a window together: as much as fits, up to the longest pause near the
     limit."""
     search = min(int(_SEARCH_SECONDS * SAMPLE_RATE), limit // 2)
@@ -105,7 +134,7 @@ def _packed(pieces: Sequence[_Piece], limit: int) -> Iterator[list[Stretch]]:
         else:
             near = range(bisect_left(lengths, limit - search, hi=most - 1), most)
             chosen = 1 + max(near, key=lambda n: (pieces[begin + n].pause, n))
-        yield [piece.stretch for piece in pieces[begin : begin + chosen]]
+        yield list(pieces[begin : begin + chosen])
         begin += chosen
 
 

@@ -109,6 +109,10 @@ class Window:
             left -= len(part.pcm)
         return replace(self, parts=tuple(parts))
 
+    def followed_by(self, other: "Window") -> "Window":
+        """Return both in one."""
+        return replace(self, parts=(*self.parts, *other.parts))
+
     def middle(self) -> int:
         """Return the point in the window's middle half, in milliseconds, where it is best cut: in
         the longest pause, or in its quietest place where nobody looked for speech."""

@@ -10,7 +10,7 @@ from functools import partial
 from app.admission.control import Slot
 from app.audio.waveform import Waveform
 from app.models.base import DecodeRequest, LoadedModel, Segment
-from app.speech.cutting import Cutting, cut
+from app.speech.cutting import Cutting, cut, first_piece
 from app.speech.windows import Window
 from app.transcription.coverage import coverage
 from app.transcription.language import RecordingLanguage
@@ -25,16 +25,19 @@ from app.transcription.windows import Pass, decode_window
 _IN_FLIGHT = 2
 
 _Event = Segment | Pass
+_Queue = asyncio.Queue[_Event | Exception | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The windows that a recording is decoded in. seconds: how long the recording lasts.
-    is_searched: whether somebody looked for speech in it."""
+    is_searched: whether somebody looked for speech in it. window_seconds: what is decoded at once,
+    at the most."""
 
     windows: list[Window]
     seconds: float
     is_searched: bool
+    window_seconds: float
 
     @property
     def decoded_seconds(self) -> float:
@@ -51,7 +54,7 @@ async def plan(wave: Waveform, options: Options, cutting: Cutting) -> Plan:
         windows = [Window.of(0, wave.pcm)]
     else:
         windows = await asyncio.to_thread(cut, wave, cutting)
-    return Plan(windows, wave.seconds, cutting.vad is not None)
+    return Plan(windows, wave.seconds, cutting.vad is not None, cutting.window_seconds)
 
 
 async def transcribe(
@@ -72,7 +75,7 @@ async def transcribe(
         await asyncio.to_thread(load, options.script)
     passes: list[Pass] = []
     gate = asyncio.Semaphore(_IN_FLIGHT * model.slots)
-    decoding = _decode_all(model, planned.windows, options, on_token, slot or (lambda _: gate))
+    decoding = _decode_all(model, planned, options, on_token, slot or (lambda _: gate))
     async with aclosing(decoding) as events:
         async for event in events:
             if isinstance(event, Pass):
@@ -108,26 +111,28 @@ async def last(events: AsyncGenerator[Segment | Transcript]) -> Transcript:
 
 async def _decode_all(
     model: LoadedModel,
-    windows: list[Window],
+    planned: Plan,
     options: Options,
     on_token: Callable[[], None],
     slot: Slot,
 ) -> AsyncGenerator[_Event]:
     """All windows in flight together; what each has to tell waits for those before it."""
     decoder = PostProcessed(model.decoder, options.script)
-    queues: list[asyncio.Queue[_Event | Exception | None]] = [asyncio.Queue() for _ in windows]
-
+    queues: list[_Queue] = [asyncio.Queue() for _ in planned.windows]
     language = RecordingLanguage()
 
-    async def decode(
-        number: int, window: Window, queue: asyncio.Queue[_Event | Exception | None]
-    ) -> None:
+    async def decode(number: int, window: Window, queue: _Queue) -> None:
+        left: Window | None = window
         try:
-            doubt = partial(language.of_window, number)
-            decoding = aclosing(decode_window(decoder, _request(window, options), on_token, doubt))
-            async with slot(window.duration_ms / 1000), decoding as events:
-                async for event in events:
-                    queue.put_nowait(event)
+            while left:
+                piece, rest = first_piece(left, planned.window_seconds)
+                request = replace(_request(piece, options), is_cut=rest is not None)
+                doubt = partial(language.of_window, number if left is window else number + 1)
+                decoding = aclosing(decode_window(decoder, request, on_token, doubt))
+                async with slot(piece.duration_ms / 1000), decoding as events:
+                    async for event in events:
+                        queue.put_nowait(event)
+                left = _left(event, rest)
             queue.put_nowait(None)
         except Exception as error:  # raised where the windows are told
             queue.put_nowait(error)
@@ -137,7 +142,7 @@ async def _decode_all(
 
     tasks = [
         asyncio.create_task(decode(number, window, queues[number]))
-        for number, window in enumerate(windows)
+        for number, window in enumerate(planned.windows)
     ]
     try:
         for queue in queues:
@@ -149,6 +154,13 @@ async def _decode_all(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _left(last: _Event, rest: Window | None) -> Window | None:
+    """Return what is still to be decoded of a window of which a piece was, by the last event."""
+    if rest is None or not isinstance(last, Pass) or not isinstance(last.verdict, DecodeAgain):
+        return rest
+    return last.verdict.request.window.followed_by(rest)
 
 
 def _request(window: Window, options: Options) -> DecodeRequest:

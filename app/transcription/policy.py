@@ -6,6 +6,7 @@ Pure functions over a WindowResult. `transcription/windows.py` carries out what 
 
 import re
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Literal
 
 from app.models.base import DecodeRequest, Segment, WindowResult
@@ -24,6 +25,8 @@ _LOOP = re.compile(r"(.{1,200}?)\1{2,}.*$", re.DOTALL)
 _LEAST_REST_MS = 500  # less than this behind the last closed segment is not worth a pass
 _SPARE_MS = 200  # the detector may miss as much of a window's first and last sounds
 LEAST_SPEECH_MS = 500  # nor is less speech: a segment's end is off by as much
+# What ends so near to where speech was cut may have lost half a word.
+_NEAR_CUT_MS = 500
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,9 @@ class DecodeAgain:
 
     segments: tuple[Segment, ...]
     request: DecodeRequest
-    reason: Literal["limit", "repetition", "ended_early", "silence_after_prompt", "language"]
+    reason: Literal[
+        "limit", "repetition", "ended_early", "silence_after_prompt", "language", "cut_in_speech"
+    ]
     tail: Segment | None = None
     then: DecodeRequest | None = None
 
@@ -99,8 +104,11 @@ def judge(result: WindowResult, *, looped: bool = False, last: bool = False) -> 
 
     A window is decoded again behind its last closed segment where the decoder ran out of room, so
     that nothing said is lost; and where a prompted decoder repeats itself, or ends while there is
-    still something to be heard. That pass has no prompt: it takes room, and may be why.
+    still something to be heard. That pass has no prompt: it takes room, and may be why. Where it
+    was cut in speech, what reaches the cut is decoded again with what follows it.
     """
+    if beyond := _beyond_cut(result, looped):
+        return beyond
     again = None if last else _again(result, looped)
     if again:
         return again
@@ -109,6 +117,26 @@ def judge(result: WindowResult, *, looped: bool = False, last: bool = False) -> 
     if result.request.is_rest and _is_too_fast(result):
         return Drop("more_than_said")
     return Accept((*result.closed, *_told_tail(result, looped)), looped)
+
+
+def reaches_cut(segment: Segment, request: DecodeRequest) -> bool:
+    """Whether the end of a segment may be half a word, since its window was cut in speech."""
+    window = request.window
+    return request.is_cut and window.point_of(segment.end_ms) > window.duration_ms - _NEAR_CUT_MS
+
+
+def _beyond_cut(result: WindowResult, looped: bool) -> DecodeAgain | None:
+    """Go on behind the last segment before a cut, as openai/whisper does behind every window, if
+    that is in the window's second half: from further back, windows would hardly get on."""
+    request, window = result.request, result.request.window
+    told = tuple(takewhile(lambda one: not reaches_cut(one, request), result.closed))
+    if not request.is_cut or looped or result.ended == "limit" or is_silence(result) or not told:
+        return None
+    end = window.point_of(told[-1].end_ms)
+    if end < window.duration_ms // 2:
+        return None
+    rest = replace(request, window=window.after(end), is_rest=False)
+    return DecodeAgain(told, rest, "cut_in_speech")
 
 
 def _told_tail(result: WindowResult, looped: bool) -> tuple[Segment, ...]:
@@ -155,7 +183,7 @@ def _in_halves(request: DecodeRequest) -> DecodeAgain | None:
     if window.duration_ms < _LEAST_HALVED_MS:
         return None
     middle = window.middle()
-    first = replace(request, window=window.before(middle))
+    first = replace(request, window=window.before(middle), is_cut=False)
     second = replace(request, window=window.after(middle))
     return DecodeAgain((), first, "repetition", then=second)
 

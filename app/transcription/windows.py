@@ -13,6 +13,7 @@ from app.transcription.policy import (
     in_language,
     judge,
     may_be_dropped,
+    reaches_cut,
     repeats,
 )
 
@@ -43,7 +44,8 @@ async def decode_window(
     doubt: Doubt = _no_doubt,
 ) -> AsyncGenerator[Segment | Pass]:
     """Segments as they may leave, and a Pass for each time the window was decoded. `doubt` gives
-    the language that a first result should be in after all. Raises EngineDied."""
+    the language that a first result should be in after all. What is left of a window that was cut
+    in speech is the last Pass's to say. Raises EngineDied."""
     begun: Segment | None = None  # text at the end of the pass before, which this one is to redo
     pending, passes = [request], 0
     while pending:
@@ -60,7 +62,7 @@ async def decode_window(
             yield segment
         yield Pass(one.result, verdict, tuple(told))
         begun = None
-        if isinstance(verdict, DecodeAgain):
+        if isinstance(verdict, DecodeAgain) and verdict.reason != "cut_in_speech":
             pending[:0] = [verdict.request, *([verdict.then] if verdict.then else [])]
             if verdict.tail:
                 begun = replace(verdict.tail, figures=one.result.figures)
@@ -107,6 +109,8 @@ class _Decoding:
                 believed = result.closed
                 if not may_be_dropped(result):
                     for segment in believed[self.told :]:
+                        if reaches_cut(segment, self._request):
+                            break
                         self.told += 1
                         yield segment
 

@@ -9,7 +9,7 @@ from app.audio.decode import decode
 from app.audio.waveform import SAMPLE_RATE, Waveform, to_pcm
 from app.environment import DEMO
 from app.speech import stretches
-from app.speech.cutting import Cutting, cut
+from app.speech.cutting import Cutting, cut, first_piece
 from app.speech.stretches import Stretch, VadOptions, find_speech, joined
 from app.speech.vad import FRAME, speech_probabilities
 from tests.sound import silence, tone
@@ -138,7 +138,27 @@ def test_no_speech_is_left_out_and_none_is_in_two_windows(said):
     speech = [Stretch(int(a * SECOND), int(b * SECOND)) for a, b in spans]
     heard = sum(len(one.common(two)) for one in speech for two in decoded)
     assert heard == sum(map(len, speech))
-    assert all(len(window.samples) <= 30 * SECOND for window in windows)
+    for window in windows:
+        left = window
+        while left:
+            piece, left = first_piece(left, 30)
+            assert SECOND <= len(piece.pcm) <= 30 * SECOND
+
+
+def test_speech_without_a_safe_pause_is_one_window(said):
+    said((0, 20), (20.1, 40), (40.3, 50))
+    windows = cut(Waveform.of(silence(51)), WHOLE)
+    assert [window.duration_ms for window in windows] == [40_150, 10_150]
+
+
+def test_a_piece_of_a_window_ends_in_a_quiet_place(said):
+    said((0, 45))
+    loud = np.concatenate([tone(27), silence(0.5), tone(17.5)])
+    (window,) = cut(Waveform.of(loud), WHOLE)
+    piece, rest = first_piece(window, 30)
+    assert 27 <= piece.duration_ms / 1000 <= 27.5
+    assert rest.start_ms == piece.duration_ms
+    assert first_piece(rest, 30) == (rest, None)
 
 
 def test_times_of_a_window_are_the_recordings(said):

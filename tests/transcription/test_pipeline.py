@@ -3,17 +3,19 @@
 import asyncio
 from contextlib import aclosing
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from app.audio.waveform import Waveform
+from app.audio.waveform import SAMPLE_RATE, Waveform
 from app.errors import EngineDied
 from app.models.base import Segment
 from app.models.whisper_vllm.tokens import SpecialTokens
 from app.speech.cutting import Cutting
+from app.speech.stretches import Stretch, VadOptions
 from app.transcription.results import Options, Transcript
-from tests.sound import tone
+from tests.sound import silence, tone
 from tests.transcription.fakes import TS, FakeDecoder, T, loaded, said, sentence, transcribed
 
 
@@ -178,3 +180,44 @@ async def test_a_repetition_of_a_request_is_sampled_alike():
     one, same, other = map(seeds, decoders)
     assert one == same != other
     assert len(set(one)) > 1
+
+
+@pytest.fixture
+def endless(monkeypatch):
+    """Speech of 50 s without a pause."""
+    speech = [Stretch(0, 50 * SAMPLE_RATE)]
+    monkeypatch.setattr("app.speech.cutting.find_speech", lambda samples, vad: speech)
+    return Waveform.of(silence(50))
+
+
+def at(*seconds):
+    """The steps of segments that meet at these times, each with the word of its number."""
+    marks = [TS + int(50 * second) for second in seconds]
+    tokens = [token for n, pair in enumerate(pairwise(marks), 1) for token in (pair[0], n, pair[1])]
+    return said(*tokens)
+
+
+async def spoken(decoder, wave):
+    cutting = Cutting(30, VadOptions())
+    return [event async for event in transcribed(loaded(decoder), wave, Options(), cutting)]
+
+
+async def test_what_reaches_a_cut_in_speech_is_decoded_again_with_what_follows(endless):
+    answers = [at(0, 12, 20, 29.6), at(0, 9, 25), at(0, 5)]
+    decoder = FakeDecoder(answers.__getitem__)
+    *segments, finished = await spoken(decoder, endless)
+    assert [ask.window.start_ms for ask in decoder.asks] == [0, 20_000, 45_000]
+    assert [(one.start_ms, one.end_ms) for one in segments] == [
+        (0, 12_000), (12_000, 20_000), (20_000, 29_000), (29_000, 45_000), (45_000, 50_000),
+    ]  # fmt: skip
+    assert finished.text == "".join(one.text for one in segments).strip()
+    assert finished.coverage.dropped == ()
+
+
+async def test_a_window_that_closes_nothing_before_a_cut_is_told_up_to_it(endless):
+    answers = [at(0, 3, 29.6), at(0, 20)]
+    decoder = FakeDecoder(answers.__getitem__)
+    *segments, _ = await spoken(decoder, endless)
+    first, second = decoder.asks
+    assert second.window.start_ms == first.window.duration_ms
+    assert [one.text for one in segments] == [" w1", " w2", " w1"]
