@@ -53,12 +53,15 @@ class Row(NamedTuple):
 def main(argv: Sequence[str] | None = None) -> None:
     wanted = with_model(parser("bench.hours", __doc__, clips=16, rounds=12, hour=3600))
     wanted.add_argument("--sparse", action="store_true", help="a sixth of two hours is speech")
+    wanted.add_argument("--only", choices=PARTS, help="rows of two servers, or those of one")
     asked = wanted.parse_args(argv)
     settings, rows = model_settings(asked), []
     with tempfile.TemporaryDirectory() as folder:
-        for row in measured(settings, Recordings.made(Path(folder), asked), asked.rounds):
-            print(f"{row.name}: {row.figure} ({row.made_of})", flush=True)
-            rows.append(row)
+        made = Recordings.made(Path(folder), asked)
+        for part in [PARTS[asked.only]] if asked.only else PARTS.values():
+            for row in part(settings, made, asked.rounds):
+                print(f"{row.name}: {row.figure} ({row.made_of})", flush=True)
+                rows.append(row)
     report(rows)
 
 
@@ -96,11 +99,14 @@ def short_clips() -> dict[Path, float]:
     }
 
 
-def measured(settings: dict[str, Any], made: Recordings, rounds: int) -> Iterator[Row]:
+def of_two_servers(settings: dict[str, Any], made: Recordings, rounds: int) -> Iterator[Row]:
     cold = settings | {"temperature_fallback": False}
     with Server(**cold, vad=True) as detecting, Server(**cold, vad=False) as plain:
         yield from detector(detecting, plain, made.clips, rounds)
         yield speech_in_silence(detecting, plain, made.mixed, min(rounds, HOURS_EACH))
+
+
+def of_one_server(settings: dict[str, Any], made: Recordings, rounds: int) -> Iterator[Row]:
     with Server(**settings, api_keys=",".join((CLIENT, *OTHERS))) as server:
         yield from decoded_again(server, LONG / "prose.ogg")
         yield memory(server, made.two)
@@ -243,6 +249,9 @@ def latency(
     with meanwhile:
         took = sorted(seconds(server, clip, CLIENT) for _ in range(times))
     return statistics.median(took), took[int(0.95 * len(took))]
+
+
+PARTS = {"two": of_two_servers, "one": of_one_server}
 
 
 def report(rows: list[Row]) -> None:
