@@ -49,10 +49,13 @@ class Archives:
         self._clients = [
             self._pool.submit(self._keep, *one) for one in zip(self._keys, begun, strict=True)
         ]
-        if all(one.wait(PATIENCE) for one in begun):
-            return self
-        self._over.set()
-        raise TimeoutError(f"no text of {self._path.name} within {PATIENCE} s")
+        try:
+            if not all(one.wait(PATIENCE) for one in begun):
+                raise TimeoutError(f"no text of {self._path.name} within {PATIENCE} s")
+        except BaseException:
+            self._over.set()
+            raise
+        return self
 
     def __exit__(
         self,
