@@ -6,7 +6,7 @@ VARIANT ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 RUN = $(VENV)/bin/python
 SERVE_ENV = $(if $(PORT),MARLINSCRIBE_PORT=$(PORT)) $(if $(MODEL),MARLINSCRIBE_MODEL="$(MODEL)") $(if $(CALIBRATION),MARLINSCRIBE_CALIBRATION="$(CALIBRATION)")
 
-.PHONY: serve test test-slow lint unit engine compatibility schemathesis fuzz demo-check bench-start bench-mayday bench-http bench-overhead bench-decode bench-prompts bench-beside bench-large bench-quantize bench-recovery bench-decoding alerts dashboard reference observe faults image voices env
+.PHONY: serve test test-slow lint unit engine compatibility schemathesis fuzz demo-check bench-start bench-mayday bench-http bench-overhead bench-decode bench-prompts bench-beside bench-large bench-quantize bench-recovery bench-decoding bench-hours alerts dashboard reference observe faults image voices env
 serve: $(VENV)/.serve-$(VARIANT)
 	@exec env $(SERVE_ENV) $(VENV)/bin/marlinscribe serve
 
@@ -83,6 +83,9 @@ bench-quantize: $(VENV)/.dev-$(VARIANT)
 
 bench-decoding: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.decoding
+
+bench-hours: $(VENV)/.dev-$(VARIANT)
+	$(RUN) -m bench.hours
 
 bench-recovery: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.recovery

@@ -27,7 +27,7 @@ from rich.table import Table
 from app.audio.waveform import SAMPLE_RATE
 from app.recordings.error_rates import normalized
 from app.recordings.writing_systems import UNSPACED
-from bench.options import parser
+from bench.options import model_settings, parser, with_model
 from bench.recordings import Case, Sentence, cases
 from harness.server import Server
 
@@ -228,19 +228,14 @@ def _quantiles(values: Sequence[float]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    wanted = parser("bench.decoding", __doc__, clips=100)
-    wanted.add_argument("--model", default="openai/whisper-base", help="default: %(default)s")
-    wanted.add_argument("--quantization", default="auto", help="default: %(default)s")
-    wanted.add_argument("--cache", help="folder of checkpoints (default: the service's)")
+    wanted = with_model(parser("bench.decoding", __doc__, clips=100))
     wanted.add_argument("--faster-whisper", metavar="PYTHON", help="of an environment with it")
     wanted.add_argument("--peer-model", metavar="FOLDER", help="the same weights for it")
     wanted.add_argument("--without-vad", action="store_true", help="hear them without ours too")
     wanted.add_argument("--keep", type=Path, metavar="FILE", help="write what is heard, as JSON")
     asked = wanted.parse_args(argv)
     several = list(cases())[: asked.clips]
-    settings = {"model": asked.model, "quantization": asked.quantization}
-    if asked.cache:
-        settings["cache_dir"] = asked.cache
+    settings = model_settings(asked)
     by = {"marlinscribe": list(ours(several, settings))}
     if asked.without_vad:
         by["without its detector"] = list(ours(several, settings | {"vad": "false"}))

@@ -69,7 +69,9 @@ def compare(
     return {name: measured[1:] for name, measured in rounds.items()}
 
 
-async def load_service(server: Server, clips: list[Path], concurrency: int) -> tuple[float, Times]:
+async def load_service(
+    server: Server, clips: list[Path], concurrency: int, requests: int = REQUESTS
+) -> tuple[float, Times]:
     bodies = itertools.cycle(request(clip.read_bytes()) for clip in clips)
 
     async def client(ask: Callable[[Callable[[], Awaitable[Any]]], Awaitable[None]]) -> None:
@@ -79,7 +81,7 @@ async def load_service(server: Server, clips: list[Path], concurrency: int) -> t
         finally:
             writer.close()
 
-    return await load(client, concurrency, REQUESTS)
+    return await load(client, concurrency, requests)
 
 
 async def load(

@@ -1,9 +1,11 @@
 """What benchmarks can be told on their command lines: how much to do, in words that all share."""
 
 import argparse
+from typing import Any
 
 _MEANINGS = {
     "clips": "recordings that are taken",
+    "hour": "seconds of an hour",
     "layers": "layers of each stack",
     "recipes": "recipes that are measured, of all",
     "rounds": "times that each thing is measured",
@@ -24,6 +26,19 @@ def parser(module: str, description: str | None, **sizes: int) -> argparse.Argum
             f"--{name}", type=_at_least_one, default=default, help=meaning, metavar="N"
         )
     return made
+
+
+def with_model(made: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add the options that say which model a server serves."""
+    made.add_argument("--model", default="openai/whisper-base", help="default: %(default)s")
+    made.add_argument("--quantization", default="auto", help="default: %(default)s")
+    made.add_argument("--cache", help="folder of checkpoints (default: the service's)")
+    return made
+
+
+def model_settings(asked: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings of a server that these options ask for."""
+    return {"model": asked.model, "quantization": asked.quantization, "cache_dir": asked.cache}
 
 
 def _at_least_one(text: str) -> int:

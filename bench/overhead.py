@@ -18,7 +18,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from bench.http import load_service, short_clips
+from bench.http import REQUESTS, load_service, short_clips
 from bench.interval import median_interval
 from bench.options import parser
 from harness.server import Server
@@ -51,9 +51,11 @@ class Asked(NamedTuple):
     all: float
 
 
-def ask(server: Server, clips: list[Path]) -> Asked:
+def ask(
+    server: Server, clips: list[Path], at_once: int = AT_ONCE, requests: int = REQUESTS
+) -> Asked:
     http, everything = processor_seconds(server)
-    rate, _ = asyncio.run(load_service(server, clips, AT_ONCE))
+    rate, _ = asyncio.run(load_service(server, clips, at_once, requests))
     http_then, everything_then = processor_seconds(server)
     return Asked(rate, http_then - http, everything_then - everything)
 

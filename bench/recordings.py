@@ -16,7 +16,8 @@ from app.audio.decode import decode
 from app.audio.waveform import SAMPLE_RATE, Samples
 from app.environment import DEMO
 
-_RECORDINGS = DEMO / "recordings"
+LONG = DEMO / "recordings" / "long"
+JUDGE = DEMO / "recordings" / "voices" / "judge"
 _QUIET_SECONDS = 120
 _INTRO_SECONDS = 10
 _INTROS = 3  # clips of a language
@@ -49,10 +50,9 @@ class Case:
 
 def cases() -> Iterator[Case]:
     """Yield all recordings."""
-    rows = {Path(row["audio"]).stem: row for row in _manifest(_RECORDINGS / "long")}
-    readings = {name: _case(name, _RECORDINGS / "long", row) for name, row in rows.items()}
+    readings = {name: reading(name) for name in _readings()}
     yield from readings.values()
-    said = list(_cut(readings["prose"]))
+    said = list(cut(readings["prose"]))
     yield _joined("without a pause", said[40:90], pauses=(0.0,))
     yield _joined("long silences", said[:120], pauses=(0.3, 0.3, 20.0))
     yield _joined("one sentence thirty times", [said[0]] * 30, pauses=(0.4,))
@@ -60,7 +60,16 @@ def cases() -> Iterator[Case]:
     yield from _intros()
 
 
-def _manifest(folder: Path) -> list[dict[str, Any]]:
+def reading(name: str) -> Case:
+    """Read one of demo/recordings/long."""
+    return _case(name, LONG, _readings()[name])
+
+
+def _readings() -> dict[str, dict[str, Any]]:
+    return {Path(row["audio"]).stem: row for row in manifest(LONG)}
+
+
+def manifest(folder: Path) -> list[dict[str, Any]]:
     lines = (folder / "manifest.jsonl").read_text("utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
@@ -73,7 +82,7 @@ def _case(name: str, folder: Path, row: dict[str, Any]) -> Case:
     return Case(name, samples, sentences, str(row["language"]), is_counted_in_characters=digits)
 
 
-def _cut(case: Case) -> Iterator[tuple[str, Samples]]:
+def cut(case: Case) -> Iterator[tuple[str, Samples]]:
     """Yield each sentence by itself."""
     for one in case.sentences:
         begin, end = int(one.start * SAMPLE_RATE), int(one.end * SAMPLE_RATE)
@@ -123,12 +132,11 @@ def _coloured(count: int, power: float, generator: np.random.Generator) -> np.nd
 
 def _intros() -> Iterator[Case]:
     """Yield clips behind a silence, whose language nobody tells."""
-    folder = _RECORDINGS / "voices" / "judge"
-    clean = [row for row in _manifest(folder) if row["condition"] == "clean"]
+    clean = [row for row in manifest(JUDGE) if row["condition"] == "clean"]
     for language in sorted({str(row["language"]) for row in clean}):
         of = [row for row in clean if row["language"] == language][:_INTROS]
         for number, row in enumerate(of, 1):
-            clip = _case(f"{language} behind silence {number}", folder, row)
+            clip = _case(f"{language} behind silence {number}", JUDGE, row)
             silence = np.zeros(_INTRO_SECONDS * SAMPLE_RATE, np.float32)
             later = tuple(
                 Sentence(one.start + _INTRO_SECONDS, one.end + _INTRO_SECONDS, one.text)

@@ -18,6 +18,7 @@ SMALL = {
     "exposition": [],
     "faults": ["--seconds", "24"],
     "first_delta": ["--rounds", "1"],
+    "hours": ["--clips", "2", "--rounds", "1", "--hour", "60", "--model", "demo"],
     "http": ["--clips", "2", "--rounds", "1"],
     "large": ["--layers", "2", "--rtn"],
     "mayday": ["--rounds", "1"],
