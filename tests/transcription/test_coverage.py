@@ -38,6 +38,11 @@ async def test_what_is_told_to_its_end_is_all_told():
     assert await covered(window, said(TS, 1, TS + 340)) == Coverage(6000)
 
 
+async def test_the_last_segment_says_how_far_it_was_told():
+    window = window_of((5, 8), (9, 12))
+    assert await covered(window, said(TS, 1, TS + 50, TS + 50, 2, TS + 340)) == Coverage(6000)
+
+
 async def test_where_the_model_ends_early_the_rest_is_decoded_again():
     window = window_of((5, 8), (9, 12))
     heard = await covered(window, said(TS, 1, TS + 150), said(TS, 2, TS + 200))
