@@ -89,6 +89,16 @@ def test_the_rest_is_decoded_cold_unless_a_temperature_was_asked_for(temperature
     assert judge(one).request.temperature == then
 
 
+def test_only_what_follows_a_segment_is_a_rest():
+    assert judge(result(FIRST, ended="limit")).request.is_rest
+    assert not judge(result(tail=TAIL, ended="limit", prompt="before")).request.is_rest
+
+
+def test_the_rest_begins_behind_the_last_segment():
+    verdict = judge(result(FIRST, Segment(4000, 6000, " two"), ended="limit"))
+    assert verdict.request.window.start_ms == 6000
+
+
 def test_the_rest_is_decoded_without_keywords():
     assert not judge(result(FIRST, ended="limit", keywords=("Heron",))).request.prompted
 
