@@ -59,13 +59,15 @@ def _write(path, samples, container, codec, rate, layout, container_options, cod
         output.mux(stream.encode(None))
 
 
-def repeated_opus(hours: float) -> bytes:
-    """Hours of Opus at a few kilobit a second, by repeating the packets of one minute."""
-    minute = encode(
-        tone(60), "ogg", "libopus", 48_000, codec_options={"b": "6000", "frame_duration": "60"}
+def repeated_opus(hours: float, minute: Samples | None = None) -> bytes:
+    """Hours of Opus at a few kilobit a second, by repeating the packets of one minute: a tone,
+    where none is given."""
+    samples = tone(60) if minute is None else minute
+    once = encode(
+        samples, "ogg", "libopus", 48_000, codec_options={"b": "6000", "frame_duration": "60"}
     )
     sink = io.BytesIO()
-    with av.open(io.BytesIO(minute)) as source, av.open(sink, "w", format="ogg") as output:
+    with av.open(io.BytesIO(once)) as source, av.open(sink, "w", format="ogg") as output:
         stream = output.add_stream_from_template(source.streams.audio[0])
         packets = [p for p in source.demux(source.streams.audio[0]) if p.size]
         contents = [(bytes(p), p.pts, p.duration) for p in packets]

@@ -113,6 +113,8 @@ def _values(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
         kinds = [_values(kind) for kind in schema["anyOf"] if kind.get("type") != "null"]
         return " or ".join(kinds)
+    if "$ref" in schema:
+        return "object"
     if "const" in schema or "enum" in schema:
         allowed = schema.get("enum", [schema.get("const")])
         return ", ".join(f"`{value}`" for value in allowed)

@@ -44,17 +44,36 @@ class ChunkingStrategy(BaseModel):
         """The fields that were sent."""
         return self.model_dump(exclude={"type"}, exclude_none=True)
 
+    @model_validator(mode="after")
+    def _automatic_is_all_automatic(self) -> "ChunkingStrategy":
+        if self.type == "auto" and self.own:
+            raise PydanticCustomError(
+                "fields_together",
+                "type auto takes no {names}",
+                {"names": " nor ".join(self.own)},
+            )
+        return self
+
 
 def _as_strategy(value: object) -> object:
     """Read `auto`, and an object that was sent as JSON."""
     if value == "auto":
         return {"type": value}
-    if isinstance(value, str) and value.lstrip().startswith("{"):
-        try:
-            return json.loads(value)
-        except ValueError as error:
-            raise PydanticCustomError("json_invalid", "it is no JSON") from error
-    return value
+    if not isinstance(value, str):
+        return value
+    try:
+        read = json.loads(value)
+    except (ValueError, RecursionError):  # the latter of junk that is nested deep
+        read = None
+    if not isinstance(read, dict):
+        raise PydanticCustomError("no_object", "it is neither 'auto' nor an object in JSON")
+    return read
+
+
+Strategy = Annotated[
+    ChunkingStrategy | None,
+    BeforeValidator(_as_strategy, json_schema_input_type=Literal["auto"] | ChunkingStrategy | None),
+]
 
 
 class SpeechForm(BaseModel):
@@ -149,7 +168,7 @@ class TranscriptionForm(SpeechForm):
     include: tuple[Literal["logprobs"], ...] = Field(
         (), description="`logprobs`: each token's raw log-probability, with json and verbose_json."
     )
-    chunking_strategy: Annotated[ChunkingStrategy | None, BeforeValidator(_as_strategy)] = Field(
+    chunking_strategy: Strategy = Field(
         None,
         description="`auto`: speech alone is decoded, cut in pauses. An object of type "
         "`server_vad` says what counts as speech: `threshold`, `prefix_padding_ms`, "
@@ -202,7 +221,24 @@ def parse(form: type[F], items: Iterable[tuple[str, str]]) -> F:
 
     Empty fields count as left out; of a field that is sent twice the last counts. Raises BadField.
     """
+    values = _values(form, items)
+    try:
+        return form.model_validate(values)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        # A fault of fields together has no place of its own: it names one.
+        name, *within = fault["loc"] or (fault.get("ctx", {}).get("field"),)
+        place = "".join(f"[{key}]" for key in within if isinstance(key, str))
+        raise BadField(
+            f"The field '{name}{place}' is not valid: {fault['msg']}.", param=str(name)
+        ) from error
+
+
+def _values(form: type[SpeechForm], items: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Return a form's items by field: a text, a list of them, or for x[key] an object. Raises
+    BadField."""
     values: dict[str, Any] = {}
+    objects: dict[str, dict[str, str]] = {}
     for sent, value in items:
         spelling = _SPELLING.fullmatch(sent)
         if spelling is None or value == "":
@@ -212,15 +248,12 @@ def parse(form: type[F], items: Iterable[tuple[str, str]]) -> F:
             values.setdefault(name, []).append(value)
         elif not key:
             values[name] = value
-        elif isinstance(nested := values.setdefault(name, {}), dict):
-            nested[key] = value
-    try:
-        return form.model_validate(values)
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        # A fault of fields together has no place of its own: it names one.
-        name = str((fault["loc"] or (fault.get("ctx", {}).get("field"),))[0])
-        raise BadField(f"The field {name!r} is not valid: {fault['msg']}.", param=name) from error
+        else:
+            objects.setdefault(name, {})[key] = value
+    for name in objects:
+        if name in values and name in form.model_fields:
+            raise BadField(f"The field {name!r} is sent both whole and in parts.", param=name)
+    return objects | values
 
 
 def _fault(field: str, message: str) -> PydanticCustomError:

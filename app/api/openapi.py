@@ -135,11 +135,10 @@ def _request_body(form: type[SpeechForm]) -> dict[str, Any]:
 def _without_null(field: dict[str, Any]) -> dict[str, Any]:
     """A form has no null: a field is there or left out."""
     kinds = [kind for kind in field.get("anyOf", ()) if kind != {"type": "null"}]
-    if len(kinds) != 1:
+    if not kinds:
         return field
     described = {key: value for key, value in field.items() if key not in ("anyOf", "default")}
-    described.update(kinds[0])
-    return described
+    return described | (kinds[0] if len(kinds) == 1 else {"anyOf": kinds})
 
 
 def install(app: FastAPI, *, keys: bool) -> None:

@@ -18,7 +18,7 @@ from av.container import InputContainer
 
 from app.audio.container import audio_stream, open_container, reason_of
 from app.audio.downmix import mono
-from app.audio.headers import check_chunks, promised_seconds
+from app.audio.headers import check_chunks, ends_within_a_page, promised_seconds
 from app.audio.recording import EVERYTHING, Selection
 from app.audio.timeline import Timeline
 from app.audio.waveform import SAMPLE_RATE, Samples, Waveform, to_pcm
@@ -32,6 +32,7 @@ from app.errors import (
 MIN_SECONDS = 0.1  # OpenAI's minimum: less is not speech
 # A header may promise a little more than there is: encoder padding, rounded durations.
 _TRUNCATED_SECONDS = 1.0
+_SKIPPED_SECONDS = 1.0  # of sound on end, that may be damaged
 # Full scale is 1. Float recordings may go beyond it, but not by 24 dB: that is damage, as NaN is,
 # and is told of instead of being cut off.
 _LOUDEST = 16.0
@@ -84,8 +85,15 @@ def _decode_to(write: Write, file: IO[bytes], max_seconds: float, selection: Sel
     with open_container(file) as container:
         stream = audio_stream(container, selection.track)
         promised = promised_seconds(container, stream, file)
+        is_cut = ends_within_a_page(container, file)
         heard = _Heard(write, max_seconds)
         broken = _read(container, stream, heard, selection.channel)
+    if is_cut:
+        raise TruncatedAudio(
+            f"The recording breaks off after {heard.seconds:.1f} s, within a page of its Ogg: the "
+            "upload is incomplete or the file is damaged.",
+            param="file",
+        )
     _check(heard, promised, broken)
     return Decoded(heard.samples, heard.channels)
 
@@ -141,7 +149,8 @@ def _check(heard: _Heard, promised: float | None, broken: str | None) -> None:
         )
     if seconds < MIN_SECONDS:
         raise AudioTooShort(
-            f"The recording holds {seconds:.2f} s of audio; {MIN_SECONDS} s is the minimum.",
+            f"The recording holds {int(1000 * seconds)} ms of audio; {int(1000 * MIN_SECONDS)} ms "
+            "is the minimum.",
             param="file",
         )
 
@@ -226,9 +235,16 @@ def _in_blocks(frames: Iterator[AudioFrame], size: int) -> Iterator[AudioFrame]:
 
 
 def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
-    """Frames of the stream. A packet that cannot be decoded is skipped, as players do."""
+    """Frames of the stream. A packet that cannot be decoded is skipped, as players do; many on end
+    are more than damage, as where a chained stream is coded in another way. Raises FFmpegError."""
+    skipped = 0.0  # seconds
     for packet in container.demux(stream):
         try:
-            yield from packet.decode()
+            frames = packet.decode()
         except av.error.InvalidDataError:
+            skipped += float((packet.duration or 0) * (packet.time_base or 0))
+            if skipped > _SKIPPED_SECONDS:
+                raise
             continue
+        skipped = 0.0
+        yield from frames

@@ -11,11 +11,11 @@ from typing import IO
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
-from app.audio import matroska
+from app.audio import matroska, ogg
 from app.errors import UndecodableAudio
 
 # FFmpeg's duration of these is the header's word; of the others it may be an estimate.
-_EXACT_CONTAINERS = {"mov", "mp4", "m4a", "flac"}
+_EXACT_CONTAINERS = {"mov", "mp4", "m4a", "flac", "aiff", "au", "tta", "wv"}
 _MPEG_1_RATE = 32_000  # from here on an mp3 frame holds 1152 samples, below it 576
 _OPEN_WAV = 0xFFFF_0000  # writers to a pipe put about the largest number here
 _MOST_CHUNKS = 1000  # recorders write a dozen, editors one for each list of markers
@@ -35,6 +35,12 @@ def promised_seconds(
     if not names & _EXACT_CONTAINERS or stream.duration is None or stream.time_base is None:
         return None
     return float(stream.duration * stream.time_base)
+
+
+def ends_within_a_page(container: InputContainer, file: IO[bytes]) -> bool:
+    """Whether it is an Ogg file that was cut: it says nothing of its length, but its pages say
+    theirs."""
+    return container.format.name == "ogg" and ogg.ends_within_a_page(file)
 
 
 def check_chunks(file: IO[bytes]) -> None:
@@ -68,11 +74,14 @@ def _wav_seconds(file: IO[bytes]) -> float | None:
 
     None where the header leaves it open, as one written to a pipe does.
     """
-    position, rate = file.tell(), 0
+    position, rate, long = file.tell(), 0, 0
     try:
         for name, size in _chunks(file):
+            if name == b"ds64":  # EBU Tech 3306: sizes that take 64 bits
+                long = int.from_bytes(file.read(16)[8:], "little")
             if name == b"data":
-                return size / rate if rate and 0 < size < _OPEN_WAV else None
+                count = size if size < _OPEN_WAV else long
+                return count / rate if rate and count else None
             if name == b"fmt ":
                 rate = int.from_bytes(file.read(12)[8:], "little")  # bytes a second
         return None

@@ -25,7 +25,8 @@ class UndecodableAudio(RequestError):
 
 
 class TruncatedAudio(RequestError):
-    """The header of a wav, mp3, flac, m4a or mp4 promises over a second more than was sent."""
+    """The file's header (of a wav, mp3, flac, m4a, mp4 or webm) promises over a second more than
+    was sent, or an Ogg file ends within a page."""
 
     code = "truncated_audio"
 

@@ -58,8 +58,9 @@ def _dropped(one: Pass) -> Iterator[DroppedSpeech]:
     is_loop = isinstance(one.verdict, Accept) and one.verdict.looped
     told = one.result.closed if is_loop else one.segments  # what a loop says stands for nothing
     behind = window.point_of(told[-1].end_ms) if told else 0
-    if window.speech_ms_after(behind) < LEAST_SPEECH_MS:
-        return
+    follows_text = told or one.result.request.is_rest
+    if follows_text and window.speech_ms_after(behind) < LEAST_SPEECH_MS:
+        return  # within what a segment's end is off by
     for stretch in window.speech_after(behind):
         yield DroppedSpeech(stretch.start // MS, stretch.stop // MS, _reason(one.verdict))
 

@@ -63,6 +63,67 @@ def test_what_counts_as_speech_is_told_in_brackets_or_as_json(sent):
     assert fields(*sent).chunking_strategy.own == {"threshold": 0.3}
 
 
+VAD = "chunking_strategy"
+
+
+@pytest.mark.parametrize(
+    ("sent", "place"),
+    [
+        ([(VAD, '{"type":"server_vad","threshold":0}')], "[threshold]"),
+        ([(VAD, '{"type":"server_vad","threshold":1}')], "[threshold]"),
+        ([(VAD, '{"type":"server_vad","threshold":NaN}')], "[threshold]"),
+        ([(VAD, '{"type":"server_vad","threshold":{"is":[0.5]}}')], "[threshold]"),
+        ([(f"{VAD}[type]", "server_vad"), (f"{VAD}[threshold]", "loud")], "[threshold]"),
+        ([(VAD, '{"type":"server_vad","prefix_padding_ms":-1}')], "[prefix_padding_ms]"),
+        ([(VAD, '{"type":"server_vad","silence_duration_ms":0.5}')], "[silence_duration_ms]"),
+        ([(VAD, '{"type":"semantic_vad"}')], "[type]"),
+        ([(VAD, '{"type":["auto"]}')], "[type]"),
+        ([(VAD, "{}")], "[type]"),
+        ([(f"{VAD}[threshold]", "0.5")], "[type]"),
+    ],
+)
+def test_a_bad_value_within_an_object_names_its_place(sent, place):
+    with pytest.raises(BadField) as caught:
+        fields(*sent)
+    assert caught.value.param == VAD
+    assert f"'{VAD}{place}'" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "sent",
+    ["manual", "server_vad", "null", "5", "[]", '["server_vad"]', '"auto"', '{"type":"server_vad"',
+     '{"type":"server_vad"}}', "[object Object]", '{"type":"auto","a":' + "[" * 50_000,
+     '{"a":' * 50_000, '{"type":"server_vad","prefix_padding_ms":' + "9" * 5000 + "}"],
+)  # fmt: skip
+def test_what_is_no_object_is_refused_as_such(sent):
+    with pytest.raises(BadField, match="neither 'auto' nor an object in JSON") as caught:
+        fields((VAD, sent))
+    assert caught.value.param == VAD
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        [(VAD, '{"type":"auto","threshold":0.3}')],
+        [(f"{VAD}[type]", "auto"), (f"{VAD}[threshold]", "0.3")],
+    ],
+)
+def test_what_is_automatic_has_no_knobs(sent):
+    with pytest.raises(BadField, match="type auto takes no threshold") as caught:
+        fields(*sent)
+    assert caught.value.param == VAD
+
+
+@pytest.mark.parametrize("whole", ["auto", '{"type":"server_vad","threshold":0.9}'])
+@pytest.mark.parametrize("step", [1, -1])
+def test_an_object_is_sent_whole_or_in_parts(whole, step):
+    both = [(VAD, whole), (f"{VAD}[type]", "server_vad"), (f"{VAD}[threshold]", "0.3")]
+    with pytest.raises(BadField, match="whole and in parts") as caught:
+        fields(*both[::step])
+    assert caught.value.param == VAD
+    assert fields(("unknown", "1"), ("unknown[x]", "2")) == fields()
+
+
 def test_segment_times_may_be_asked_for():
     form = fields(("timestamp_granularities[]", "segment"))
     assert form.timestamp_granularities == ("segment",)

@@ -60,6 +60,18 @@ def test_the_form_lists_every_field_with_lists_in_brackets(described):
     assert "null" not in str(schema)
 
 
+@pytest.mark.parametrize(
+    ("sent", "fits"),
+    [("auto", True), ({"type": "server_vad", "threshold": 0.3}, True), ("manual", False),
+     ({"type": "server_vad", "threshold": 1}, False), ({"threshold": 0.3}, False)],
+)  # fmt: skip
+def test_what_counts_as_speech_is_described_as_a_word_or_an_object(described, sent, fits):
+    body = described["paths"][SPEECH]["post"]["requestBody"]
+    schema = body["content"]["multipart/form-data"]["schema"]["properties"]["chunking_strategy"]
+    checked = {**schema, "components": described["components"]}
+    assert jsonschema.Draft202012Validator(checked).is_valid(sent) is fits
+
+
 def test_no_keys_are_described_where_none_are_asked_for(described):
     assert "security" not in described["paths"][SPEECH]["post"]
     assert set(described["components"]["securitySchemes"]) == {"admin key", "admin password"}

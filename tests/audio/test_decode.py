@@ -81,6 +81,13 @@ def test_audio_of_no_length_is_too_short():
         decoded(encode(silence(0.01)))
 
 
+def test_a_tenth_of_a_second_is_a_recording_and_a_sample_less_is_none():
+    least = tone(0.1)
+    assert decoded(encode(least)).seconds == 0.1
+    with pytest.raises(AudioTooShort, match="holds 99 ms of audio; 100 ms is the minimum"):
+        decoded(encode(least[:-1]))
+
+
 @pytest.mark.parametrize("head", [12, 44])
 def test_a_header_alone_is_undecodable(head):
     with pytest.raises((UndecodableAudio, AudioTooShort)):
@@ -148,6 +155,69 @@ def test_a_cut_of_more_than_a_second_is_never_silent():
         decoded(whole[: int(len(whole) * 0.97)])
 
 
+CHUNKS = {
+    "aiff": ("aiff", "pcm_s16be"),
+    "au": ("au", "pcm_s16be"),
+    "tta": ("tta", "tta"),
+    "wv": ("wv", "wavpack"),
+    "rf64": ("wav", "pcm_s16le", 16_000, "mono", {"rf64": "always"}),
+}
+
+
+@pytest.mark.parametrize("name", CHUNKS)
+def test_what_has_its_length_in_a_header_says_where_it_breaks_off(name):
+    whole = encode(tone(8), *CHUNKS[name])
+    assert decoded(whole).seconds == pytest.approx(8)
+    with pytest.raises(TruncatedAudio, match=r"8\.0 s long .* breaks off after [234]\.\d s"):
+        decoded(whole[: len(whole) // 2])
+
+
+OGG = {"opus": ("ogg", "libopus", 48_000), "flac": ("ogg", "flac", 16_000)}
+
+
+@pytest.mark.parametrize("lost", [1, 300, 20_000])
+@pytest.mark.parametrize("codec", OGG)
+def test_an_ogg_that_ends_within_a_page_says_where_it_breaks_off(codec, lost):
+    """Else a page's sound is gone, up to a second, and nobody knows how much behind it."""
+    whole = encode(tone(8), *OGG[codec])
+    with pytest.raises(TruncatedAudio, match=r"breaks off after \d\.\d s, within a page"):
+        decoded(whole[:-lost])
+
+
+@pytest.mark.parametrize("kept", [3, 20, 27, 40])
+def test_an_ogg_that_ends_within_a_pages_header_says_so(kept):
+    whole = encode(tone(8), *OGG["opus"])
+    last = whole.rindex(b"OggS")
+    if kept == 3:  # of its name, which no other is told from
+        assert decoded(whole[: last + kept]).seconds == pytest.approx(8, abs=1.1)
+        return
+    with pytest.raises(TruncatedAudio, match="within a page"):
+        decoded(whole[: last + kept])
+
+
+@pytest.mark.parametrize("behind", [b"TAG" + bytes(125), bytes(3000)])
+def test_what_stands_behind_an_oggs_last_page_is_no_page(behind):
+    assert decoded(encode(tone(8), *OGG["opus"]) + behind).seconds == pytest.approx(8, abs=0.1)
+
+
+RAW = {
+    "mp3": ("mp3", "libmp3lame", 44_100, "mono", {"write_xing": "0"}),
+    "aac": ("adts", "aac", 44_100),
+    "wav": ("wav", "pcm_s16le"),
+    "m4a": ("ipod", "aac", 44_100, "mono", {"movflags": "faststart"}),
+    "mp3 with a count": ("mp3", "mp3", 44_100),
+    "flac": ("flac", "flac", 16_000),
+}
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_of_a_packet_that_is_cut_no_sound_before_it_is_lost(name):
+    whole = encode(tone(8), *RAW[name])
+    wave = decoded(whole[:-101])
+    assert wave.seconds == pytest.approx(8, abs=0.17)
+    assert pitch(wave) == pytest.approx(440, abs=2)
+
+
 def test_an_mp3_that_says_nothing_of_its_length_is_taken_as_it_is():
     """Variable bitrate, no Xing frame: FFmpeg guesses 20 s and more from the quiet beginning."""
     quiet, loud = silence(10), np.random.default_rng(0).normal(0, 0.3, 10 * SAMPLE_RATE)
@@ -175,6 +245,24 @@ def test_chained_ogg_streams_are_heard_to_the_end():
     assert decoded(encode(tone(3), "ogg", "libopus", 48_000) * 2).seconds == pytest.approx(
         6, abs=0.2
     )
+
+
+@pytest.mark.parametrize("rates", [(44_100, 48_000), (48_000, 16_000)])
+@pytest.mark.parametrize("layouts", [("mono", "mono"), ("mono", "stereo"), ("stereo", "mono")])
+def test_chained_ogg_streams_of_another_rate_and_other_channels_are_heard_whole(rates, layouts):
+    both = zip(rates, layouts, strict=True)
+    wave = decoded(b"".join(encode(tone(8), "ogg", "flac", *one) for one in both))
+    assert wave.seconds == pytest.approx(16, abs=0.01)
+    tenths = wave.samples[: 159 * 1600].reshape(159, 1600)
+    assert np.sqrt(np.mean(tenths**2, axis=1)).min() > 0.1  # no silence where they meet, or behind
+    assert pitch(Waveform.of(wave.samples[8 * SAMPLE_RATE :])) == pytest.approx(440, abs=2)
+
+
+def test_a_chain_whose_packets_ffmpeg_cannot_decode_is_refused_and_not_cut_short():
+    """FLAC's blocks are longer at a higher rate; only the last one, a short one, is decoded."""
+    low, high = (encode(tone(3), "ogg", "flac", rate) for rate in (16_000, 48_000))
+    with pytest.raises(UndecodableAudio, match=r"beyond [23] s"):
+        decoded(low + high)
 
 
 def test_a_chain_that_ffmpeg_cannot_follow_is_refused_and_not_cut_short():

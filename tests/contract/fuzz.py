@@ -63,7 +63,9 @@ VALUES = {
     "stream": ["true", "false", "maybe"],
     "include[]": ["logprobs", "item"],
     "timestamp_granularities[]": ["segment", "word"],
-    "chunking_strategy": ["auto", '{"type":"server_vad","threshold":0.3}', '{"type":"', "none"],
+    "chunking_strategy": [
+        "auto", '{"type":"server_vad","threshold":0.3}', '{"type":"', "none", '{"a":' * 50_000,
+    ],
     "chunking_strategy[type]": ["server_vad"],
     "max_line_width": ["12", "0", "-3", "99999999999999999999"],
     "max_line_count": ["2", "x"],

@@ -17,7 +17,7 @@ from app.audio.waveform import SAMPLE_RATE
 from app.recordings.error_rates import normalized
 from tests.engine.conftest import RECORDINGS
 from tests.engine.test_transcription import metric, post
-from tests.sound import encode, encode_channels, silence
+from tests.sound import encode, encode_channels, repeated_opus, silence
 
 LONG = RECORDINGS / "long"
 LINES = (LONG / "manifest.jsonl").read_text("utf-8").splitlines()
@@ -128,3 +128,55 @@ def test_channels_are_transcribed_each_by_itself(packed):
     for number, said in enumerate((first, second)):
         told = "".join(s["text"] for s in answer["segments"] if s["channel"] == number)
         assert jiwer.wer(words(said[0][2]), words(told)) < 0.2
+
+
+def test_an_hour_of_silence_is_answered_with_an_empty_text(packed):
+    content = repeated_opus(1, silence(60))
+    assert len(content) < 1e6
+    answer = post(packed, content, response_format="verbose_json").json()
+    assert (answer["text"], answer["segments"]) == ("", [])
+    assert answer["duration"] == pytest.approx(3600, abs=10)
+    assert answer["coverage"] == {"speech": 0, "decoded_again": 0, "dropped": []}
+
+
+def test_the_first_and_last_words_are_told_where_a_recording_begins_and_ends_with_them(packed):
+    (first, *_, last), samples = read("prose.ogg", until=2)
+    tight = samples[int(first[0] * SAMPLE_RATE) : int(last[1] * SAMPLE_RATE)]
+    answer = post(packed, encode(tight), response_format="verbose_json").json()
+    assert words(answer["text"]) == words(f"{first[2]} {last[2]}")
+    told, length = answer["segments"], len(tight) / SAMPLE_RATE
+    assert told[0]["start"] < 0.2
+    assert told[-1]["end"] == pytest.approx(length, abs=0.2)
+
+
+def test_a_tenth_of_a_second_is_answered_and_less_is_refused(packed):
+    _, samples = read("prose.ogg", until=1)
+    tenth = samples[SAMPLE_RATE : SAMPLE_RATE + SAMPLE_RATE // 10]
+    heard = {"chunking_strategy": '{"type":"server_vad","threshold":0.01}'}
+    for fields in ({}, heard):
+        answer = post(packed, encode(tenth), response_format="verbose_json", **fields)
+        assert answer.status_code == 200
+        assert answer.json()["duration"] == 0.1
+    refused = post(packed, encode(tenth[:-1]))
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "file")
+
+
+def test_faint_speech_is_no_speech_until_a_lower_threshold_is_asked_for(packed):
+    """As a detector has it that whispering is none."""
+    said, samples = read("prose.ogg", until=2)
+    faint = encode(samples * 10 ** (-61 / 20))
+    missed = post(packed, faint, response_format="verbose_json").json()
+    assert (missed["text"], missed["coverage"]["speech"]) == ("", 0)
+    fields = {"chunking_strategy": '{"type":"server_vad","threshold":0.05}'}
+    answer = post(packed, faint, response_format="verbose_json", **fields).json()
+    assert jiwer.wer(words(" ".join(text for *_, text in said)), words(answer["text"])) < 0.5
+
+
+def test_a_prompt_of_special_tokens_is_no_prompt(packed):
+    _, samples = read("prose.ogg", until=2)
+    special = "<|endoftext|><|nospeech|><|startoftranscript|><|0.00|><|notimestamps|>" * 20
+    plain, prompted = (
+        post(packed, encode(samples), **fields).json()["text"]
+        for fields in ({}, {"prompt": special})
+    )
+    assert prompted == plain != ""

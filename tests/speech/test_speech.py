@@ -1,5 +1,6 @@
 """Where somebody speaks, and what of a recording is therefore decoded."""
 
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from app.audio.decode import decode
 from app.audio.waveform import SAMPLE_RATE, Waveform, to_pcm
 from app.environment import DEMO
+from app.settings import Settings
 from app.speech import stretches
 from app.speech.cutting import Cutting, cut, first_piece
 from app.speech.stretches import Stretch, VadOptions, find_speech, joined
@@ -65,6 +67,50 @@ def test_speech_is_found_where_it_is(spoken):
     assert all(10 <= a <= b <= 10 + length or 30 + length <= a <= b for a, b in seconds(found))
 
 
+@pytest.mark.parametrize("at", [0.7, 1.5, 4, 7, 10])
+def test_a_fifth_of_a_second_of_speech_is_decoded_whole_at_either_end(spoken, at):
+    """Where a recorder was started late, or stopped early."""
+    word = spoken[int(at * SECOND) :][: SECOND // 5]
+    (first,) = cut(Waveform.of(np.concatenate([word, silence(3)])), WHOLE)
+    (last,) = cut(Waveform.of(np.concatenate([silence(3), word])), WHOLE)
+    assert first.parts[0].offset == 0
+    assert first.parts[0].stop >= len(word)
+    assert last.parts[-1].offset <= 3 * SECOND
+    assert last.parts[-1].stop == 3 * SECOND + len(word)
+    for window in (first, last):
+        assert 0 < window.speech_ms_after(0) <= 300
+
+
+@pytest.fixture(scope="module")
+def faint(spoken):
+    """Speech so faint that the detector takes it for silence."""
+    return to_pcm(spoken * 10 ** (-63 / 20))
+
+
+def test_faint_speech_is_found_below_a_lower_threshold(faint):
+    assert sum(map(len, find_speech(faint, VadOptions()))) < SECOND
+    assert sum(map(len, find_speech(faint, VadOptions(0.05)))) > 6 * SECOND
+
+
+def test_where_the_detector_finds_nothing_all_is_decoded_without_it(faint):
+    unheard = Cutting(30, VadOptions(0.9))
+    assert cut(Waveform(faint), unheard) == []
+    (window,) = cut(Waveform(faint), Cutting.of(Settings(vad=False)))
+    np.testing.assert_array_equal(window.pcm, faint)
+
+
+def test_minutes_of_silence_have_no_windows_and_take_the_memory_of_seconds():
+    hush = Waveform(np.zeros(10 * 60 * SECOND, np.int16))
+    cut(Waveform(hush.pcm[:SECOND]), WHOLE)  # loads the model
+    tracemalloc.start()
+    try:
+        assert cut(hush, WHOLE) == []
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < len(hush.pcm) * 4 / 4  # a quarter of what it takes in 32 bits
+
+
 def test_a_higher_threshold_finds_no_more(spoken):
     quiet = VadOptions(threshold=0.05), VadOptions(threshold=0.95)
     low, high = (sum(map(len, find_speech(to_pcm(spoken), vad))) for vad in quiet)
@@ -116,6 +162,39 @@ def test_a_pause_that_counts_as_speech_is_decoded_whole(said):
     (window,) = cut(Waveform.of(silence(20)), Cutting(30, vad))
     assert len(window.parts) == 1
     assert [len(one) / SECOND for one in window.speech] == [8]
+
+
+def test_a_pause_that_is_filled_with_padding_is_decoded_whole(said):
+    said((5, 6), (7.8, 9))
+    vad = VadOptions(prefix_padding_ms=1000)
+    (window,) = cut(Waveform.of(silence(20)), Cutting(30, vad))
+    assert len(window.parts) == 1
+
+
+def test_speech_at_the_very_ends_of_a_recording_is_decoded_and_counted(said):
+    said((0, 0.2), (59.8, 60))
+    (window,) = cut(Waveform.of(silence(60)), WHOLE)
+    assert [(p.offset / SECOND, p.stop / SECOND) for p in window.parts] == [(0, 0.5), (59.5, 60)]
+    assert window.speech_ms_after(0) == 400
+
+
+@pytest.mark.parametrize(("long", "end"), [(23.5, 27.1), (24.6, 24.8)])
+def test_a_pause_is_near_the_limit_in_the_last_six_seconds(said, long, end):
+    said((0, long), (long + 0.4, 27), (27.2, 40))
+    first, *_ = cut(Waveform.of(silence(41)), WHOLE)
+    assert first.parts[-1].stop / SECOND == pytest.approx(end)
+
+
+def test_a_short_window_is_searched_in_its_second_half(said):
+    said((0, 1.3), (1.7, 3), (3.2, 9))
+    first, *_ = cut(Waveform.of(silence(9)), Cutting(4, VadOptions()))
+    assert first.parts[-1].stop / SECOND == pytest.approx(3.1)
+
+
+def test_what_fits_into_one_window_is_one(said):
+    said((0, 25), (25.5, 28))
+    (window,) = cut(Waveform.of(silence(29)), WHOLE)
+    assert window.duration_ms == 28_300
 
 
 def test_a_window_ends_in_the_longest_pause_near_its_limit(said):

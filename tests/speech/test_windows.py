@@ -59,6 +59,14 @@ def test_a_faint_dip_in_steady_noise_is_found():
     assert 27 <= len(first.samples) / SAMPLE_RATE <= 27.5
 
 
+def test_a_dip_further_before_the_limit_than_six_seconds_is_none():
+    noise = np.random.default_rng(0).normal(0, 0.1, 40 * SAMPLE_RATE).astype(np.float32)
+    for at, level in ((22, 0.1), (27, 0.5)):
+        noise[at * SAMPLE_RATE : at * SAMPLE_RATE + SAMPLE_RATE // 2] *= level
+    first, _ = cut(Waveform.of(noise), Cutting())
+    assert 27 <= len(first.samples) / SAMPLE_RATE <= 27.5
+
+
 def test_what_is_left_of_a_window_knows_where_it_begins():
     (window,) = cut(Waveform.of(tone(3)), Cutting())
     rest = window.after(1200)

@@ -38,6 +38,11 @@ async def test_what_is_told_to_its_end_is_all_told():
     assert await covered(window, said(TS, 1, TS + 340)) == Coverage(6000)
 
 
+async def test_the_last_segment_says_how_far_it_was_told():
+    window = window_of((5, 8), (9, 12))
+    assert await covered(window, said(TS, 1, TS + 50, TS + 50, 2, TS + 340)) == Coverage(6000)
+
+
 async def test_where_the_model_ends_early_the_rest_is_decoded_again():
     window = window_of((5, 8), (9, 12))
     heard = await covered(window, said(TS, 1, TS + 150), said(TS, 2, TS + 200))
@@ -54,6 +59,38 @@ async def test_what_nothing_is_decoded_of_is_dropped_with_its_place():
 async def test_what_the_model_calls_silence_is_dropped():
     heard = await covered(window_of((6, 8)), said(TS, 1, TS + 150, no_speech=0.9, logprob=-1.5))
     assert heard.dropped == (DroppedSpeech(6000, 8000, "no_speech"),)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (said(TS), "nothing_decoded"),
+        (said(TS, 1, TS + 50, no_speech=0.9, logprob=-1.5), "no_speech"),
+    ],
+)
+async def test_a_short_word_that_is_all_there_is_is_dropped_with_its_place(answer, reason):
+    heard = await covered(window_of((14.8, 15)), answer)
+    assert heard == Coverage(200, 0, (DroppedSpeech(14_800, 15_000, reason),))
+
+
+async def test_half_a_second_behind_a_segment_is_decoded_again_and_told_of():
+    window = window_of((5, 8), (9, 9.5))
+    heard = await covered(window, said(TS, 1, TS + 150), said(TS))
+    assert heard == Coverage(3500, 500, (DroppedSpeech(9000, 9500, "nothing_decoded"),))
+
+
+async def test_less_than_half_a_second_behind_a_segment_is_within_its_error():
+    assert await covered(window_of((5, 8), (9, 9.45)), said(TS, 1, TS + 150)) == Coverage(3450)
+
+
+async def test_less_than_half_a_second_behind_a_loop_is_within_its_error_too():
+    loop = said(TS, 1, TS + 180, TS + 180, *[7] * 400)
+    heard = await covered(window_of((5, 9)), loop, said(TS))
+    assert heard == Coverage(4000, again_ms=400)
+
+
+async def test_what_the_model_leaves_open_is_told_to_the_windows_end():
+    assert await covered(window_of((5, 8), (9, 12)), said(TS, 1)) == Coverage(6000)
 
 
 async def test_what_is_invented_to_the_rest_of_a_window_is_not_told():

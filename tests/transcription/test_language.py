@@ -1,11 +1,16 @@
 """A recording's windows are in its language, unless the model is sure of another one."""
 
+import asyncio
+
 import numpy as np
 import pytest
 
-from app.audio.waveform import Waveform
+from app.audio.waveform import Waveform, to_pcm
 from app.errors import EngineDied
+from app.models.base import DecodeRequest, LanguageDetection, WindowFigures, WindowResult
 from app.speech.cutting import Cutting
+from app.speech.windows import Window
+from app.transcription.language import RecordingLanguage
 from app.transcription.results import Options, Transcript
 from tests.sound import silence, tone
 from tests.transcription.fakes import FakeDecoder, T, loaded, sentence, transcribed
@@ -75,3 +80,51 @@ async def test_a_first_window_that_fails_keeps_nobody_waiting():
         async for _ in transcribed(loaded(decoder, T), wave, Options(), Cutting(2.6)):
             pass
     assert decoder.in_flight == 0
+
+
+def heard_of(languages, asked=(), seconds=2.0, no_speech=0.0):
+    window = Window.of(0, to_pcm(silence(seconds)))
+    figures = WindowFigures(0, 0.0, -0.1, 1.0, no_speech)
+    detection = LanguageDetection(languages, no_speech)
+    return WindowResult(DecodeRequest(window, languages=asked), detection, figures)
+
+
+async def said_of(*windows):
+    """What is made of the last of these windows, none of which has to wait."""
+    language = RecordingLanguage()
+    for number, one in enumerate(windows):
+        verdict = await asyncio.wait_for(language.of_window(number, one), 10)
+    return verdict
+
+
+@pytest.mark.parametrize(("french", "verdict"), [(0.05, "fr"), (0.045, None)])
+async def test_a_change_of_language_is_as_likely_as_one_in_twenty(french, verdict):
+    heard = {"fr": french, "th": 1 - french}
+    assert await said_of(heard_of({"fr": 1.0, "th": 0.0}), heard_of(heard)) == verdict
+
+
+@pytest.mark.parametrize(("seconds", "verdict"), [(2, "fr"), (20, None)])
+async def test_each_window_counts_by_its_seconds(seconds, verdict):
+    first, unsure = heard_of({"fr": 1.0, "en": 0.0}, seconds=8), heard_of({"fr": 0.4, "en": 0.6})
+    english = heard_of({"fr": 0.0, "en": 1.0}, seconds=seconds)
+    assert await said_of(first, english, unsure) == verdict
+
+
+@pytest.mark.parametrize(("no_speech", "verdict"), [(0.1, "fr"), (0.9, None), (1.0, None)])
+async def test_silence_has_little_say(no_speech, verdict):
+    first = heard_of({"fr": 1.0, "en": 0.0}, no_speech=no_speech)
+    english = heard_of({"fr": 0.0, "en": 1.0}, seconds=0.5)
+    assert await said_of(first, english, heard_of({"fr": 0.4, "en": 0.6})) == verdict
+
+
+@pytest.mark.parametrize("one", [heard_of(THAI, ("th",)), heard_of({"th": 1.0}), heard_of({})])
+async def test_where_there_is_one_language_nobody_waits(one):
+    language = RecordingLanguage()
+    assert await asyncio.wait_for(language.of_window(1, one), 10) is None
+    await said_of(one, heard_of(THAI))
+
+
+async def test_a_first_window_without_a_detection_is_given_up():
+    language = RecordingLanguage()
+    language.give_up()
+    assert await asyncio.wait_for(language.of_window(1, heard_of(THAI)), 10) is None

@@ -1,6 +1,7 @@
 """Windows decoded together, told in order, given up when nobody listens."""
 
 import asyncio
+import random
 from contextlib import aclosing
 from dataclasses import replace
 from itertools import pairwise
@@ -14,7 +15,7 @@ from app.models.base import Segment
 from app.models.whisper_vllm.tokens import SpecialTokens
 from app.speech.cutting import Cutting
 from app.speech.stretches import Stretch, VadOptions
-from app.transcription.results import Options, Transcript
+from app.transcription.results import Joiner, Options, Transcript
 from tests.sound import silence, tone
 from tests.transcription.fakes import TS, FakeDecoder, T, loaded, said, sentence, transcribed
 
@@ -43,6 +44,35 @@ async def test_segments_come_in_order_however_their_windows_finish():
 async def test_what_was_told_is_what_the_end_holds():
     *events, finished = await collect(FakeDecoder(sentence))
     assert events == [replace(segment, figures=None) for segment in finished.segments]
+
+
+# What a decoder does: ends well, early or nowhere, repeats itself, or is unsure.
+WAYS = [
+    said(TS, 11, TS + 50, TS + 60, 12, TS + 99),
+    said(TS, 11, TS + 50, TS + 60, 12),
+    said(TS, 11, TS + 50, TS + 50, 12, ended="limit"),
+    said(TS, 11, TS + 20),
+    said(TS, *[7] * 200),
+    said(TS, 11, TS + 50, TS + 50, *[7] * 200),
+    said(TS, 11, no_speech=0.9, logprob=-1.5),
+    said(TS, 11, no_speech=0.9),
+    said(TS),
+]
+
+
+@pytest.mark.parametrize("prompt", ["", "w3"])
+@pytest.mark.parametrize("seed", range(20))
+async def test_joined_deltas_are_the_text_whatever_a_decoder_does(seed, prompt):
+    choose = random.Random(seed)
+    decoder = FakeDecoder(lambda number: choose.choice(WAYS))
+    *told, finished = await collect(decoder, 12.0, options=Options(prompt=prompt))
+    joiner = Joiner()
+    assert "".join(joiner.add(segment.text) for segment in told) == finished.text
+    assert [plain(one) for one in told] == [plain(one) for one in finished.segments]
+
+
+def plain(segment):
+    return replace(segment, figures=None)
 
 
 async def test_a_segment_is_told_while_its_window_is_still_decoding():

@@ -8,10 +8,12 @@ from app.models.base import (
     DecodeRequest,
     LanguageDetection,
     Segment,
+    TokenLogprob,
     WindowFigures,
     WindowResult,
 )
-from app.speech.windows import Window
+from app.speech.stretches import Stretch
+from app.speech.windows import Part, Window
 from app.transcription.policy import Accept, DecodeAgain, Drop, judge, may_be_silence, repeats
 from tests.sound import silence, tone
 
@@ -21,9 +23,10 @@ FIRST, TAIL = Segment(0, 4000, " one"), Segment(4000, 8000, " two")
 
 
 def result(
-    *closed, tail=None, ended="text", window=SPOKEN, prompt="", no_speech=0.0, logprob=-0.1, ratio=1
-):
-    request = DecodeRequest(window, prompt=prompt)
+    *closed, tail=None, ended="text", window=SPOKEN, prompt="", no_speech=0.0, logprob=-0.1,
+    ratio=1, **asked,
+):  # fmt: skip
+    request = DecodeRequest(window, prompt=prompt, **asked)
     figures = WindowFigures(window.start_ms, 0.0, logprob, ratio, no_speech)
     detection = LanguageDetection({"en": 1.0}, no_speech)
     return WindowResult(request, detection, figures, closed, tail, ended)
@@ -38,6 +41,73 @@ def test_silence_is_what_the_model_calls_silence_and_is_unsure_of():
     assert judge(silent) == Drop("no_speech")
     assert may_be_silence(silent)
     assert judge(result(FIRST, no_speech=0.9)) == Accept((FIRST,))
+
+
+@pytest.mark.parametrize(
+    ("no_speech", "logprob", "is_dropped"),
+    [(0.61, -1.01, True), (0.59, -1.01, False), (0.61, -0.99, False), (0.1, -9, False)],
+)
+def test_both_figures_must_call_it_silence(no_speech, logprob, is_dropped):
+    one = result(FIRST, tail=TAIL, no_speech=no_speech, logprob=logprob)
+    assert (judge(one) == Drop("no_speech")) is is_dropped
+
+
+@pytest.mark.parametrize(
+    ("ratio", "is_loop"), [(2.39, False), (2.41, True)],
+)  # fmt: skip
+def test_text_that_shrinks_to_less_than_openais_share_repeats_itself(ratio, is_loop):
+    assert repeats(result(prompt="before", ratio=ratio)) is is_loop
+    assert repeats(result(ended="limit", ratio=ratio)) is is_loop
+
+
+@pytest.mark.parametrize(("letters", "is_loop"), [(35, False), (37, True)])
+def test_a_detector_may_miss_a_fifth_of_a_second_of_what_is_said(letters, is_loop):
+    """Thirty letters a second are more than anybody says."""
+    window = Window((Part(0, to_pcm(silence(8))),), (Stretch(0, SAMPLE_RATE),))
+    fast = Segment(0, 1000, "a" * letters)
+    assert repeats(result(fast, ratio=3, window=window)) is is_loop
+
+
+def test_what_does_not_repeat_itself_is_told_as_it_is():
+    thrice = Segment(4000, 8000, " no no no", tokens=(1, 1, 1))
+    assert judge(result(FIRST, tail=thrice)) == Accept((FIRST, thrice))
+
+
+def test_of_a_loop_that_nothing_helps_against_one_round_is_told_without_its_tokens():
+    logprob = TokenLogprob(b" no", -0.1)
+    tail = Segment(4000, 8000, " no no no no", tokens=(1,) * 4, logprobs=(logprob,) * 4)
+    once = Segment(4000, 8000, " no")
+    assert judge(result(FIRST, tail=tail), looped=True, last=True) == Accept((FIRST, once), True)
+    assert judge(result(FIRST), looped=True, last=True) == Accept((FIRST,), True)
+
+
+@pytest.mark.parametrize(
+    ("temperature", "fallback", "then"), [(0.6, True, 0.0), (0.3, False, 0.3)]
+)  # fmt: skip
+def test_the_rest_is_decoded_cold_unless_a_temperature_was_asked_for(temperature, fallback, then):
+    one = result(FIRST, ended="limit", temperature=temperature, fallback=fallback)
+    assert judge(one).request.temperature == then
+
+
+def test_only_what_follows_a_segment_is_a_rest():
+    assert judge(result(FIRST, ended="limit")).request.is_rest
+    assert not judge(result(tail=TAIL, ended="limit", prompt="before")).request.is_rest
+
+
+def test_the_rest_begins_behind_the_last_segment():
+    verdict = judge(result(FIRST, Segment(4000, 6000, " two"), ended="limit"))
+    assert verdict.request.window.start_ms == 6000
+
+
+def test_the_rest_is_decoded_without_keywords():
+    assert not judge(result(FIRST, ended="limit", keywords=("Heron",))).request.prompted
+
+
+def test_halves_are_no_longer_than_what_they_are_halves_of():
+    first = judge(result(tail=TAIL), looped=True)
+    lengths = [one.window.duration_ms for one in (first.request, first.then)]
+    assert sum(lengths) == SPOKEN.duration_ms
+    assert all(lengths)
 
 
 def test_where_the_room_ended_the_rest_is_decoded_again():
@@ -77,6 +147,7 @@ def test_a_prompted_decoder_is_not_believed_where_something_still_sounds(one, re
     assert (verdict.reason if isinstance(verdict, DecodeAgain) else None) == reason
 
 
-def test_less_than_half_a_second_is_not_worth_a_pass():
-    short = Window.of(0, to_pcm(np.zeros(int(4.3 * SAMPLE_RATE), np.float32)))
-    assert judge(result(FIRST, ended="limit", window=short)) == Accept((FIRST,))
+@pytest.mark.parametrize(("seconds", "is_again"), [(4.45, False), (4.55, True)])
+def test_less_than_half_a_second_is_not_worth_a_pass(seconds, is_again):
+    window = Window.of(0, to_pcm(silence(seconds)))
+    assert isinstance(judge(result(FIRST, ended="limit", window=window)), DecodeAgain) is is_again

@@ -29,6 +29,18 @@ def window(*spoken):
         ([(1, 2), (2.5, 4)], (3000, 4000), (2500, 4000)),  # it begins with its speech then
         ([(1, 4)], (2000, 3000), (2000, 3000)),  # within speech the model knows better
         ([(1, 1.1)], (900, 1200), (1000, 1100)),  # a short word is held whole
+        ([(1, 2), (2.1, 2.3)], (1000, 2300), (1000, 2300)),  # also behind a longer one
+        ([(1, 3), (4, 8)], (1500, 5500), (1000, 5500)),  # of two it may hold a part each
+        ([(1, 3), (4, 8)], (2000, 5500), (2000, 5500)),  # it begins too late to begin with it
+        (
+            [(1, 3), (4, 8)],
+            (1000, 5000),
+            (1000, 5000),
+        ),  # 0.6 s is held, be it a third of it or less
+        ([(0, 1.5), (1.7, 3)], (1000, 1800), (1000, 1500)),  # half of a short one is enough
+        ([(0, 1.5), (1.7, 3)], (1200, 2000), (1700, 2000)),  # of two held little, it is the last's
+        ([(1, 4)], (1600, 3000), (1000, 3000)),
+        ([(1, 4)], (1601, 3000), (1601, 3000)),
         ([(1, 2)], (5000, 6000), (5000, 6000)),  # and what lies over none, stays where it is
     ],
 )
