@@ -32,6 +32,13 @@ def result(
     return WindowResult(request, detection, figures, closed, tail, ended)
 
 
+def again(one, **kwargs):
+    """The verdict on a result, which is to decode it again."""
+    verdict = judge(one, **kwargs)
+    assert isinstance(verdict, DecodeAgain)
+    return verdict
+
+
 def test_what_ended_by_itself_is_accepted_with_its_tail():
     assert judge(result(FIRST, tail=TAIL)) == Accept((FIRST, TAIL))
 
@@ -86,25 +93,25 @@ def test_of_a_loop_that_nothing_helps_against_one_round_is_told_without_its_toke
 )  # fmt: skip
 def test_the_rest_is_decoded_cold_unless_a_temperature_was_asked_for(temperature, fallback, then):
     one = result(FIRST, ended="limit", temperature=temperature, fallback=fallback)
-    assert judge(one).request.temperature == then
+    assert again(one).request.temperature == then
 
 
 def test_only_what_follows_a_segment_is_a_rest():
-    assert judge(result(FIRST, ended="limit")).request.is_rest
-    assert not judge(result(tail=TAIL, ended="limit", prompt="before")).request.is_rest
+    assert again(result(FIRST, ended="limit")).request.is_rest
+    assert not again(result(tail=TAIL, ended="limit", prompt="before")).request.is_rest
 
 
 def test_the_rest_begins_behind_the_last_segment():
-    verdict = judge(result(FIRST, Segment(4000, 6000, " two"), ended="limit"))
+    verdict = again(result(FIRST, Segment(4000, 6000, " two"), ended="limit"))
     assert verdict.request.window.start_ms == 6000
 
 
 def test_the_rest_is_decoded_without_keywords():
-    assert not judge(result(FIRST, ended="limit", keywords=("Heron",))).request.prompted
+    assert not again(result(FIRST, ended="limit", keywords=("Heron",))).request.prompted
 
 
 def test_halves_are_no_longer_than_what_they_are_halves_of():
-    first = judge(result(tail=TAIL), looped=True)
+    first = again(result(tail=TAIL), looped=True)
     lengths = [one.window.duration_ms for one in (first.request, first.then)]
     assert sum(lengths) == SPOKEN.duration_ms
     assert all(lengths)
