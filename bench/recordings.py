@@ -1,6 +1,6 @@
 """Long and odd recordings, and what is said in them: prose, lists, repetition, silence, noise.
 
-Their voice is synthetic (demo/voices/long.py). Everything is seeded: two runs hear the same.
+Their voices are synthetic (demo/voices). Everything is seeded: two runs hear the same.
 """
 
 import json
@@ -18,6 +18,7 @@ from app.environment import DEMO
 
 LONG = DEMO / "recordings" / "long"
 JUDGE = DEMO / "recordings" / "voices" / "judge"
+FURTHER = DEMO / "recordings" / "languages"
 _QUIET_SECONDS = 120
 _INTRO_SECONDS = 10
 _INTROS = 3  # clips of a language
@@ -132,15 +133,23 @@ def _coloured(count: int, power: float, generator: np.random.Generator) -> np.nd
 
 def _intros() -> Iterator[Case]:
     """Yield clips behind a silence, whose language nobody tells."""
-    clean = [row for row in manifest(JUDGE) if row["condition"] == "clean"]
-    for language in sorted({str(row["language"]) for row in clean}):
-        of = [row for row in clean if row["language"] == language][:_INTROS]
-        for number, row in enumerate(of, 1):
-            clip = _case(f"{language} behind silence {number}", JUDGE, row)
-            silence = np.zeros(_INTRO_SECONDS * SAMPLE_RATE, np.float32)
-            later = tuple(
-                Sentence(one.start + _INTRO_SECONDS, one.end + _INTRO_SECONDS, one.text)
-                for one in clip.sentences
-            )
-            samples = np.concatenate((silence, clip.samples))
-            yield Case(clip.name, samples, later, language, is_language_told=False)
+    clean = [
+        (folder, row)
+        for folder in (JUDGE, FURTHER)
+        for row in manifest(folder)
+        if row["condition"] == "clean"
+    ]
+    for language in sorted({str(row["language"]) for _, row in clean}):
+        of = [(folder, row) for folder, row in clean if row["language"] == language][:_INTROS]
+        for number, (folder, row) in enumerate(of, 1):
+            yield _behind_silence(_case(f"{language} behind silence {number}", folder, row))
+
+
+def _behind_silence(clip: Case) -> Case:
+    silence = np.zeros(_INTRO_SECONDS * SAMPLE_RATE, np.float32)
+    later = tuple(
+        Sentence(one.start + _INTRO_SECONDS, one.end + _INTRO_SECONDS, one.text)
+        for one in clip.sentences
+    )
+    samples = np.concatenate((silence, clip.samples))
+    return Case(clip.name, samples, later, clip.language, is_language_told=False)

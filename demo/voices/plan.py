@@ -7,11 +7,13 @@ none of the choices either, but a sentence more or less changes those behind it.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from random import Random
 
 TEXTS = Path(__file__).resolve().parent / "texts"
 SPLITS = ("calibration", "judge")
+FURTHER = "languages"  # clips of languages that are in no split
 
 JOE = "joe"  # piper's voice; all others are Kokoro's
 VOICES = {
@@ -23,7 +25,10 @@ VOICES = {
     ],
     "es": ["ef_dora", "em_alex", "em_santa"],
     "fr": ["ff_siwis"],
+    "hi": ["hf_alpha", "hm_omega", "hf_beta", "hm_psi"],
+    "it": ["if_sara", "im_nicola"],
     "ja": ["jf_alpha", "jf_gongitsune", "jf_nezumi", "jf_tebukuro", "jm_kumo"],
+    "pt": ["pf_dora", "pm_alex", "pm_santa"],
     "zh": [  # zf_xiaoyi twice, for zf_xiaoni: whisper-base understands hardly a word of hers
         "zf_xiaobei", "zf_xiaoyi", "zf_xiaoxiao", "zf_xiaoyi", "zm_yunjian", "zm_yunxi",
         "zm_yunxia", "zm_yunyang",
@@ -69,6 +74,15 @@ def clips(split: str) -> list[Planned]:
     several = [clip for language in languages(split) for clip in _clips(split, language)]
     Random(split).shuffle(several)
     return several
+
+
+def further() -> Iterator[Planned]:
+    """Yield the clips of further languages: a sentence each, clean, the voices taking turns."""
+    for language in languages(FURTHER):
+        said = [text for paragraph in paragraphs(FURTHER, language) for text in paragraph]
+        for number, (text, voice) in enumerate(zip(said, cycle(VOICES[language]), strict=False)):
+            seed = f"{FURTHER} {language} {number}"
+            yield Planned((Reading(language, voice, 1.0, text),), "clean", seed)
 
 
 def _clips(split: str, language: str) -> Iterator[Planned]:

@@ -1,4 +1,4 @@
-"""This module speaks sentences with neural voices: piper's joe, and Kokoro-82M in five languages.
+"""This module speaks sentences with neural voices: piper's joe, and Kokoro-82M in eight languages.
 
 It needs what demo/voices/requirements.txt lists, and in KOKORO_VOICES the folder voices/ of npm's
 kokoro-js. Two runs differ a little, for both models draw noise of their own.
@@ -118,7 +118,7 @@ def _phonemizer(language: str, british: bool) -> Callable[[str], str]:
         return _mandarin()
     if language == "ja":
         return JAG2P()
-    other = EspeakG2P({"fr": "fr-fr"}.get(language, language))
+    other = EspeakG2P({"fr": "fr-fr", "pt": "pt-br"}.get(language, language))
     return lambda text: other(text)[0]
 
 
