@@ -111,7 +111,8 @@ class SpeechForm(BaseModel):
     channels: Literal["mix", "split"] = Field(
         "mix",
         description="Not OpenAI's: `split` transcribes each channel by itself and says in "
-        "`channel` which one, counted from 0. At most 8.",
+        "`channel` which one, counted from 0. At most 8, which count as one recording of "
+        "the length of all of them.",
     )
     max_line_width: int | None = Field(
         None,

@@ -3,7 +3,7 @@
 import time
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 from urllib.parse import quote
 
@@ -177,31 +177,27 @@ async def _events(
 
 
 def _options(capabilities: Capabilities, settings: Settings, form: SpeechForm) -> Options:
+    common = Options(
+        temperature=form.temperature,
+        fallback=settings.temperature_fallback,
+        prompt=form.prompt,
+        track=form.audio_track,
+        split_channels=form.channels == "split",
+    )
     if not isinstance(form, TranscriptionForm):
-        return Options(
-            translate=True,
-            temperature=form.temperature,
-            fallback=settings.temperature_fallback,
-            prompt=form.prompt,
-            track=form.audio_track,
-            split_channels=form.channels == "split",
-        )
+        return replace(common, translate=True)
     asked = (form.language,) if form.language else form.languages
     if any(map(is_left_open, asked)):
         asked = ()
     param = "language" if form.language else "languages"
     strategy = form.chunking_strategy
-    return Options(
+    return replace(
+        common,
         languages=tuple(dict.fromkeys(_language(capabilities, name, param) for name in asked)),
-        temperature=form.temperature,
-        fallback=settings.temperature_fallback,
-        prompt=form.prompt,
         keywords=form.keywords,
         logprobs="logprobs" in form.include,
         vad=vad_options(settings, strategy.own) if strategy else None,
         script=next(filter(None, map(script_of, asked)), settings.chinese_script),
-        track=form.audio_track,
-        split_channels=form.channels == "split",
     )
 
 

@@ -13,7 +13,14 @@ from app.audio import handover
 from app.audio.child import Child, ChildFailed, ChildGone, Death
 from app.audio.recording import EVERYTHING, Selection
 from app.audio.waveform import Waveform
-from app.errors import BadField, MarlinscribeError, RequestError, Unavailable, UndecodableAudio
+from app.errors import (
+    AudioTooLong,
+    BadField,
+    MarlinscribeError,
+    RequestError,
+    Unavailable,
+    UndecodableAudio,
+)
 
 log = logging.getLogger(__name__)
 
@@ -64,12 +71,18 @@ class DecoderPool:
         self, file: IO[bytes], *, max_seconds: float, selection: Selection = EVERYTHING
     ) -> list[Waveform]:
         """Decode each channel by itself. Raises as `decode` does, and BadField where they are too
-        many."""
+        many, AudioTooLong where they are together: all of them are held in memory."""
         first, count = await self._decode(file, max_seconds, replace(selection, channel=0))
         if count > MOST_CHANNELS:
             raise BadField(
                 f"The recording has {count} channels; at most {MOST_CHANNELS} are split.",
                 param="channels",
+            )
+        if first.seconds * count > max_seconds:
+            raise AudioTooLong(
+                f"The recording's {count} channels are longer together than {max_seconds:g} s, the "
+                "limit of this server.",
+                param="file",
             )
         others = [
             (await self._decode(file, max_seconds, replace(selection, channel=channel)))[0]

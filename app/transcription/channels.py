@@ -1,58 +1,36 @@
 """The channels of a recording, each transcribed by itself and told together, by time."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 from dataclasses import replace
 
 from app.models.base import Segment
+from app.transcription.coalescing import Event, InFlightWork
 from app.transcription.coverage import Coverage
 from app.transcription.results import Transcript, join
 
-_Event = Segment | Transcript
 
-
-async def merged(channels: Sequence[AsyncGenerator[_Event]]) -> AsyncGenerator[_Event]:
+async def merged(channels: Sequence[AsyncGenerator[Event]]) -> AsyncGenerator[Event]:
     """Yield the segments of all channels, each with its channel's number, by when they start; then
     one Transcript. All are decoded together. Raises what a channel raises."""
-    queues: list[asyncio.Queue[_Event | Exception]] = [asyncio.Queue() for _ in channels]
-    tasks = [
-        asyncio.create_task(_tell(events, queue))
-        for events, queue in zip(channels, queues, strict=True)
-    ]
+    works = [InFlightWork(events) for events in channels]
+    told = [work.follow() for work in works]
     order = list[int]()
     try:
-        heads = [await _next(queue) for queue in queues]
+        heads = [await anext(events) for events in told]
         while (number := _earliest(heads)) is not None:
             segment = heads[number]
             assert isinstance(segment, Segment)
             order.append(number)
             yield replace(segment, channel=number)
-            heads[number] = await _next(queues[number])
+            heads[number] = await anext(told[number])
         yield _together([one for one in heads if isinstance(one, Transcript)], order)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for events, work in zip(told, works, strict=True):
+            await events.aclose()
+            await work.stop()
 
 
-async def _tell(events: AsyncGenerator[_Event], queue: asyncio.Queue[_Event | Exception]) -> None:
-    try:
-        async with aclosing(events):
-            async for event in events:
-                queue.put_nowait(event)
-    except Exception as error:  # raised where the channels are told
-        queue.put_nowait(error)
-
-
-async def _next(queue: asyncio.Queue[_Event | Exception]) -> _Event:
-    event = await queue.get()
-    if isinstance(event, Exception):
-        raise event
-    return event
-
-
-def _earliest(heads: Sequence[_Event]) -> int | None:
+def _earliest(heads: Sequence[Event]) -> int | None:
     """Return the channel whose next segment starts first; None where all have ended."""
     begun = [(one.start_ms, number) for number, one in enumerate(heads) if isinstance(one, Segment)]
     return min(begun)[1] if begun else None

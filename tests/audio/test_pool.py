@@ -18,7 +18,7 @@ from app.audio import child
 from app.audio.decode import decode
 from app.audio.pool import DecoderPool
 from app.audio.waveform import SAMPLE_RATE
-from app.errors import BadField, RequestError, Unavailable, UndecodableAudio
+from app.errors import AudioTooLong, BadField, RequestError, Unavailable, UndecodableAudio
 from tests.sound import encode, silence, tone
 from tests.waiting import until
 
@@ -66,6 +66,14 @@ async def test_more_channels_than_are_split_are_refused(pool, monkeypatch):
     with pytest.raises(BadField, match="has 2 channels; at most 1 are split") as caught:
         await pool.decode_channels(io.BytesIO(encode(tone(1), layout="stereo")), max_seconds=9)
     assert caught.value.param == "channels"
+
+
+async def test_channels_that_are_too_long_together_are_refused(pool):
+    """Two hours of eight channels would take eight times the memory of the longest recording."""
+    both = io.BytesIO(encode(tone(1), layout="stereo"))
+    with pytest.raises(AudioTooLong, match="2 channels are longer together"):
+        await pool.decode_channels(both, max_seconds=1.5)
+    assert len(await pool.decode_channels(both, max_seconds=2)) == 2
 
 
 def the_only(pool):
