@@ -20,8 +20,23 @@ from tests.waiting import until
 WAV, OTHER = encode(tone(1)), encode(tone(2))
 
 
+CLIENTS = []  # of a test
+
+
 def sdk(url, timeout, retries=2):
-    return openai.OpenAI(base_url=f"{url}/v1", api_key="none", timeout=timeout, max_retries=retries)
+    named = {"base_url": f"{url}/v1", "api_key": "none"}
+    CLIENTS.append(openai.OpenAI(**named, timeout=timeout, max_retries=retries))
+    return CLIENTS[-1]
+
+
+class Gate:
+    """What a transcriber waits for until a test opens it, from another thread."""
+
+    opened = False
+
+    async def wait(self):
+        while not self.opened:
+            await asyncio.sleep(0.01)
 
 
 def ask(client, recording=WAV, model="whisper-1", **kwargs):
@@ -39,6 +54,9 @@ def wait_until(holds, seconds=10):
 def quick(monkeypatch):
     monkeypatch.setattr(openai._base_client, "INITIAL_RETRY_DELAY", 0.05)
     monkeypatch.setattr(coalescing, "_RETURN_SECONDS", 1.0)
+    yield
+    while CLIENTS:
+        CLIENTS.pop().close()
 
 
 def test_a_retry_gets_the_answer_that_the_first_try_did_not_wait_for(url, transcriber, context):
@@ -147,7 +165,7 @@ def test_the_same_bytes_without_a_retry_are_heard_again(url, transcriber):
 
 
 def test_two_retries_may_follow_one_work(url, transcriber, context):
-    transcriber.delay = 0.6
+    transcriber.gate = Gate()
     answers = []
 
     def again(count):
@@ -158,6 +176,8 @@ def test_two_retries_may_follow_one_work(url, transcriber, context):
     for one in several:
         one.start()
         wait_until(lambda: transcriber.asked)
+    wait_until(lambda: context.metrics.joined._value.get() == 2)
+    transcriber.gate.opened = True
     for one in several:
         one.join()
     assert answers == ["Mayday."] * 3
