@@ -106,6 +106,12 @@ class Metrics:
             buckets=_TOKEN_SECONDS,
         )
 
+        self.alignment = seconds(
+            "alignment_duration_seconds",
+            "Search for the times of a window's words, where they are asked for",
+            model,
+        )
+
         # AUDIO
         self.audio_received = counter("audio_received_seconds", "Audio decoded from uploads")
         self.audio_transcribed = counter(
@@ -233,6 +239,7 @@ class ModelMetrics:
     window_queue: Histogram
     first_token: Histogram
     inter_token: Histogram
+    alignment: Histogram
     audio_transcribed: Counter
     rtfx: Histogram
     requests_queued: Gauge

@@ -17,6 +17,7 @@ from app.audio.decode import decode
 from app.audio.waveform import SAMPLE_RATE, Samples, to_pcm
 from app.metrics import Metrics
 from app.models.whisper_vllm import forkserver
+from app.models.whisper_vllm.alignment_heads import AlignmentHeads
 from app.models.whisper_vllm.decoder import TokenRequest
 from app.models.whisper_vllm.plan import pick_device, plan_engine
 from app.models.whisper_vllm.rules import WindowRules
@@ -66,7 +67,8 @@ async def start(answers: Any, folder: Path, clips: list[Path]) -> None:
         with clip.open("rb") as file:
             waves.append(decode(file, max_seconds=30).samples)
     metrics = Metrics().of("raw")
-    engine = await asyncio.to_thread(VllmEngine.start, "raw", folder, plan, tokens, metrics)
+    heads = AlignmentHeads.of(folder).heads
+    engine = await asyncio.to_thread(VllmEngine.start, "raw", folder, plan, tokens, metrics, heads)
     try:
         await answer(answers, engine, tokens, waves)
     finally:

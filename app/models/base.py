@@ -5,10 +5,10 @@ a LoadedModel. Its `decoder` turns windows of at most 30 s into timed segments. 
 those (hear again, drop, join) is `app.transcription`'s to decide, and the same for every family.
 """
 
-from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from app.metrics import ModelMetrics
 from app.speech.windows import Window
@@ -39,8 +39,9 @@ class DecodeRequest:
     languages: ISO codes that may be spoken; one settles it, none leaves the choice to the model.
     translate: into English. prompt, keywords: text that came before, and words to expect.
     temperature: 0 takes the likeliest token. fallback: whether a higher one may be tried where the
-    decoder repeats itself. logprobs: whether segments carry their tokens'. is_rest: whether what
-    came before it in its window is told already. is_cut: whether it ends where somebody speaks on.
+    decoder repeats itself. logprobs: whether segments carry their tokens'. words: whether `align`
+    will be asked for its words. is_rest: whether what came before it in its window is told already.
+    is_cut: whether it ends where somebody speaks on.
     """
 
     window: Window
@@ -51,6 +52,7 @@ class DecodeRequest:
     temperature: float = 0.0
     fallback: bool = True
     logprobs: bool = False
+    words: bool = False
     is_rest: bool = False
     is_cut: bool = False
 
@@ -71,7 +73,9 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word with its times, in integer milliseconds from the recording's start."""
+    """One word with its times, in integer milliseconds from the recording's start. `text` is as the
+    model wrote it, its leading space and its punctuation included: a segment's words, end to end,
+    are its text. probability: the mean of its tokens', of what was sampled."""
 
     start_ms: int
     end_ms: int
@@ -129,7 +133,7 @@ class WindowResult:
 
     closed: segments whose end the model has given. tail: text behind the last of them, which would
     end where the window does. ended: "text" where the model ended by itself, "limit" where it ran
-    out of room, None while there is more to come.
+    out of room, None while there is more to come. origin: what its decoder knows the window by.
     """
 
     request: DecodeRequest
@@ -138,6 +142,7 @@ class WindowResult:
     closed: tuple[Segment, ...] = ()
     tail: Segment | None = None
     ended: Literal["text", "limit"] | None = None
+    origin: object = None
 
 
 class WindowDecoder(Protocol):
@@ -151,6 +156,12 @@ class WindowDecoder(Protocol):
         """Results as they grow: one when the first token is there, one for each segment that
         closes, and one that has ended. `on_token` is called as tokens arrive, for latency figures.
         Closing the generator aborts the work. Raises EngineDied."""
+        ...
+
+    async def align(self, result: WindowResult, segments: Sequence[Segment]) -> tuple[Segment, ...]:
+        """Return segments of a result, in their order, with their words; also of one that was
+        broken off. Its request must have asked for `words`, and it must be the last thing that is
+        asked of the result. Raises EngineDied."""
         ...
 
     async def warm_up(self) -> None:
@@ -203,12 +214,14 @@ class Engine(Protocol):
 @dataclass(frozen=True)
 class LoadedModel:
     """A checkpoint in an engine, ready to decode. slots: windows that it decodes at once.
-    footprint: bytes of weights, keys and values."""
+    footprint: bytes of weights, keys and values. facts: what its family tells of it in /v1/models.
+    """
 
     decoder: WindowDecoder
     engine: Engine
     slots: int
     footprint: int
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def capabilities(self) -> Capabilities:

@@ -12,6 +12,7 @@ from app.audio.decode import decode
 from app.audio.decoding import Decoders
 from app.audio.waveform import Waveform
 from app.errors import NoCalibration, RequestError
+from app.recordings.word_times import TimedWord
 
 WINDOW_SECONDS = 30.0
 ADVICE = (
@@ -22,13 +23,14 @@ ADVICE = (
 
 @dataclass(frozen=True)
 class Clip:
-    """A recording of at most 30 s. `timed` are its sentences as (start s, end s, text), if
-    known."""
+    """A recording of at most 30 s. `timed` are its sentences as (start s, end s, text), `words` its
+    words, if known."""
 
     audio: Path | bytes
     text: str
     language: str
     timed: tuple[tuple[float, float, str], ...] = ()
+    words: tuple[TimedWord, ...] = ()
 
     @property
     def name(self) -> str:

@@ -15,6 +15,7 @@ from app.recordings import hub
 from app.recordings.clip import ADVICE, Clip
 from app.recordings.known_sets import hub_set, is_hub_set
 from app.recordings.spec import Recordings, RecordingSet
+from app.recordings.word_times import TimedWord
 
 _MANIFESTS = ("manifest.jsonl", "manifest.csv", "metadata.jsonl", "metadata.csv")
 _AUDIO = {".wav", ".mp3", ".flac", ".m4a", ".mp4", ".ogg", ".oga", ".opus", ".webm"}
@@ -34,7 +35,8 @@ def digest(wanted: Recordings) -> str:
     else:
         clips = iter(read(wanted))
     for clip in clips:
-        mark.update(repr((clip.text, clip.language, clip.timed)).encode())
+        known = (clip.text, clip.language, clip.timed, *([clip.words] if clip.words else []))
+        mark.update(repr(known).encode())
         mark.update(clip.content())
     return mark.hexdigest()
 
@@ -147,8 +149,8 @@ def recordings(path: Path, language: str) -> Iterator[Clip]:
 
 
 def _manifest(path: Path, language: str) -> Iterator[Clip]:
-    """Yield the rows of jsonl or csv with `audio` (or `file_name`), `text`, and perhaps `language`
-    and `segments`."""
+    """Yield the rows of jsonl or csv with `audio` (or `file_name`), `text`, and perhaps `language`,
+    `segments` and `words`."""
     rows = _rows(path)
     for number, row in enumerate(rows, 1):
         fields = row if isinstance(row, dict) else {}
@@ -161,14 +163,15 @@ def _manifest(path: Path, language: str) -> Iterator[Clip]:
         audio = path.parent / name
         if not audio.is_file():
             raise NoCalibration(f"{path}, row {number}: there is no {audio}.", ADVICE)
-        yield Clip(audio, text, _language(named), _timed(fields))
+        words = tuple(TimedWord(*one) for one in _timed(fields.get("words")))
+        yield Clip(audio, text, _language(named), _timed(fields.get("segments")), words)
 
 
-def _timed(fields: dict[str, Any]) -> tuple[tuple[float, float, str], ...]:
-    """Return a row's sentences with their times; () where it has none, or none that can be read."""
-    segments = fields.get("segments")
+def _timed(rows: Any) -> tuple[tuple[float, float, str], ...]:
+    """Return a recording's sentences or words with their times; () where it has none, or none that
+    can be read."""
     try:
-        return tuple((float(start), float(end), str(text)) for start, end, text in segments or ())
+        return tuple((float(start), float(end), str(text)) for start, end, text in rows or ())
     except (TypeError, ValueError):
         return ()
 

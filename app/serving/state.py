@@ -49,6 +49,7 @@ class ServedModel:
             "weight_bytes": weight_bytes(checkpoint.folder),
             "fingerprint": checkpoint.fingerprint,
             "languages": sorted(self.loaded.capabilities.languages),
+            **self.loaded.facts,
             **checkpoint.provenance,
         }
 

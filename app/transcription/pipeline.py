@@ -19,6 +19,7 @@ from app.transcription.postprocessing import PostProcessed
 from app.transcription.results import Options, Transcript, join
 from app.transcription.script import load
 from app.transcription.windows import Pass, decode_window
+from app.transcription.words import InOrder
 
 # Windows of a recording in an engine at once, by its slots, where nobody gives slots: twice keeps
 # the engine busy while results are put together.
@@ -74,6 +75,7 @@ async def transcribe(
     if options.script:
         await asyncio.to_thread(load, options.script)
     passes: list[Pass] = []
+    in_order = InOrder()
     gate = asyncio.Semaphore(_IN_FLIGHT * model.slots)
     decoding = _decode_all(model, planned, options, on_token, slot or (lambda _: gate))
     async with aclosing(decoding) as events:
@@ -81,8 +83,9 @@ async def transcribe(
             if isinstance(event, Pass):
                 passes.append(event)
             else:
-                yield event
-    segments = tuple(segment for one in passes for segment in one.segments)
+                yield in_order.told(event)
+    in_order = InOrder()
+    segments = tuple(in_order.told(segment) for one in passes for segment in one.segments)
     yield Transcript(
         _language(options, passes),
         planned.seconds,
@@ -174,6 +177,7 @@ def _request(window: Window, options: Options) -> DecodeRequest:
         temperature=options.temperature,
         fallback=options.fallback and options.temperature == 0,
         logprobs=options.logprobs,
+        words=options.words,
     )
 
 

@@ -1,12 +1,13 @@
 """What is done to every segment before a policy or a client sees it: its script, and its times."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
 from app.models.base import DecodeRequest, Segment, WindowDecoder, WindowResult
 from app.transcription.script import Script, written_in
 from app.transcription.times import clipped
+from app.transcription.words import told_words
 
 
 class PostProcessed:
@@ -23,6 +24,10 @@ class PostProcessed:
         async with aclosing(self._decoder.decode_window(request, on_token)) as results:
             async for result in results:
                 yield self._processed(result)
+
+    async def align(self, result: WindowResult, segments: Sequence[Segment]) -> tuple[Segment, ...]:
+        found = await self._decoder.align(result, segments)
+        return tuple(told_words(segment, result.request.window) for segment in found)
 
     async def warm_up(self) -> None:
         await self._decoder.warm_up()

@@ -1,10 +1,10 @@
 """What a transcription is asked for and what it results in. Plain types."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.models.base import Segment
+from app.models.base import Segment, Word
 from app.settings import Settings
 from app.speech.cutting import vad_of
 from app.speech.stretches import VadOptions
@@ -20,8 +20,9 @@ class Options:
     translate: into English, rather than to write what is spoken.
     prompt, keywords: text that comes before, and words to expect; both sway the spelling.
     fallback: whether a higher temperature than 0 may be tried.
-    logprobs: whether segments carry their tokens'. vad: what counts as speech, where that is
-    not for the service's settings to say. script: what Chinese is written in; None is the model's.
+    logprobs: whether segments carry their tokens'. words: whether they carry words.
+    vad: what counts as speech, where that is not for the service's settings to say.
+    script: what Chinese is written in; None is the model's.
     track: which of the recording's audio tracks, from 0; None is its default. split_channels:
     whether each channel is transcribed by itself.
     """
@@ -33,6 +34,7 @@ class Options:
     prompt: str = ""
     keywords: tuple[str, ...] = ()
     logprobs: bool = False
+    words: bool = False
     vad: VadOptions | None = None
     script: Script | None = None
     track: int | None = None
@@ -50,6 +52,11 @@ class Transcript:
     segments: tuple[Segment, ...]
     translated: bool = False
     coverage: Coverage | None = None
+
+    @property
+    def words(self) -> Iterator[Word]:
+        """The words of all segments, where they were asked for."""
+        return (word for segment in self.segments for word in segment.words)
 
 
 def vad_options(settings: Settings, own: Mapping[str, Any]) -> VadOptions:

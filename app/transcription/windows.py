@@ -43,9 +43,10 @@ async def decode_window(
     on_token: Callable[[], None],
     doubt: Doubt = _no_doubt,
 ) -> AsyncGenerator[Segment | Pass]:
-    """Segments as they may leave, and a Pass for each time the window was decoded. `doubt` gives
-    the language that a first result should be in after all. What is left of a window that was cut
-    in speech is the last Pass's to say. Raises EngineDied."""
+    """Segments as they may leave, and a Pass for each time the window was decoded. Segments with
+    words leave when their window is decoded. `doubt` gives the language that a first result should
+    be in after all. What is left of a window that was cut in speech is the last Pass's to say.
+    Raises EngineDied."""
     begun: Segment | None = None  # text at the end of the pass before, which this one is to redo
     pending, passes = [request], 0
     while pending:
@@ -55,18 +56,29 @@ async def decode_window(
             async for segment in segments:
                 yield segment
         verdict = one.verdict(last=passes >= MOST_PASSES)
-        told = [replace(segment, figures=one.result.figures) for segment in verdict.segments]
+        told, tail = await _finished(decoder, one.result, verdict)
         if begun and not told and not isinstance(verdict, DecodeAgain):
             told = [begun]  # what the pass before had begun to say stands
         for segment in told[one.told :]:
             yield segment
         yield Pass(one.result, verdict, tuple(told))
-        begun = None
+        begun = tail
         if isinstance(verdict, DecodeAgain) and verdict.reason != "cut_in_speech":
             pending[:0] = [verdict.request, *([verdict.then] if verdict.then else [])]
-            if verdict.tail:
-                begun = replace(verdict.tail, figures=one.result.figures)
         _log(one.result, verdict)
+
+
+async def _finished(
+    decoder: WindowDecoder, result: WindowResult, verdict: Verdict
+) -> tuple[list[Segment], Segment | None]:
+    """Return the segments that are told of a window, and what it had begun to say behind them, with
+    all that they are told with. Raises EngineDied."""
+    tail = verdict.tail if isinstance(verdict, DecodeAgain) else None
+    segments = [*verdict.segments, *([tail] if tail else [])]
+    if result.request.words and segments:
+        segments = list(await decoder.align(result, segments))
+    told = [replace(segment, figures=result.figures) for segment in segments]
+    return told, told.pop() if tail else None
 
 
 def _log(result: WindowResult, verdict: Verdict) -> None:
@@ -107,7 +119,7 @@ class _Decoding:
                 if self.looped:
                     return
                 believed = result.closed
-                if not may_be_dropped(result):
+                if not (may_be_dropped(result) or self._request.words):
                     for segment in believed[self.told :]:
                         if reaches_cut(segment, self._request):
                             break

@@ -243,3 +243,47 @@ async def test_whoever_asks_for_a_temperature_gets_that_one():
     async for _ in decode_window(loaded(decoder).decoder, request, lambda: None):
         pass
     assert [ask.temperature for ask in decoder.asks] == [0.3]
+
+
+async def hear_words(*answers, window=WINDOW):
+    """Segments told of a request that asks for words."""
+    decoder = FakeDecoder(lambda number: answers[number])
+    request = DecodeRequest(window, words=True)
+    events = decode_window(loaded(decoder).decoder, request, lambda: None)
+    return [event async for event in events if not isinstance(event, Pass)]
+
+
+def spelt(segments):
+    return [[word.text for word in segment.words] for segment in segments]
+
+
+async def test_segments_carry_their_words_where_they_are_asked_for():
+    told = await hear_words(said(TS, 1, 2, TS + 100, TS + 100, 3, TS + 200))
+    assert spelt(told) == [[" w1", " w2"], [" w3"]]
+    assert all(5000 <= word.start_ms <= word.end_ms <= 15000 for s in told for word in s.words)
+
+
+async def test_each_pass_over_a_window_has_its_own_words():
+    told = await hear_words(
+        said(TS, 1, TS + 200, TS + 200, 2, ended="limit"), said(TS, 2, 3, TS + 100)
+    )
+    assert spelt(told) == [[" w1"], [" w2", " w3"]]
+    assert told[1].words[0].start_ms >= 9000
+
+
+async def test_text_that_a_pass_had_begun_keeps_its_words_where_the_next_finds_nothing():
+    told = await hear_words(said(TS, 1, TS + 200, TS + 200, 2, ended="limit"), said())
+    assert spelt(told) == [[" w1"], [" w2"]]
+
+
+async def test_words_wait_for_their_windows_end():
+    class Watching(FakeDecoder):
+        async def attention(self, ask, count):
+            counts.append(count)
+            return await super().attention(ask, count)
+
+    counts = []
+    decoder = Watching(lambda number: said(TS, 1, TS + 50, TS + 50, 2, TS + 90))
+    request = DecodeRequest(WINDOW, words=True)
+    _ = [e async for e in decode_window(loaded(decoder).decoder, request, lambda: None)]
+    assert counts == [7]  # all six tokens and the end of the text

@@ -1,14 +1,17 @@
 """Whisper's tokens of one window, assembled to segments and figures as they arrive."""
 
-from collections.abc import AsyncGenerator, Callable
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
+from uuid import uuid4
 from zlib import crc32
 
 import numpy as np
 
 from app.audio.waveform import SAMPLE_RATE
+from app.metrics import ModelMetrics, unobserved
 from app.models.base import (
     Capabilities,
     DecodeRequest,
@@ -22,6 +25,8 @@ from app.models.whisper_vllm.rules import WindowRules
 from app.models.whisper_vllm.segments import Segmenter, compression_ratio
 from app.models.whisper_vllm.text import TextCodec
 from app.models.whisper_vllm.tokens import SpecialTokens
+from app.models.whisper_vllm.word_times import Sampled, aligned
+from app.speech.alignment import CrossAttention, Lags, scores
 from app.speech.windows import Window
 
 _LONG = 32  # tokens: a decoder that repeats itself is noticed while it does
@@ -31,13 +36,15 @@ _WARM_UP_TOKENS = 4  # of a second of noise: a model may find a great deal to sa
 @dataclass(frozen=True)
 class TokenRequest:
     """A window as the engine takes it. `prompt` is the ids the decoder reads first,
-    <|startoftranscript|> last. seed: of what is sampled at a temperature above 0."""
+    <|startoftranscript|> last. seed: of what is sampled at a temperature above 0. recorded: what
+    its attention is kept as; empty where nobody will ask for it."""
 
     window: Window
     rules: WindowRules
     prompt: tuple[int, ...]
     temperature: float = 0.0
     seed: int | None = None
+    recorded: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,18 +68,34 @@ class TokenDecoder(Protocol):
         """Raises EngineDied. Closing it aborts the engine's request."""
         ...
 
+    async def attention(self, request: TokenRequest, count: int) -> CrossAttention:
+        """Return what chose the first `count` tokens behind the forced ones. Raises EngineDied."""
+        ...
+
 
 class WhisperDecoder:
     """Implements app.models.base.WindowDecoder over an engine."""
 
-    def __init__(self, engine: TokenDecoder, tokens: SpecialTokens, text: TextCodec) -> None:
+    def __init__(
+        self,
+        engine: TokenDecoder,
+        tokens: SpecialTokens,
+        text: TextCodec,
+        lags: Lags = (),
+        metrics: ModelMetrics | None = None,
+    ) -> None:
+        """lags: of the alignment heads that the engine records. Without `metrics` nobody sees what
+        it takes."""
         self._engine = engine
         self._tokens = tokens
         self._text = text
+        self._lags = lags
+        self._metrics = metrics or unobserved()
         self.capabilities = Capabilities(
             languages=frozenset(tokens.languages or {"en"}),
             prompt=True,
             translate=bool(tokens.languages),
+            word_times=True,
             streaming=True,
         )
 
@@ -80,12 +103,37 @@ class WhisperDecoder:
         self, request: DecodeRequest, on_token: Callable[[], None] = lambda: None
     ) -> AsyncGenerator[WindowResult]:
         """Decode one window in one pass: language, silence, text and times. Raises EngineDied."""
-        assembly = _Assembly(request, self._tokens, self._text)
-        async with aclosing(self._engine.decode(self._token_request(request))) as steps:
+        asked = self._token_request(request)
+        assembly = _Assembly(request, asked, self._tokens, self._text)
+        async with aclosing(self._engine.decode(asked)) as steps:
             async for step in steps:
                 on_token()
                 if assembly.add(step):
                     yield assembly.result()
+
+    async def align(self, result: WindowResult, segments: Sequence[Segment]) -> tuple[Segment, ...]:
+        """Return the segments with words, by what the model attended to. Raises EngineDied."""
+        with self._metrics.alignment.time():
+            sampled, attention = await self.attended(result)
+            return await asyncio.to_thread(self._aligned, result, segments, sampled, attention)
+
+    async def attended(self, result: WindowResult) -> tuple[Sampled, CrossAttention]:
+        """Return the tokens that a result was made of, and what chose each. Once, where its request
+        asked for words. Raises EngineDied."""
+        decoded = result.origin
+        assert isinstance(decoded, _Assembly), "a result is aligned by what decoded it"
+        attention = await self._engine.attention(decoded.asked, len(decoded.sampled))
+        return decoded.sampled, attention
+
+    def _aligned(
+        self,
+        result: WindowResult,
+        segments: Sequence[Segment],
+        sampled: Sampled,
+        attention: CrossAttention,
+    ) -> tuple[Segment, ...]:
+        score = scores(attention.weights(), self._lags)
+        return aligned(segments, sampled, score, result.request.window, self._text.content)
 
     async def warm_up(self) -> None:
         """Decode a second of faint noise, so that no client pays for what is slow the first
@@ -103,7 +151,8 @@ class WhisperDecoder:
         prompt = prompt_ids(self._tokens, self._text, request.prompt, request.keywords)
         # By what is heard, so that the same recording has the same text once more.
         seed = crc32(request.window.pcm.tobytes()) if request.temperature else None
-        return TokenRequest(request.window, rules, prompt, request.temperature, seed)
+        recorded = uuid4().hex if request.words else ""
+        return TokenRequest(request.window, rules, prompt, request.temperature, seed, recorded)
 
 
 @dataclass
@@ -111,12 +160,12 @@ class _Assembly:
     """Steps of one window, put together."""
 
     request: DecodeRequest
+    asked: TokenRequest
     tokens: SpecialTokens
     text: TextCodec
+    sampled: list[tuple[int, float]] = field(default_factory=list)
     _first: LanguageDetection | None = None
     _ended: Literal["text", "limit"] | None = None
-    _ids: list[int] = field(default_factory=list)
-    _logprobs: list[float] = field(default_factory=list)
     _closed: list[Segment] = field(default_factory=list)
     _since: int = 0  # tokens since a result was told
 
@@ -130,9 +179,8 @@ class _Assembly:
         is_first = self._first is None
         self._first = self._first or step.first
         self._ended = step.ended
-        self._logprobs += [logprob for _, logprob in step.sampled]
+        self.sampled += step.sampled
         spoken = [(i, p) for i, p in step.sampled if i != self.tokens.end_of_text]
-        self._ids += [i for i, _ in spoken]
         closed = self._segmenter.feed(spoken)
         self._closed += closed
         self._since = 0 if closed else self._since + len(spoken)
@@ -148,14 +196,15 @@ class _Assembly:
             closed=tuple(self._closed),
             tail=self._segmenter.tail(),
             ended=self._ended,
+            origin=self,
         )
 
     def _figures(self, first: LanguageDetection) -> WindowFigures:
-        count = len(self._logprobs)
+        count = len(self.sampled)
         return WindowFigures(
             start_ms=self.request.window.start_ms,
             temperature=self.request.temperature,
-            avg_logprob=sum(self._logprobs) / count if count else 0.0,
-            compression_ratio=compression_ratio(self.text.decode(self._ids)),
+            avg_logprob=sum(p for _, p in self.sampled) / count if count else 0.0,
+            compression_ratio=compression_ratio(self.text.decode([i for i, _ in self.sampled])),
             no_speech_prob=first.no_speech_prob,
         )

@@ -5,14 +5,13 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 from vllm import SamplingParams
-from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.renderers.inputs.preprocess import parse_model_prompt
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.async_llm import AsyncLLM
@@ -22,16 +21,18 @@ from app.audio.waveform import SAMPLE_RATE
 from app.errors import EngineDied, EngineFailed
 from app.metrics import ModelMetrics, unobserved
 from app.models.base import LanguageDetection
-from app.models.whisper_vllm import forkserver
+from app.models.whisper_vllm import attention_recorder, forkserver
+from app.models.whisper_vllm.alignment_heads import Head
 from app.models.whisper_vllm.decoder import Step, TokenRequest
-from app.models.whisper_vllm.logits_processor import EXTRA_ARG, WhisperLogitsProcessor
+from app.models.whisper_vllm.engine_arguments import engine_arguments
+from app.models.whisper_vllm.logits_processor import EXTRA_ARG
 from app.models.whisper_vllm.plan import EnginePlan
 from app.models.whisper_vllm.rules import forced_steps
 from app.models.whisper_vllm.shutdown import shut_down, tell_the_waiting
 from app.models.whisper_vllm.stat_logger import stat_logger
-from app.models.whisper_vllm.tokens import SpecialTokens
-from app.models.whisper_vllm.worker_extension import WorkerExtension
+from app.models.whisper_vllm.tokens import MOST_FRAMES, TIMESTAMP_MS, SpecialTokens
 from app.process import children_in_time, set_idle_priority
+from app.speech.alignment import CrossAttention
 from app.tracing import trace_headers
 
 log = logging.getLogger(__name__)
@@ -77,33 +78,17 @@ class VllmEngine:
         plan: EnginePlan,
         tokens: SpecialTokens,
         metrics: ModelMetrics | None,
-        linear_backend: str = "auto",
-        traces_endpoint: str | None = None,
+        heads: Sequence[Head],
+        **more: Any,
     ) -> "VllmEngine":
-        """Load the checkpoint in `folder`; `name` is what vLLM's metrics call it. Blocking, for
+        """Load the checkpoint in `folder`; `name` is what vLLM's metrics call it, `heads` those
+        that words are aligned by, `more` what engine_arguments takes beside these. Blocking, for
         seconds: call it in a thread.
 
         Without `metrics` nobody sees this engine. Raises EngineFailed.
         """
-        arguments = AsyncEngineArgs(
-            model=str(folder),
-            served_model_name=name,
-            dtype=plan.dtype,
-            max_model_len=tokens.max_tokens,
-            max_num_seqs=plan.windows,
-            max_num_batched_tokens=plan.batched_tokens,
-            kv_cache_memory_bytes=plan.kv_bytes,
-            gpu_memory_utilization=plan.device_share,
-            enforce_eager=plan.eager,
-            linear_backend=linear_backend,
-            otlp_traces_endpoint=traces_endpoint if metrics else None,
-            use_tqdm_on_load=False,
-            disable_log_stats=metrics is None,
-            limit_mm_per_prompt={"audio": 1},
-            mm_processor_cache_gb=0,  # a recording comes once
-            distributed_executor_backend="uni",
-            logits_processors=[WhisperLogitsProcessor],
-            worker_extension_cls=f"{WorkerExtension.__module__}.{WorkerExtension.__name__}",
+        arguments = engine_arguments(
+            name, folder, plan, tokens, heads, is_observed=metrics is not None, **more
         )
         try:
             forkserver.have_vllm_use_it()
@@ -131,6 +116,21 @@ class VllmEngine:
         except (EngineDeadError, TimeoutError) as error:
             raise EngineDied("The engine does not answer.") from error
         return kernels[0]
+
+    async def attention(self, request: TokenRequest, count: int) -> CrossAttention:
+        """Return what chose the first `count` tokens of a window that was `recorded`, behind the
+        forced ones. Once. Raises EngineDied."""
+        first = len(request.prompt) - 1 + len(forced_steps(self._tokens, request.rules))
+        frames = min(-(-request.window.duration_ms // TIMESTAMP_MS), MOST_FRAMES)
+        asked = (request.recorded, first, count, frames)
+        try:
+            async with asyncio.timeout(_LONGEST_CALL):
+                found: list[Any] = await self._llm.collective_rpc("take_attention", args=asked)
+        except (EngineDeadError, TimeoutError) as error:
+            raise EngineDied("The engine does not answer.") from error
+        if found[0] is None:
+            raise EngineDied("The engine has not kept what the words' times are found by.")
+        return CrossAttention.of_bytes(**found[0])
 
     async def answers(self, seconds: float) -> bool:
         """Return whether the engine answers a call within so many seconds."""
@@ -279,7 +279,10 @@ class VllmEngine:
             flat_logprobs=True,
             detokenize=False,
             output_kind=RequestOutputKind.DELTA,
-            extra_args={EXTRA_ARG: asdict(request.rules)},
+            extra_args={
+                EXTRA_ARG: asdict(request.rules),
+                attention_recorder.NAME: request.recorded,
+            },
         )
 
     def _observe_queue(self, times: Any) -> None:

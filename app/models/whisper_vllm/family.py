@@ -4,6 +4,7 @@ from pathlib import Path
 
 from app.models.base import Device, Footprint, LoadedModel, LoadOptions
 from app.models.whisper_vllm import forkserver
+from app.models.whisper_vllm.alignment_heads import AlignmentHeads
 from app.models.whisper_vllm.budget import footprint_of
 from app.models.whisper_vllm.decoder import WhisperDecoder
 from app.models.whisper_vllm.plan import plan_engine, shape_on
@@ -28,6 +29,7 @@ class WhisperFamily:
         from app.models.whisper_vllm.engine import VllmEngine  # imports vLLM: seconds
 
         tokens, shape = SpecialTokens.load(folder), shape_on(folder, device)
+        heads = AlignmentHeads.of(folder)
         plan = plan_engine(shape, device, windows=options.windows, kv_bytes=options.kv_bytes,
                            memory_bytes=options.memory_bytes)  # fmt: skip
         engine = VllmEngine.start(
@@ -36,8 +38,12 @@ class WhisperFamily:
             plan,
             tokens,
             options.metrics,
-            options.linear_backend,
-            options.traces_endpoint,
+            heads.heads,
+            linear_backend=options.linear_backend,
+            traces_endpoint=options.traces_endpoint,
         )
-        decoder = WhisperDecoder(engine, tokens, TextCodec(folder, tokens))
-        return LoadedModel(decoder, engine, plan.windows, shape.weight_bytes + plan.kv_bytes)
+        decoder = WhisperDecoder(
+            engine, tokens, TextCodec(folder, tokens), heads.lags, options.metrics
+        )
+        footprint = shape.weight_bytes + plan.kv_bytes
+        return LoadedModel(decoder, engine, plan.windows, footprint, {"alignment": heads.facts})

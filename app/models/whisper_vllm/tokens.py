@@ -14,7 +14,8 @@ from app.errors import BadSource
 from app.languages import NAMES
 
 TIMESTAMP_MS = 20  # one timestamp token, and one encoder frame
-_TIMESTAMPS = 1501  # <|0.00|> … <|30.00|>
+MOST_FRAMES = 1500  # of a window
+_TIMESTAMPS = MOST_FRAMES + 1  # <|0.00|> … <|30.00|>
 _ENGLISH_VOCABULARY = 51_864
 _ADVICE = "Point MARLINSCRIBE_MODEL at a Whisper checkpoint in Hugging Face's layout."
 

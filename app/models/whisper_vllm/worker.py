@@ -1,0 +1,61 @@
+"""The engine's worker: vLLM's, which also tells which kernels it runs, and what the alignment heads
+attend to."""
+
+from collections import Counter
+from typing import Any
+
+from vllm.platforms import current_platform
+
+from app.models.whisper_vllm.attention_recorder import HEADS, AttentionRecorder
+
+
+def _vllm_worker() -> Any:
+    """Return the class of vLLM's own worker for this device."""
+    if current_platform.is_cpu():
+        from vllm.v1.worker.cpu_worker import CPUWorker
+
+        return CPUWorker
+    from vllm.v1.worker.gpu_worker import Worker
+
+    return Worker
+
+
+class WhisperWorker(_vllm_worker()):  # type: ignore[misc]  # the device decides
+    """Runs a Whisper. `AsyncLLM.collective_rpc` calls its methods."""
+
+    def load_model(self, **named: Any) -> None:
+        """Load the model, and record its alignment heads from then on: before anything is compiled
+        or captured."""
+        super().load_model(**named)
+        config = self.vllm_config
+        self._recorder = AttentionRecorder(
+            self.model_runner.model,
+            config.additional_config[HEADS],
+            rows=config.scheduler_config.max_num_batched_tokens,
+            windows=config.scheduler_config.max_num_seqs,
+        )
+
+    def execute_model(self, scheduler_output: Any) -> Any:
+        """Run a step, and keep what is to be recorded of it."""
+        output = super().execute_model(scheduler_output)
+        self._recorder.after_step(self.model_runner.input_batch, scheduler_output)
+        return output
+
+    def take_attention(
+        self, name: str, first: int, count: int, frames: int
+    ) -> dict[str, Any] | None:
+        """See AttentionRecorder.take."""
+        return self._recorder.take(name, first, count, frames)
+
+    def linear_kernels(self) -> dict[str, int]:
+        """Count the linear layers by kernel class; unquantized ones count under their method's
+        name."""
+        kernels: Counter[str] = Counter()
+        for module in self.model_runner.model.modules():
+            scheme = getattr(module, "scheme", None)
+            method = getattr(module, "quant_method", None)
+            if scheme is not None:
+                kernels[type(getattr(scheme, "kernel", scheme)).__name__] += 1
+            elif method is not None and hasattr(module, "input_size"):
+                kernels[type(method).__name__] += 1
+        return dict(kernels)
