@@ -127,6 +127,12 @@ class SpeechForm(BaseModel):
         le=100,
         description="For srt and vtt, not OpenAI's: lines a cue; needs max_line_width.",
     )
+    timestamp_granularities: tuple[Literal["word", "segment"], ...] = Field(
+        (),
+        description="`word`: `words` with their times as well, with verbose_json; srt and vtt go "
+        "by them anyway. `segment`, which verbose_json carries in any case. Words of a translation "
+        "have no times.",
+    )
 
     @model_validator(mode="after")
     def _lines_have_a_width(self) -> "SpeechForm":
@@ -146,6 +152,17 @@ class SpeechForm(BaseModel):
 class TranslationForm(SpeechForm):
     """The fields of POST /v1/audio/translations."""
 
+    timestamp_granularities: tuple[Literal["segment"], ...] = Field(
+        (), description="`segment`, which verbose_json carries in any case."
+    )
+
+    @field_validator("timestamp_granularities", mode="before")
+    @classmethod
+    def _translated_words_have_no_times(cls, value: Iterable[str]) -> Iterable[str]:
+        if "word" in value:
+            raise PydanticCustomError("not_supported", "words of a translation have no times")
+        return value
+
 
 class TranscriptionForm(SpeechForm):
     """The fields of POST /v1/audio/transcriptions."""
@@ -162,10 +179,6 @@ class TranscriptionForm(SpeechForm):
     keywords: Texts = Field(
         (), description="Words and names to expect, in their spelling; they join the prompt."
     )
-    timestamp_granularities: tuple[Literal["segment"], ...] = Field(
-        (),
-        description="`segment`, which verbose_json carries anyway. `word` is answered 400 yet.",
-    )
     include: tuple[Literal["logprobs"], ...] = Field(
         (), description="`logprobs`: each token's raw log-probability, with json and verbose_json."
     )
@@ -175,15 +188,6 @@ class TranscriptionForm(SpeechForm):
         "`server_vad` says what counts as speech: `threshold`, `prefix_padding_ms`, "
         "`silence_duration_ms`.",
     )
-
-    @field_validator("timestamp_granularities", mode="before")
-    @classmethod
-    def _words_have_no_times(cls, value: Iterable[str]) -> Iterable[str]:
-        if "word" in value:
-            raise PydanticCustomError(
-                "not_supported", "word timestamps are not supported yet; 'segment' is"
-            )
-        return value
 
     @field_validator("keywords")
     @classmethod
@@ -207,6 +211,15 @@ class TranscriptionForm(SpeechForm):
         # verbose_json too, unlike OpenAI: gateways ask for it where their caller asked for json.
         if self.include and self.response_format not in ("json", "verbose_json"):
             raise _fault("include", "logprobs come with response_format json or verbose_json")
+        return self
+
+    @model_validator(mode="after")
+    def _words_go_with_verbose_json(self) -> "TranscriptionForm":
+        # Subtitles too, unlike OpenAI: their cues go by the times of words, asked for or not.
+        if "word" in self.timestamp_granularities and self.response_format in ("json", "text"):
+            raise _fault(
+                "timestamp_granularities", "'word' needs response_format verbose_json beside it"
+            )
         return self
 
 

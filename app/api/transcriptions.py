@@ -171,12 +171,12 @@ async def _events(
     admitted: Admitted, form: SpeechForm, upload: Upload
 ) -> AsyncGenerator[Segment | Transcript]:
     session = await admitted.session(form.model)
+    return await session.events(upload.recording, _options(session, form), stream=form.stream)
+
+
+def _options(session: TranscriptionSession, form: SpeechForm) -> Options:
+    """What a form asks of the session's model. Raises BadField."""
     capabilities, settings = session.model.loaded.capabilities, session.shared.settings
-    options = _options(capabilities, settings, form)
-    return await session.events(upload.recording, options, stream=form.stream)
-
-
-def _options(capabilities: Capabilities, settings: Settings, form: SpeechForm) -> Options:
     common = Options(
         temperature=form.temperature,
         fallback=settings.temperature_fallback,
@@ -196,9 +196,24 @@ def _options(capabilities: Capabilities, settings: Settings, form: SpeechForm) -
         languages=tuple(dict.fromkeys(_language(capabilities, name, param) for name in asked)),
         keywords=form.keywords,
         logprobs="logprobs" in form.include,
+        words=_needs_words(session, form),
         vad=vad_options(settings, strategy.own) if strategy else None,
         script=next(filter(None, map(script_of, asked)), settings.chinese_script),
     )
+
+
+def _needs_words(session: TranscriptionSession, form: TranscriptionForm) -> bool:
+    """Whether words are asked for, or subtitles show less than a segment at once. Raises
+    BadField."""
+    has_times = session.model.loaded.capabilities.word_times
+    if _wants_words(form) and not has_times:
+        raise BadField(
+            f"The model {session.slot.name!r} gives words no times: ask it for 'segment' alone.",
+            param="timestamp_granularities",
+        )
+    if form.response_format in ("srt", "vtt"):
+        return has_times and _layout(form, session.shared.settings).divides_segments
+    return _wants_words(form)
 
 
 def _language(capabilities: Capabilities, asked: str, param: str) -> str:
@@ -219,15 +234,16 @@ def _language(capabilities: Capabilities, asked: str, param: str) -> str:
 async def _told(
     events: AsyncGenerator[Segment | Transcript], form: SpeechForm
 ) -> AsyncGenerator[Event]:
-    joiner, number, logprobs = Joiner(), 0, _wants_logprobs(form)
+    joiner, number = Joiner(), 0
+    logprobs, words = _wants_logprobs(form), _wants_words(form)
     async with aclosing(events):
         async for event in events:
             if isinstance(event, Segment):
                 yield delta_event(joiner.add(event.text), event, logprobs=logprobs)
-                yield segment_event(number, event)
+                yield segment_event(number, event, words=words)
                 number += 1
             elif form.response_format == "verbose_json":
-                yield verbose_done_event(event, logprobs=logprobs)
+                yield verbose_done_event(event, logprobs=logprobs, words=words)
             else:
                 yield done_event(event, logprobs=logprobs)
     yield DONE
@@ -246,7 +262,8 @@ def _body(form: SpeechForm, transcript: Transcript, layout: Layout) -> Response:
         case "json":
             return JSONResponse(json_body(transcript, logprobs=logprobs))
         case "verbose_json":
-            return JSONResponse(verbose_body(transcript, logprobs=logprobs))
+            words = _wants_words(form)
+            return JSONResponse(verbose_body(transcript, logprobs=logprobs, words=words))
         case "text":
             return PlainTextResponse(text_body(transcript))
         case "srt":
@@ -257,3 +274,7 @@ def _body(form: SpeechForm, transcript: Transcript, layout: Layout) -> Response:
 
 def _wants_logprobs(form: SpeechForm) -> bool:
     return isinstance(form, TranscriptionForm) and "logprobs" in form.include
+
+
+def _wants_words(form: SpeechForm) -> bool:
+    return "word" in form.timestamp_granularities

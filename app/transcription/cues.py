@@ -1,28 +1,32 @@
 """Cues: what a subtitle shows at once, and for how long.
 
 A cue is at most two lines, which a reader gets through while it is shown; or, by the service's
-setting, a segment; or lines as a request asks for them. Where a segment is several cues, its time
-is shared among them by how much each shows.
+setting, a segment; or lines as a request asks for them. Where a segment is several cues, they go by
+the times of its words; where those have none, its time is shared among them by how much each shows.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from heapq import merge
-from itertools import accumulate, pairwise, zip_longest
+from itertools import zip_longest
 
 from app.models.base import Segment
-from app.transcription.line_breaks import columns, is_wide, units, wrap
-
-# What broadcasters have in common (BBC, Netflix): 42 columns a line, or 16 characters where each
-# takes two columns, and no cue so short or so full that it cannot be read, nor one that outlives
-# what it says.
-_LINES = 2
-_WIDTH, _WIDE_WIDTH = 42, 32  # columns
-_LONGEST_MS, _SHORTEST_MS = 7000, 1000
-_LETTERS_A_SECOND = 20
-_ENDS_CLAUSE = set(".,;:?!…。，、；：？！")
-_NEAR = 0.25  # of its share is how much more or less a cue shows where that ends a clause
+from app.transcription import word_cues
+from app.transcription.cue_texts import (
+    LETTERS_A_SECOND,
+    LINES,
+    LONGEST_MS,
+    SHORTEST_MS,
+    Cue,
+    balanced,
+    divided,
+    in_cues,
+    least_cues,
+    least_cues_of,
+    line_width,
+)
+from app.transcription.line_breaks import columns, units, wrap
 
 
 @dataclass(frozen=True)
@@ -34,17 +38,14 @@ class Layout:
     lines: int | None = None
     is_for_readers: bool = False
 
-
-@dataclass(frozen=True)
-class Cue:
-    start_ms: int
-    end_ms: int
-    lines: tuple[str, ...]
+    @property
+    def divides_segments(self) -> bool:
+        """Whether a cue may be a part of a segment."""
+        return self.is_for_readers or (self.width is not None and self.lines is not None)
 
 
 def cues(segments: Iterable[Segment], layout: Layout) -> Iterator[Cue]:
-    """Yield the cues of a transcript by when they start; of a channel, none overlap if no segments
-    do."""
+    """Yield the cues of a transcript by when they start; those of a channel do not overlap."""
     channels = defaultdict[int | None, list[Segment]](list)
     for segment in segments:
         channels[segment.channel].append(segment)
@@ -55,16 +56,30 @@ def cues(segments: Iterable[Segment], layout: Layout) -> Iterator[Cue]:
 
 def _of_channel(segments: Sequence[Segment], layout: Layout) -> Iterator[Cue]:
     if layout.is_for_readers:
-        yield from _shown_longer([cue for segment in segments for cue in _readable(segment)])
-        return
-    for segment in segments:
-        text = " ".join(segment.text.split())
-        lines = wrap(text, layout.width) if layout.width else [text]
-        yield from _shared_out(segment, _grouped(lines, layout.lines or len(lines)))
+        shown = _apart([cue for segment in segments for cue in _readable(segment)])
+        yield from _shown_longer(list(shown))
+    else:
+        yield from _apart([cue for segment in segments for cue in _laid_out(segment, layout)])
 
 
-def _grouped(lines: Sequence[str], size: int) -> list[tuple[str, ...]]:
-    return [tuple(lines[i : i + size]) for i in range(0, len(lines), size)]
+def _apart(several: Sequence[Cue]) -> Iterator[Cue]:
+    """Yield the cues, each until the next one at most, and for at least a millisecond: players pass
+    over a cue that ends where it starts, as a word may."""
+    earliest = 0
+    for cue, after in zip_longest(several, several[1:]):
+        start = max(cue.start_ms, earliest)
+        end = min(cue.end_ms, after.start_ms) if after else cue.end_ms
+        earliest = max(end, start + 1)
+        yield replace(cue, start_ms=start, end_ms=earliest)
+
+
+def _laid_out(segment: Segment, layout: Layout) -> Iterable[Cue]:
+    """Return a segment's cues in lines as a request asks for them."""
+    words = segment.words if layout.divides_segments else ()
+    text = word_cues.text_of(words) or " ".join(segment.text.split())
+    lines = wrap(text, layout.width) if layout.width else [text]
+    groups = in_cues(lines, layout.lines or len(lines))
+    return word_cues.timed(words, groups) if words else _shared_out(segment, groups)
 
 
 def _shared_out(segment: Segment, groups: Sequence[tuple[str, ...]]) -> Iterator[Cue]:
@@ -84,57 +99,31 @@ def _shared_out(segment: Segment, groups: Sequence[tuple[str, ...]]) -> Iterator
 def _readable(segment: Segment) -> list[Cue]:
     """Return a segment's cues: as few as hold it in lines that fit and times that are not too long.
     Where one word fills more time than that, it is shown at its beginning."""
+    if segment.words:
+        return word_cues.readable(segment.words)
     text = " ".join(segment.text.split())
-    pieces = list(units(text))
-    width = _WIDE_WIDTH if 2 * sum(map(is_wide, text)) > len(text) else _WIDTH
-    length = segment.end_ms - segment.start_ms
-    least = max(1, -(-columns(text) // (_LINES * width)), -(-length // _LONGEST_MS))
+    pieces, width = list(units(text)), line_width(text)
+    wide = [columns(piece) for piece in pieces]
+    least = max(least_cues(text, width), least_cues_of(segment.end_ms - segment.start_ms))
     for count in range(least, max(least, len(pieces)) + 1):
-        texts = _divided(pieces, count)
-        groups = [group for one in texts for group in _grouped(_balanced(one, width), _LINES)]
+        texts = ["".join(pieces[part]).strip() for part in divided(pieces, wide, count)]
+        groups = [group for one in texts for group in in_cues(balanced(one, width), LINES)]
         shown = list(_shared_out(segment, groups))
         if len(groups) == len(texts) and all(_is_short(one) for one in shown):
             break
-    return [replace(one, end_ms=min(one.end_ms, one.start_ms + _LONGEST_MS)) for one in shown]
+    return [replace(one, end_ms=min(one.end_ms, one.start_ms + LONGEST_MS)) for one in shown]
 
 
 def _is_short(cue: Cue) -> bool:
-    return cue.end_ms - cue.start_ms <= _LONGEST_MS
-
-
-def _divided(pieces: Sequence[str], count: int) -> list[str]:
-    """Return the pieces in so many texts, or fewer, about as wide as each other; each ends with a
-    clause, if one ends near there."""
-    wide = list(accumulate(map(columns, pieces)))
-    share, ends = wide[-1] / count, [0]
-    for target in (share * number for number in range(1, count)):
-
-        def distance(end: int, target: float = target) -> float:
-            off = abs(wide[end - 1] - target)
-            return off - _NEAR * share * (pieces[end - 1].rstrip()[-1:] in _ENDS_CLAUSE)
-
-        ends.append(min(range(ends[-1] + 1, len(pieces)), key=distance, default=len(pieces)))
-    texts = ("".join(pieces[a:b]).strip() for a, b in pairwise((*ends, len(pieces))))
-    return [text for text in texts if text]
-
-
-def _balanced(text: str, width: int) -> list[str]:
-    """Return the lines of a text, of about the same width where there are two."""
-    lines = wrap(text, width)
-    if len(lines) != _LINES:
-        return lines
-    for narrower in range(-(-columns(text) // _LINES), width):
-        if len(tried := wrap(text, narrower)) == _LINES:
-            return tried
-    return lines
+    return cue.end_ms - cue.start_ms <= LONGEST_MS
 
 
 def _shown_longer(several: Sequence[Cue]) -> Iterator[Cue]:
     """Yield the cues, each for as long as it takes to read, as far as the next one leaves room."""
     for cue, after in zip_longest(several, several[1:]):
         letters = sum(map(len, cue.lines))
-        least = max(_SHORTEST_MS, 1000 * letters // _LETTERS_A_SECOND)
-        end = cue.start_ms + min(least, _LONGEST_MS)
+        least = max(SHORTEST_MS, 1000 * letters // LETTERS_A_SECOND)
+        end = cue.start_ms + min(least, LONGEST_MS)
         if after:
             end = min(end, after.start_ms)
         yield replace(cue, end_ms=max(cue.end_ms, end))

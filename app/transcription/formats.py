@@ -1,16 +1,19 @@
 """A transcript as the bodies and events OpenAI's clients parse."""
 
+from collections import defaultdict
 from collections.abc import Iterable
+from heapq import merge
 from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict  # typing's own: pydantic takes it from Python 3.12 on
 
 from app.languages import NAMES
-from app.models.base import Segment
+from app.models.base import Segment, Word
 from app.transcription.coverage import Coverage, DroppedSpeech
 from app.transcription.results import Transcript
 
 _FRAME_MS = 10  # Whisper's hop: `seek` counts mel frames
+_PLACES = 4  # of a word's probability
 
 
 class Usage(TypedDict):
@@ -46,6 +49,17 @@ class VerboseSegment(TypedDict):
     no_speech_prob: NotRequired[float]
 
 
+class WordBody(TypedDict):
+    """OpenAI's word. `probability` is ours, and faster-whisper's; so is `channel`, where channels
+    are transcribed by themselves."""
+
+    word: str
+    start: float
+    end: float
+    probability: NotRequired[float]
+    channel: NotRequired[int]
+
+
 class DroppedBody(TypedDict):
     start: float
     end: float
@@ -67,6 +81,7 @@ class VerboseBody(TypedDict):
     duration: float
     text: str
     segments: list[VerboseSegment]
+    words: NotRequired[list[WordBody]]
     usage: Usage
     coverage: NotRequired[CoverageBody]
     logprobs: NotRequired[list[Logprob]]
@@ -79,8 +94,8 @@ class DeltaEvent(TypedDict):
 
 
 class SegmentEventBody(TypedDict):
-    """OpenAI's event. `speaker` is empty where nobody tells speakers apart; `channel` is ours,
-    where channels are transcribed by themselves."""
+    """OpenAI's event. `speaker` is empty where nobody tells speakers apart. Ours are `words`, where
+    they are asked for, and `channel`, where channels are transcribed by themselves."""
 
     type: Literal["transcript.text.segment"]
     id: str
@@ -88,6 +103,7 @@ class SegmentEventBody(TypedDict):
     end: float
     text: str
     speaker: str
+    words: NotRequired[list[WordBody]]
     channel: NotRequired[int]
 
 
@@ -110,7 +126,9 @@ def text_body(transcript: Transcript) -> str:
     return transcript.text + "\n"
 
 
-def verbose_body(transcript: Transcript, *, logprobs: bool = False) -> VerboseBody:
+def verbose_body(
+    transcript: Transcript, *, logprobs: bool = False, words: bool = False
+) -> VerboseBody:
     """`language` is that of `text`, by its English name."""
     language = "en" if transcript.translated else transcript.language
     body = VerboseBody(
@@ -121,6 +139,8 @@ def verbose_body(transcript: Transcript, *, logprobs: bool = False) -> VerboseBo
         segments=[_segment(i, s) for i, s in enumerate(transcript.segments)],
         usage=_usage(transcript),
     )
+    if words:
+        body["words"] = _words(transcript.segments)
     if transcript.coverage:
         body["coverage"] = _coverage(transcript.coverage)
     if logprobs:
@@ -135,7 +155,8 @@ def delta_event(delta: str, segment: Segment, *, logprobs: bool = False) -> Delt
     return event
 
 
-def segment_event(number: int, segment: Segment) -> SegmentEventBody:
+def segment_event(number: int, segment: Segment, *, words: bool = False) -> SegmentEventBody:
+    """Return the event of a segment that has closed, the `number`th of its recording from 0."""
     body = SegmentEventBody(
         type="transcript.text.segment",
         id=f"seg_{number}",
@@ -144,6 +165,8 @@ def segment_event(number: int, segment: Segment) -> SegmentEventBody:
         text=segment.text,
         speaker=segment.speaker,
     )
+    if words:
+        body["words"] = _words([segment])
     if segment.channel is not None:
         body["channel"] = segment.channel
     return body
@@ -153,8 +176,10 @@ def done_event(transcript: Transcript, *, logprobs: bool = False) -> DoneEvent:
     return DoneEvent(type="transcript.text.done", **json_body(transcript, logprobs=logprobs))
 
 
-def verbose_done_event(transcript: Transcript, *, logprobs: bool = False) -> VerboseDoneEvent:
-    body = verbose_body(transcript, logprobs=logprobs)
+def verbose_done_event(
+    transcript: Transcript, *, logprobs: bool = False, words: bool = False
+) -> VerboseDoneEvent:
+    body = verbose_body(transcript, logprobs=logprobs, words=words)
     return VerboseDoneEvent(type="transcript.text.done", **body)
 
 
@@ -174,6 +199,23 @@ def _segment(number: int, segment: Segment) -> VerboseSegment:
         body["avg_logprob"] = figures.avg_logprob
         body["compression_ratio"] = figures.compression_ratio
         body["no_speech_prob"] = figures.no_speech_prob
+    return body
+
+
+def _words(segments: Iterable[Segment]) -> list[WordBody]:
+    """Return the words of all segments; of channels, by when they start."""
+    channels = defaultdict[int | None, list[WordBody]](list)
+    for one in segments:
+        channels[one.channel] += [_word(w, one.channel) for w in one.words if w.text.strip()]
+    return list(merge(*channels.values(), key=lambda word: word["start"]))
+
+
+def _word(word: Word, channel: int | None) -> WordBody:
+    body = WordBody(word=word.text.strip(), start=word.start_ms / 1000, end=word.end_ms / 1000)
+    if word.probability is not None:
+        body["probability"] = round(word.probability, _PLACES)
+    if channel is not None:
+        body["channel"] = channel
     return body
 
 

@@ -1,6 +1,7 @@
 """The HTTP layer around a transcriber that needs no engine."""
 
 import asyncio
+import re
 import socket
 import threading
 import time
@@ -26,6 +27,7 @@ from app.models.base import (
     TokenLogprob,
     WindowFigures,
     WindowResult,
+    Word,
 )
 from app.serving.lifecycle import Stage
 from app.settings import Settings
@@ -38,9 +40,12 @@ class FakeDecoder:
 
     Each text comes after `delay` seconds, and not before `gate` is open, where there is one;
     `error`, if set, comes before text number `fails_at`. `told` counts the texts that were said.
+    A text's words share its time, each with a probability of 0.5.
     """
 
-    capabilities = Capabilities(frozenset({"en", "zh"}), prompt=True, translate=True)
+    capabilities = Capabilities(
+        frozenset({"en", "zh"}), prompt=True, translate=True, word_times=True
+    )
 
     def __init__(self):
         self.texts, self.delay = [" Mayday."], 0.0
@@ -70,6 +75,17 @@ class FakeDecoder:
             yield replace(result, ended="text")
         finally:
             self.closed += 1
+
+    async def align(self, result, segments):
+        return tuple(replace(one, words=tuple(words_of(one))) for one in segments)
+
+
+def words_of(segment):
+    texts = re.findall(r"\s*\S+", segment.text)
+    length = (segment.end_ms - segment.start_ms) // len(texts)
+    for number, text in enumerate(texts):
+        start = segment.start_ms + number * length
+        yield Word(start, start + length, text, 0.5)
 
 
 @pytest.fixture

@@ -124,9 +124,36 @@ def test_an_object_is_sent_whole_or_in_parts(whole, step):
     assert fields(("unknown", "1"), ("unknown[x]", "2")) == fields()
 
 
-def test_segment_times_may_be_asked_for():
-    form = fields(("timestamp_granularities[]", "segment"))
-    assert form.timestamp_granularities == ("segment",)
+GRANULARITIES = "timestamp_granularities"
+
+
+@pytest.mark.parametrize("wanted", ["json", "text", "srt", "vtt", "verbose_json"])
+@pytest.mark.parametrize("form", [TranscriptionForm, TranslationForm])
+def test_segment_times_may_be_asked_for_in_every_format(wanted, form):
+    asked = fields((f"{GRANULARITIES}[]", "segment"), ("response_format", wanted), form=form)
+    assert asked.timestamp_granularities == ("segment",)
+
+
+@pytest.mark.parametrize("name", [GRANULARITIES, f"{GRANULARITIES}[]", f"{GRANULARITIES}[0]"])
+@pytest.mark.parametrize("wanted", ["verbose_json", "srt", "vtt"])
+def test_word_times_may_be_asked_for_where_they_can_be_told(name, wanted):
+    form = fields((name, "word"), ("response_format", wanted))
+    assert form.timestamp_granularities == ("word",)
+
+
+def test_both_granularities_may_be_asked_for_and_streamed():
+    form = fields(
+        (f"{GRANULARITIES}[]", "segment"), (f"{GRANULARITIES}[]", "word"),
+        ("response_format", "verbose_json"), ("stream", "true"),
+    )  # fmt: skip
+    assert form.timestamp_granularities == ("segment", "word")
+
+
+@pytest.mark.parametrize("more", [[], [("response_format", "text")], [("stream", "true")]])
+def test_word_times_without_verbose_json_are_refused_with_what_to_ask_for(more):
+    with pytest.raises(BadField, match="needs response_format verbose_json") as caught:
+        fields((GRANULARITIES, "word"), *more)
+    assert caught.value.param == GRANULARITIES
 
 
 BAD = {
@@ -137,12 +164,19 @@ BAD = {
     "temperature no number": ([("temperature", "nan")], "temperature"),
     "temperature a word": ([("temperature", "warm")], "temperature"),
     "stream": ([("stream", "maybe")], "stream"),
-    "words": ([("timestamp_granularities[]", "word")], "timestamp_granularities"),
-    "both granularities": (
-        [("timestamp_granularities", "segment"), ("timestamp_granularities", "word")],
-        "timestamp_granularities",
+    "words in json": ([(f"{GRANULARITIES}[]", "word")], GRANULARITIES),
+    "both granularities in json": (
+        [(GRANULARITIES, "segment"), (GRANULARITIES, "word")],
+        GRANULARITIES,
     ),
-    "no granularity": ([("timestamp_granularities[]", "page")], "timestamp_granularities"),
+    "no granularity": (
+        [(f"{GRANULARITIES}[]", "page"), ("response_format", "verbose_json")],
+        GRANULARITIES,
+    ),
+    "streamed subtitles by words": (
+        [("stream", "true"), ("response_format", "srt"), (GRANULARITIES, "word")],
+        "stream",
+    ),
     "include": ([("include[]", "everything")], "include"),
     "logprobs in subtitles": ([("include", "logprobs"), ("response_format", "srt")], "include"),
     "threshold above one": (
@@ -177,9 +211,11 @@ def test_a_bad_value_names_its_field(name):
     assert "pydantic" not in caught.value.message
 
 
-def test_what_is_not_supported_yet_says_so():
-    with pytest.raises(BadField, match="word timestamps are not supported yet"):
-        fields(("timestamp_granularities[]", "word"))
+def test_words_of_a_translation_are_refused_because_they_have_no_times():
+    asked = [(f"{GRANULARITIES}[]", "word"), ("response_format", "verbose_json")]
+    with pytest.raises(BadField, match="words of a translation have no times") as caught:
+        fields(*asked, form=TranslationForm)
+    assert caught.value.param == GRANULARITIES
 
 
 def test_a_translation_takes_no_language():

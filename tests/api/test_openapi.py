@@ -84,9 +84,14 @@ def test_keys_are_described_where_they_are(described):
     assert described["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
 
 
-@pytest.mark.parametrize("response_format", ["json", "verbose_json"])
-def test_bodies_are_as_described(client, described, response_format):
-    answer = client.post(SPEECH, files={"file": WAV}, data={"response_format": response_format})
+WORDS = {"response_format": "verbose_json", "timestamp_granularities[]": "word"}
+
+
+@pytest.mark.parametrize(
+    "fields", [{"response_format": "json"}, {"response_format": "verbose_json"}, WORDS]
+)
+def test_bodies_are_as_described(client, described, fields):
+    answer = client.post(SPEECH, files={"file": WAV}, data=fields)
     content = described["paths"][SPEECH]["post"]["responses"]["200"]["content"]
     valid(described, content["application/json"]["schema"], answer.json())
 
@@ -114,8 +119,8 @@ def test_events_are_as_described(context, described):
     content = described["paths"][SPEECH]["post"]["responses"]["200"]["content"]
     schema = content["text/event-stream"]["itemSchema"]["properties"]["data"]["contentSchema"]
     with serving(build_app(context)) as url:
-        for response_format in ("json", "verbose_json"):
-            fields = {"stream": "true", "include[]": "logprobs", "response_format": response_format}
+        for asked in ({"response_format": "json"}, {"response_format": "verbose_json"}, WORDS):
+            fields = {"stream": "true", "include[]": "logprobs", **asked}
             body = httpx.post(f"{url}{SPEECH}", files={"file": WAV}, data=fields).text
             data = [line[6:] for line in body.splitlines() if line.startswith("data: {")]
             assert len(data) == 3

@@ -56,20 +56,36 @@ def is_text(outcome: Outcome) -> None:
 
 def is_srt(outcome: Outcome) -> None:
     cues = re.findall(
-        r"(\d+)\n\d\d:\d\d:\d\d,\d{3} --> \d\d:\d\d:\d\d,\d{3}\n(.+)\n\n", body(outcome)
+        r"(\d+)\n\d\d:\d\d:\d\d,\d{3} --> \d\d:\d\d:\d\d,\d{3}\n((?:.+\n)+)\n", body(outcome)
     )
-    assert " ".join(text for _, text in cues) == WORDS, outcome
+    assert " ".join(text for _, lines in cues for text in lines.splitlines()) == WORDS, outcome
     assert [int(number) for number, _ in cues] == list(range(1, len(cues) + 1)), outcome
 
 
 def is_vtt(outcome: Outcome) -> None:
     assert body(outcome).startswith("WEBVTT\n\n"), outcome
-    cues = re.findall(r"\d\d:\d\d:\d\d\.\d{3} --> \d\d:\d\d:\d\d\.\d{3}\n(.+)\n\n", body(outcome))
-    assert " ".join(cues) == WORDS, outcome
+    cues = re.findall(
+        r"\d\d:\d\d:\d\d\.\d{3} --> \d\d:\d\d:\d\d\.\d{3}\n((?:.+\n)+)\n", body(outcome)
+    )
+    assert " ".join(text for lines in cues for text in lines.splitlines()) == WORDS, outcome
 
 
 def is_verbose(outcome: Outcome) -> None:
     _whole_verbose(body(outcome), "transcribe")
+
+
+def has_words(outcome: Outcome) -> None:
+    """Segments are there too, whether they are asked for or not."""
+    is_verbose(outcome)
+    _whole_words(body(outcome)["words"])
+
+
+def _whole_words(words: list[dict[str, Any]]) -> None:
+    assert " ".join(one["word"] for one in words) == WORDS, words
+    times = [time for one in words for time in (one["start"], one["end"])]
+    assert times == sorted(times), words
+    assert 0 <= times[0] < times[-1] <= 9, words
+    assert all(0 <= one["probability"] <= 1 for one in words), words
 
 
 def _whole_verbose(told: dict[str, Any], task: str) -> None:
@@ -104,6 +120,13 @@ def is_verbose_stream(outcome: Outcome) -> None:
     _whole_verbose(outcome["events"][-1], "transcribe")
 
 
+def is_word_stream(outcome: Outcome) -> None:
+    is_verbose_stream(outcome)
+    told = [one["words"] for one in outcome["events"] if one["type"] == "transcript.text.segment"]
+    _whole_words([one for words in told for one in words])
+    _whole_words(outcome["events"][-1]["words"])
+
+
 def is_logprob_stream(outcome: Outcome) -> None:
     is_stream(outcome)
     deltas = [one["logprobs"] for one in outcome["events"] if "delta" in one]
@@ -135,6 +158,18 @@ CASES = [
         response_format="verbose_json", timestamp_granularities=["segment"],
     ),
     formatted(
+        "verbose_json, word times", has_words,
+        response_format="verbose_json", timestamp_granularities=["word"],
+    ),
+    formatted(
+        "verbose_json, word and segment times", has_words,
+        response_format="verbose_json", timestamp_granularities=["word", "segment"],
+    ),
+    formatted(  # a text goes out without the brackets that a list's name gets
+        "verbose_json, word times unbracketed", has_words,
+        response_format="verbose_json", timestamp_granularities="word",
+    ),
+    formatted(
         "every other field", is_json,
         language="en", temperature=0, chunking_strategy="auto", prompt="",
     ),
@@ -148,11 +183,15 @@ CASES = [
     formatted(
         "stream, verbose_json", is_verbose_stream, stream=True, response_format="verbose_json"
     ),
+    formatted(
+        "stream, verbose_json, word times", is_word_stream,
+        stream=True, response_format="verbose_json", timestamp_granularities=["word"],
+    ),
     Case("error: unknown model", is_error(404, "model_not_found", "model"), {"model": "gpt-9"}),
     formatted("error: bad field", is_error(400, "invalid_value", "language"), language="klingon"),
     formatted(
-        "error: word times", is_error(400, "invalid_value", "timestamp_granularities"),
-        response_format="verbose_json", timestamp_granularities=["word"],
+        "error: word times in json", is_error(400, "invalid_value", "timestamp_granularities"),
+        response_format="json", timestamp_granularities=["word"],
     ),
     Case(
         "error: not audio", is_error(415, "not_audio", "file"),

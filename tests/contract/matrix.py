@@ -37,8 +37,10 @@ CLIENTS = {
 BEYOND = {
     "LiteLLM": {
         "stream", "stream, text", "stream, logprobs", "stream, verbose_json",
+        "stream, verbose_json, word times",
         "translations, verbose_json",
         "json, logprobs",  # it drops them from the answer
+        "error: word times in json",  # it asks for verbose_json where its caller asks for json
     },
     "curl": {"retries while the server starts"},
 }  # fmt: skip

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from app.models.base import Segment, TokenLogprob, WindowFigures
+from app.models.base import Segment, TokenLogprob, WindowFigures, Word
 from app.transcription.coverage import Coverage, DroppedSpeech
 from app.transcription.formats import (
     delta_event,
@@ -85,6 +85,53 @@ def test_events_are_openais():
     assert verbose_done_event(TRANSCRIPT) == {
         "type": "transcript.text.done", **verbose_body(TRANSCRIPT),
     }  # fmt: skip
+
+
+WORDED = Segment(
+    0, 900, " Blue heron, over", words=(
+        Word(0, 400, " Blue", 0.987654), Word(450, 700, " heron,", 1.0), Word(700, 900, " over"),
+    ),
+)  # fmt: skip
+WORDS = [
+    {"word": "Blue", "start": 0.0, "end": 0.4, "probability": 0.9877},
+    {"word": "heron,", "start": 0.45, "end": 0.7, "probability": 1.0},
+    {"word": "over", "start": 0.7, "end": 0.9},
+]
+
+
+def test_words_are_told_in_seconds_without_their_spaces_where_they_are_asked_for():
+    said = Transcript("en", 1.0, "Blue heron, over", (WORDED,))
+    body = verbose_body(said, words=True)
+    assert body["words"] == verbose_done_event(said, words=True)["words"] == WORDS
+    assert body["segments"][0].keys() == verbose_body(said)["segments"][0].keys()
+    assert segment_event(0, WORDED, words=True)["words"] == WORDS
+    assert "words" not in verbose_body(said)
+    assert "words" not in segment_event(0, WORDED)
+
+
+def test_of_a_silent_recording_there_are_no_words_rather_than_no_list():
+    assert verbose_body(Transcript("en", 1.0, "", ()), words=True)["words"] == []
+
+
+def test_words_of_channels_are_told_by_when_they_start_each_with_its_channel():
+    other = Segment(100, 500, " Yes.", words=(Word(100, 500, " Yes."),), channel=1)
+    said = Transcript("en", 1.0, "", (replace(WORDED, channel=0), other))
+    told = [(one["word"], one["channel"]) for one in verbose_body(said, words=True)["words"]]
+    assert told == [("Blue", 0), ("Yes.", 1), ("heron,", 0), ("over", 0)]
+
+
+def test_words_of_one_channel_stay_in_the_order_of_the_text():
+    first, then = Word(0, 500, " a"), Word(510, 900, " b")
+    late = Segment(0, 900, " a b", words=(first, then))
+    early = Segment(505, 950, " c", words=(Word(505, 950, " c"),))
+    body = verbose_body(Transcript("en", 1.0, "a b c", (late, early)), words=True)
+    assert [one["word"] for one in body["words"]] == ["a", "b", "c"]
+
+
+def test_a_word_of_nothing_but_a_space_is_none():
+    said = Segment(0, 900, " a ", words=(Word(0, 400, " a"), Word(400, 900, " ")))
+    body = verbose_body(Transcript("en", 1.0, "a", (said,)), words=True)
+    assert [one["word"] for one in body["words"]] == ["a"]
 
 
 def test_verbose_json_says_what_became_of_the_speech():
