@@ -1,4 +1,4 @@
-"""marlinscribe serve | quantize | cache | plan | transcribe FILE… | evaluate RECORDINGS"""
+"""marlinscribe serve | quantize | align-heads | cache | plan | transcribe FILE… | evaluate SET"""
 
 import argparse
 import os
@@ -7,7 +7,8 @@ from typing import get_args
 
 from app import __version__
 from app.checkpoints.recipe import Component, Scheme
-from app.commands import cache, plan, quantize, remote, serve
+from app.commands import align_heads, cache, plan, quantize, remote, serve
+from app.environment import DEMO
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -87,6 +88,11 @@ def parser() -> argparse.ArgumentParser:
     )
     quantize_parser.set_defaults(run=quantize.quantize)
 
+    _add_align_heads(
+        commands.add_parser(
+            "align-heads", help="choose the heads that a checkpoint's words are aligned by"
+        )
+    )
     _add_cache(
         commands.add_parser(
             "cache", help="list checkpoints and converted sources, and delete what may go"
@@ -186,6 +192,20 @@ def _add_cache(parser: argparse.ArgumentParser) -> None:
     )
     prune_parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
     prune_parser.set_defaults(run=cache.prune)
+
+
+def _add_align_heads(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "folder", type=Path, help="the checkpoint's, as `marlinscribe quantize` prints it"
+    )
+    parser.add_argument(
+        "--recordings",
+        type=Path,
+        default=DEMO / "recordings" / "words",
+        help="recordings whose words have known times: a manifest, or a folder with one "
+        "(default: the bundled ones)",
+    )
+    parser.set_defaults(run=align_heads.align_heads)
 
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ from app.quantization.proof import LanguageProof, Sentence, TranscribedSet
 from app.quantization.request import Limits, Thresholds
 from app.recordings.clip import Clip
 from app.recordings.error_rates import FEWEST, Pair, count, metrics_of, rate, recovery
+from app.recordings.word_times import TimedWord, WordTimes, start_errors, word_times
 
 
 def score(
@@ -27,7 +28,13 @@ def score(
             ]
             for which, hearing in (("source", source), ("candidate", candidate))
         }
-        proofs[language] = _language_proof(language, pairs["source"], pairs["candidate"])
+        proof = _language_proof(language, pairs["source"], pairs["candidate"])
+        times = {
+            role: found
+            for role, one in (("source", source), ("candidate", candidate))
+            if (found := _word_times(clips, numbers, one))
+        }
+        proofs[language] = proof.model_copy(update={"word_times": times})
         sentences |= dict(zip(numbers, _sentences(said, pairs), strict=True))
     return proofs, [sentences[n] for n in range(len(clips))]
 
@@ -48,6 +55,19 @@ def _language_proof(
         recovery=recovery(*counts[judged]),
         increase=after.value - before.value,
     )
+
+
+def _word_times(
+    clips: Sequence[Clip], numbers: Sequence[int], heard: TranscribedSet
+) -> WordTimes | None:
+    """Measure the times of the words of some recordings; None where none has known ones."""
+    errors, said = list[float](), 0
+    for number in numbers:
+        clip = clips[number]
+        found = [TimedWord(*word) for word in heard.words[number]]
+        errors += start_errors(clip.words, found, clip.language) if clip.words else []
+        said += len(clip.words)
+    return word_times(errors, said)
 
 
 def _sentences(clips: Sequence[Clip], pairs: Mapping[str, list[Pair]]) -> list[Sentence]:

@@ -6,15 +6,18 @@ from pydantic import BaseModel
 
 from app.quantization.request import Thresholds
 from app.recordings.error_rates import Interval, Metric
+from app.recordings.word_times import WordTimes
 
 
 class TranscribedSet(BaseModel):
     """A checkpoint's transcripts of the proof set, in its order.
 
+    words: of each recording whose words have known times, as (start s, end s, text).
     seconds: wall time of all of them together; audio_seconds: of their recordings.
     """
 
     texts: list[str]
+    words: list[list[tuple[float, float, str]]]
     seconds: float
     audio_seconds: float
     kernels: dict[str, int]
@@ -26,7 +29,7 @@ class TranscribedSet(BaseModel):
 
 class LanguageProof(BaseModel):
     """The proof in one language. metric: the one that recovery and the limits are of; increase: in
-    absolute terms."""
+    absolute terms. word_times: of the source and of the candidate, where words have known ones."""
 
     recordings: int
     metric: Metric
@@ -34,6 +37,7 @@ class LanguageProof(BaseModel):
     candidate: dict[Metric, Interval]
     recovery: Interval
     increase: float
+    word_times: dict[str, WordTimes] = {}
 
 
 class Sentence(BaseModel):
@@ -94,12 +98,18 @@ class Proof(BaseModel):
                     "candidate": round(one.candidate[one.metric].value, 4),
                     "recovery": _rounded(one.recovery),
                 }
+                | _word_times(one)
                 for name, one in self.languages.items()
             },
             "nll_difference": overall["nll_difference"],
             "token_agreement": overall["token_agreement"],
             "weight_bytes": self.weight_bytes,
         }
+
+
+def _word_times(one: LanguageProof) -> dict[str, Any]:
+    times = {role: figures.model_dump() for role, figures in one.word_times.items()}
+    return {"word_times": times} if times else {}
 
 
 def _rounded(one: Interval) -> dict[str, float]:

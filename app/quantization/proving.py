@@ -32,10 +32,10 @@ from app.serving.loading import Loader
 from app.serving.state import ServedModel
 from app.speech.cutting import Cutting
 from app.transcription.pipeline import transcript
-from app.transcription.results import Options
+from app.transcription.results import Options, Transcript
 
 _AT_ONCE = 4  # windows in the proving engine, which may have another engine beside it
-_POLICY = 2  # raised when what a checkpoint is heard to say changes by our decoding
+_POLICY = 3  # raised when what a checkpoint is heard to say changes by our decoding
 
 
 @dataclass(frozen=True)
@@ -197,26 +197,27 @@ async def transcribe_set(
     gate, done, started = asyncio.Semaphore(2 * _AT_ONCE), 0, time.monotonic()
     seconds = [0.0] * len(clips)
 
-    async def one(number: int, clip: Clip) -> str:
+    async def one(number: int, clip: Clip) -> Transcript:
         nonlocal done
         async with gate:
             wave = await clip.decoded(decoders)
             seconds[number] = wave.seconds
-            options = Options(languages=(clip.language,))
+            options = Options(languages=(clip.language,), words=bool(clip.words))
             said = await transcript(model.loaded, wave, options, cutting=cutting)
             done += 1
             eta = (time.monotonic() - started) / done * (len(clips) - done)
             reporter.progress(done, len(clips), round(eta, 1))
-            return said.text
+            return said
 
     tasks = [asyncio.create_task(one(n, clip)) for n, clip in enumerate(clips)]
     try:
-        texts = await asyncio.gather(*tasks)
+        heard = await asyncio.gather(*tasks)
     finally:
         for task in tasks:
             task.cancel()
     return TranscribedSet(
-        texts=texts,
+        texts=[one.text for one in heard],
+        words=[[(w.start_ms / 1000, w.end_ms / 1000, w.text) for w in one.words] for one in heard],
         seconds=time.monotonic() - started,
         audio_seconds=sum(seconds),
         kernels=model.kernels,

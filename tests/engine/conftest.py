@@ -65,12 +65,17 @@ def shared_server(cache):
 
 
 @pytest.fixture(scope="session")
-def packed(tmp_path_factory):
+def packed_cache(tmp_path_factory):
+    """The cache that `packed` fills."""
+    return tmp_path_factory.mktemp("packed") / "cache"
+
+
+@pytest.fixture(scope="session")
+def packed(packed_cache):
     """A model that knows people, from a first start where no hub answers: its cache, and the hub's,
     are empty."""
-    folder = tmp_path_factory.mktemp("packed")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
-        patch.setenv("HF_HOME", str(folder / "hub"))
-        with Server(model=PACKED, cache_dir=folder / "cache", **AS_THEY_ARE) as server:
+        patch.setenv("HF_HOME", str(packed_cache.parent / "hub"))
+        with Server(model=PACKED, cache_dir=packed_cache, **AS_THEY_ARE) as server:
             yield server

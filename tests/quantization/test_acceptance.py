@@ -1,5 +1,6 @@
 """From two hearings to a verdict: every limit, alone and by language."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from app.quantization.proof import LanguageProof, TranscribedSet
 from app.quantization.request import Thresholds
 from app.recordings.clip import Clip
 from app.recordings.error_rates import Interval
+from app.recordings.word_times import TimedWord
 
 SAME = {
     "overall": {
@@ -154,7 +156,34 @@ def clip(name, text, language="en"):
 
 
 def hearing(*texts):
-    return TranscribedSet(texts=list(texts), seconds=2.0, audio_seconds=8.0, kernels={"marlin": 4})
+    return TranscribedSet(
+        texts=list(texts),
+        words=[[] for _ in texts],
+        seconds=2.0,
+        audio_seconds=8.0,
+        kernels={"marlin": 4},
+    )
+
+
+def test_recordings_with_the_times_of_words_show_how_far_off_those_are():
+    said = (TimedWord(0.0, 0.3, "keep"), TimedWord(0.4, 0.6, "watch"))
+    known = replace(clip("1.wav", "keep watch"), words=said)
+    near = hearing("keep watch").model_copy(
+        update={"words": [[(0.0, 0.3, "Keep"), (0.42, 0.6, " watch.")]]}
+    )
+    far = hearing("keep watch").model_copy(
+        update={"words": [[(0.2, 0.3, "keep"), (0.6, 0.8, "watch")]]}
+    )
+    proofs, _ = score([known], near, far)
+    times = proofs["en"].word_times
+    assert times["source"].median_ms == pytest.approx(10)
+    assert times["candidate"].median_ms == pytest.approx(200)
+    assert times["candidate"].words == 2
+
+
+def test_recordings_without_the_times_of_words_show_none():
+    proofs, _ = score(CLIPS[:1], hearing("keep a good watch"), hearing("keep a good watch"))
+    assert proofs["en"].word_times == {}
 
 
 CLIPS = [
