@@ -6,7 +6,7 @@ VARIANT ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 RUN = $(VENV)/bin/python
 SERVE_ENV = $(if $(PORT),MARLINSCRIBE_PORT=$(PORT)) $(if $(MODEL),MARLINSCRIBE_MODEL="$(MODEL)") $(if $(CALIBRATION),MARLINSCRIBE_CALIBRATION="$(CALIBRATION)")
 
-.PHONY: serve test test-slow lint unit engine compatibility schemathesis fuzz demo-check bench-start bench-mayday bench-http bench-overhead bench-decode bench-prompts bench-beside bench-large bench-quantize bench-recovery bench-decoding bench-hours alerts dashboard reference observe faults image voices env
+.PHONY: serve test test-slow lint unit engine compatibility schemathesis fuzz demo-check bench-start bench-mayday bench-http bench-overhead bench-decode bench-prompts bench-beside bench-large bench-quantize bench-recovery bench-decoding bench-words bench-hours alerts dashboard reference observe faults image voices env
 serve: $(VENV)/.serve-$(VARIANT)
 	@exec env $(SERVE_ENV) $(VENV)/bin/marlinscribe serve
 
@@ -69,6 +69,7 @@ voices: $(VOICES)/.made
 	$(VOICES)/venv/bin/python -m demo.voices.mayday $(VOICES)/spoken
 	$(VOICES)/venv/bin/python -m demo.voices.long demo/recordings/long $(VOICES)/spoken
 	$(VOICES)/venv/bin/python -m demo.voices.languages demo/recordings/languages $(VOICES)/spoken
+	$(VOICES)/venv/bin/python -m demo.voices.words demo/recordings/words $(VOICES)/spoken
 	$(if $(READERS),$(VOICES)/venv/bin/python -m demo.voices.readers $(READERS) demo/recordings/readers)
 $(VOICES)/.made: demo/voices/requirements.txt
 	python3 -m venv $(VOICES)/venv
@@ -84,6 +85,9 @@ bench-quantize: $(VENV)/.dev-$(VARIANT)
 
 bench-decoding: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.decoding
+
+bench-words: $(VENV)/.dev-$(VARIANT)
+	$(RUN) -m bench.words
 
 bench-hours: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.hours

@@ -14,8 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 from rich.console import Console
@@ -28,6 +29,7 @@ from harness.server import DEMO, Server
 REQUESTS = 48  # a round
 CONCURRENCIES = (1, 4, 16)
 BOUNDARY = "frontier"
+NO_FIELDS: Mapping[str, str] = MappingProxyType({})
 
 Times = list[float]  # seconds a request
 
@@ -70,9 +72,13 @@ def compare(
 
 
 async def load_service(
-    server: Server, clips: list[Path], concurrency: int, requests: int = REQUESTS
+    server: Server,
+    clips: list[Path],
+    concurrency: int,
+    requests: int = REQUESTS,
+    fields: Mapping[str, str] = NO_FIELDS,
 ) -> tuple[float, Times]:
-    bodies = itertools.cycle(request(clip.read_bytes()) for clip in clips)
+    bodies = itertools.cycle(request(clip.read_bytes(), fields) for clip in clips)
 
     async def client(ask: Callable[[Callable[[], Awaitable[Any]]], Awaitable[None]]) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -101,12 +107,12 @@ async def load(
     return requests / (time.perf_counter() - started), times
 
 
-def request(content: bytes) -> bytes:
+def request(content: bytes, fields: Mapping[str, str] = NO_FIELDS) -> bytes:
     """A whole HTTP request, made once: the client shares the processor with what it measures."""
+    part = f"--{BOUNDARY}\r\ncontent-disposition: form-data; name="
+    told = "".join(f'{part}"{name}"\r\n\r\n{value}\r\n' for name, value in fields.items())
     body = (
-        (
-            f'--{BOUNDARY}\r\ncontent-disposition: form-data; name="file"; filename="a.ogg"\r\n\r\n'
-        ).encode()
+        f'{told}{part}"file"; filename="a.ogg"\r\n\r\n'.encode()
         + content
         + f"\r\n--{BOUNDARY}--\r\n".encode()
     )

@@ -1,8 +1,8 @@
 """What faster-whisper makes of recordings. It runs in an environment of its own, without ours:
 
-PYTHON -m bench.peer_faster_whisper MODEL FOLDER vad|plain
+PYTHON -m bench.peer_faster_whisper MODEL vad|plain FOLDER
 
-reads FOLDER/tasks.json, and prints for each of its recordings a line of JSON.
+reads FOLDER/tasks.json, and prints for each of its tasks a line of JSON.
 """
 
 import argparse
@@ -18,14 +18,14 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     wanted.add_argument("model")
-    wanted.add_argument("folder", type=Path)
     wanted.add_argument("detector", choices=("vad", "plain"))
+    wanted.add_argument("folder", type=Path)
     asked = wanted.parse_args()
     transcribe(asked.model, asked.folder, vad=asked.detector == "vad")
 
 
 def transcribe(model: str, folder: Path, *, vad: bool) -> None:
-    """Print what is heard in each recording of the folder's tasks.json, a line each."""
+    """Print what is heard for each task of the folder's tasks.json, a line each."""
     from faster_whisper import WhisperModel
 
     whisper = WhisperModel(model, device="cpu", compute_type="float32", cpu_threads=0)
@@ -38,10 +38,15 @@ def transcribe(model: str, folder: Path, *, vad: bool) -> None:
             language=task["language"],
             vad_filter=vad,
             beam_size=1,
+            word_timestamps=task["words"],
         )
-        segments = [[one.start, one.end, one.text] for one in heard]
-        seconds = time.monotonic() - begun
-        told = {"segments": segments, "language": info.language, "seconds": seconds}
+        several = list(heard)
+        told = {
+            "seconds": time.monotonic() - begun,
+            "segments": [[one.start, one.end, one.text] for one in several],
+            "words": [[w.start, w.end, w.word] for one in several for w in one.words or ()],
+            "language": info.language,
+        }
         print(json.dumps(told), flush=True)
 
 

@@ -54,16 +54,16 @@ def cases() -> Iterator[Case]:
     readings = {name: reading(name) for name in _readings()}
     yield from readings.values()
     said = list(cut(readings["prose"]))
-    yield _joined("without a pause", said[40:90], pauses=(0.0,))
-    yield _joined("long silences", said[:120], pauses=(0.3, 0.3, 20.0))
-    yield _joined("one sentence thirty times", [said[0]] * 30, pauses=(0.4,))
+    yield joined("without a pause", said[40:90], pauses=(0.0,))
+    yield joined("long silences", said[:120], pauses=(0.3, 0.3, 20.0))
+    yield joined("one sentence thirty times", [said[0]] * 30, pauses=(0.4,))
     yield from _quiet()
     yield from _intros()
 
 
 def reading(name: str) -> Case:
     """Read one of demo/recordings/long."""
-    return _case(name, LONG, _readings()[name])
+    return read_case(name, LONG, _readings()[name])
 
 
 def _readings() -> dict[str, dict[str, Any]]:
@@ -75,7 +75,7 @@ def manifest(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def _case(name: str, folder: Path, row: dict[str, Any]) -> Case:
+def read_case(name: str, folder: Path, row: dict[str, Any]) -> Case:
     with (folder / str(row["audio"])).open("rb") as file:
         samples = decode(file, max_seconds=3600).samples
     sentences = tuple(Sentence(*one) for one in row["segments"])
@@ -90,7 +90,8 @@ def cut(case: Case) -> Iterator[tuple[str, Samples]]:
         yield one.text, case.samples[begin:end]
 
 
-def _joined(name: str, said: Sequence[tuple[str, Samples]], pauses: Sequence[float]) -> Case:
+def joined(name: str, said: Sequence[tuple[str, Samples]], pauses: Sequence[float]) -> Case:
+    """Return sentences one behind the other, with pauses of so many seconds between them."""
     choose, at = Random(name), 0.5
     parts, sentences = [np.zeros(int(at * SAMPLE_RATE), np.float32)], []
     for text, samples in said:
@@ -142,7 +143,7 @@ def _intros() -> Iterator[Case]:
     for language in sorted({str(row["language"]) for _, row in clean}):
         of = [(folder, row) for folder, row in clean if row["language"] == language][:_INTROS]
         for number, (folder, row) in enumerate(of, 1):
-            yield _behind_silence(_case(f"{language} behind silence {number}", folder, row))
+            yield _behind_silence(read_case(f"{language} behind silence {number}", folder, row))
 
 
 def _behind_silence(clip: Case) -> Case:

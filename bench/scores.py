@@ -113,8 +113,9 @@ def units(case: Case, text: str) -> list[str]:
     return plain.split()
 
 
-def said_twice(case: Case, heard: Heard) -> int:
-    """Count the words that were put in and are those just before or behind them."""
+def said_twice(case: Case, heard: Heard, fewest: int = _PHRASE) -> int:
+    """Count the words that were put in and are those just before or behind them, `fewest` of them
+    together at least."""
     reference, said = units(case, _reference(case)), units(case, _said(heard))
     put_in = [op.dest_pos for op in Levenshtein.editops(reference, said) if op.tag == "insert"]
     count = 0
@@ -122,7 +123,7 @@ def said_twice(case: Case, heard: Heard) -> int:
         places = [place for _, place in run]
         begin, end, size = places[0], places[-1] + 1, len(places)
         same = said[begin:end] in (said[max(0, begin - size) : begin], said[end : end + size])
-        count += size * (same and size >= _PHRASE)
+        count += size * (same and size >= fewest)
     return count
 
 

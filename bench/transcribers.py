@@ -1,4 +1,5 @@
-"""Who hears the recordings of bench/decoding.py: our server, and others with the same weights."""
+"""Who hears the recordings of bench/decoding.py and bench/words.py: our server, and others with the
+same weights."""
 
 import json
 import os
@@ -27,7 +28,8 @@ _START_SECONDS = 600
 class Heard:
     """What somebody made of a recording. language: "" where nobody says. again, dropped: seconds of
     speech that were decoded again, and that have no text. begun: when what was decoded at once
-    begins, each time, in seconds. refused: whether there is no answer."""
+    begins, each time, in seconds. refused: whether there is no answer. words: where they were asked
+    for."""
 
     segments: tuple[Sentence, ...]
     language: str
@@ -36,6 +38,15 @@ class Heard:
     dropped: float = 0.0
     begun: tuple[float, ...] = ()
     refused: bool = False
+    words: tuple[Sentence, ...] = ()
+
+
+@dataclass(frozen=True)
+class Task:
+    """A recording for somebody to hear, and whether with the times of its words."""
+
+    case: Case
+    words: bool = False
 
 
 def ours(several: Sequence[Case], settings: dict[str, Any]) -> Iterator[Heard]:
@@ -55,6 +66,9 @@ def _ours(body: dict[str, Any], seconds: float) -> Heard:
         told["decoded_again"],
         sum(one["end"] - one["start"] for one in told["dropped"]),
         tuple(sorted({one["seek"] / 100 for one in body["segments"]})),
+        words=tuple(
+            Sentence(one["start"], one["end"], one["word"]) for one in body.get("words", ())
+        ),
     )
 
 
@@ -115,22 +129,51 @@ def _await(is_ready: Callable[[], bool], process: subprocess.Popen[bytes]) -> No
 
 def faster_whisper(several: Sequence[Case], python: str, model: str, how: str) -> Iterator[Heard]:
     """Yield what faster-whisper makes of each recording."""
+    command = [python, "-m", "bench.peer_faster_whisper", model, how]
+    yield from peer([Task(case) for case in several], command)
+
+
+def peer(tasks: Sequence[Task], command: Sequence[str]) -> Iterator[Heard]:
+    """Yield what a program makes of each task: it is started with a folder as its last argument,
+    which has a tasks.json and the recordings, and prints a line of JSON for each."""
     with tempfile.TemporaryDirectory() as folder:
-        tasks = []
-        for number, case in enumerate(several):
-            _write(case, Path(folder) / f"{number}.wav")
-            language = case.language if case.is_language_told else None
-            tasks.append({"audio": f"{number}.wav", "language": language})
-        (Path(folder) / "tasks.json").write_text(json.dumps(tasks), "utf-8")
-        command = [python, "-m", "bench.peer_faster_whisper", model, folder, how]
-        told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    for line in told.splitlines():
-        body = json.loads(line)
-        segments = tuple(Sentence(*one) for one in body["segments"])
-        yield Heard(segments, body["language"], body["seconds"])
+        told = [_told(number, task, Path(folder)) for number, task in enumerate(tasks)]
+        (Path(folder) / "tasks.json").write_text(json.dumps(told), "utf-8")
+        with subprocess.Popen([*command, folder], stdout=subprocess.PIPE, text=True) as process:
+            for line in process.stdout or ():
+                yield _read(json.loads(line))
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, list(command))
 
 
-def _asked(url: str, case: Case, **fields: str) -> tuple[httpx.Response, float]:
+def _told(number: int, task: Task, folder: Path) -> dict[str, Any]:
+    case = task.case
+    audio = _write(case, folder / f"{number}.wav").name
+    language = case.language if case.is_language_told else None
+    return {"audio": audio, "language": language, "words": task.words}
+
+
+def _read(body: dict[str, Any]) -> Heard:
+    segments, words = (
+        tuple(Sentence(*one) for one in body[kind]) for kind in ("segments", "words")
+    )
+    return Heard(segments, body["language"], body["seconds"], words=words)
+
+
+def ours_in_words(tasks: Sequence[Task], settings: dict[str, Any]) -> Iterator[Heard]:
+    """Yield what our server makes of each task; refused where it has no words."""
+    with Server(**settings) as server:
+        for task in tasks:
+            fields = {"timestamp_granularities[]": ["word", "segment"]} if task.words else {}
+            answer, seconds = _asked(server.url, task.case, **fields)
+            if task.words and answer.status_code == httpx.codes.BAD_REQUEST:
+                print(f"marlinscribe, {task.case.name}: {answer.text[:300]}", file=sys.stderr)
+                yield Heard((), "", seconds, refused=True)
+            else:
+                yield _ours(answer.raise_for_status().json(), seconds)
+
+
+def _asked(url: str, case: Case, **fields: Any) -> tuple[httpx.Response, float]:
     """The answer to a recording, and how many seconds it took."""
     fields["response_format"] = "verbose_json"
     if case.is_language_told:
@@ -143,6 +186,10 @@ def _asked(url: str, case: Case, **fields: str) -> tuple[httpx.Response, float]:
                 f"{url}/v1/audio/transcriptions", data=fields, files={"file": file}, timeout=3600
             )
     return answer, time.monotonic() - begun
+
+
+def _word(body: dict[str, Any]) -> Sentence:
+    return Sentence(body["start"], body["end"], body["word"])
 
 
 def _segments(body: dict[str, Any]) -> tuple[Sentence, ...]:
