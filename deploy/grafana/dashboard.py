@@ -117,6 +117,7 @@ LATENCY: Row = [
             "queue": mean("queue_duration_seconds"),
             "engine's queue": mean("window_queue_duration_seconds"),
             "first token": mean("time_to_first_token_seconds"),
+            "a window's words": mean("alignment_duration_seconds"),
         },
         unit="s",
     )),
