@@ -29,6 +29,7 @@ from app.speech.alignment import head_scores
 from app.speech.cutting import Cutting, cut
 from app.speech.head_choice import Known, off_ms
 from app.speech.head_choice import chosen as choose
+from app.speech.windows import Window
 
 if TYPE_CHECKING:
     from app.models.whisper_vllm.engine import VllmEngine
@@ -146,13 +147,17 @@ class _Aligner:
         self._cutting = cutting
 
     async def windows(self, clip: Clip) -> list[Known]:
-        assert isinstance(clip.audio, Path), "recordings with words are files"
-        with clip.audio.open("rb") as file:
-            wave = await asyncio.to_thread(decode, file, max_seconds=_LONGEST)
-        windows = await asyncio.to_thread(cut, wave, self._cutting)
+        """Return the windows of a recording in which a word is heard as it was said. Raises
+        RequestError, EngineDied."""
+        windows = await asyncio.to_thread(self._cut, clip)
         requests = [DecodeRequest(one, (clip.language,), words=True) for one in windows]
         decoded = [await self._decoded(request) for request in requests]
         return await asyncio.to_thread(self._matched, clip, decoded)
+
+    def _cut(self, clip: Clip) -> list[Window]:
+        assert isinstance(clip.audio, Path), "recordings with words are files"
+        with clip.audio.open("rb") as file:
+            return list(cut(decode(file, max_seconds=_LONGEST), self._cutting))
 
     async def _decoded(self, request: DecodeRequest) -> _Decoded:
         async for result in self._decoder.decode_window(request):
