@@ -57,7 +57,7 @@ def test_every_word_of_the_text_is_there_once_and_in_order(packed, clips):
     assert text_of(heard(answer)) == answer["text"]
     assert all(a.end <= b.start for a, b in pairwise(heard(answer)))
     assert all(0 < one["probability"] <= 1 for one in answer["words"])
-    assert all(one.start < one.end for one in heard(answer))
+    assert all(one.start <= one.end for one in heard(answer))
 
 
 def test_words_change_nothing_of_the_text(packed, clips):
@@ -117,8 +117,8 @@ def test_recorded_attention_is_that_of_a_second_pass(tmp_path):
 def test_heads_are_chosen_for_a_checkpoint(tmp_path, packed_cache, clips):
     """OpenAI's list for tiny.en is not the best there is: the command finds another, which serves
     from then on."""
-    (found,) = (packed_cache / "sources").glob("*tiny.en*")
-    folder = shutil.copytree(found, tmp_path / "checkpoint")
+    (found,) = (packed_cache / "sources").glob("*tiny.en*/config.json")
+    folder = shutil.copytree(found.parent, tmp_path / "checkpoint")
     generation = json.loads((folder / "generation_config.json").read_text("utf-8"))
     generation["alignment_heads"] = generation["alignment_heads"][1:]  # not what we know of
     (folder / "generation_config.json").write_text(json.dumps(generation), "utf-8")
