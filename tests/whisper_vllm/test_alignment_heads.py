@@ -74,5 +74,10 @@ def test_a_file_that_is_no_json_is_an_error(checkpoint):
         AlignmentHeads.of(folder)
 
 
+def test_a_folder_of_no_whisper_is_an_error(tmp_path):
+    with pytest.raises(BadSource, match=r"no config\.json with 'decoder_layers'"):
+        AlignmentHeads.of(tmp_path)
+
+
 def test_all_heads_are_layer_by_layer(checkpoint):
     assert all_heads(checkpoint())[7:9] == ((0, 7), (1, 0))

@@ -1,7 +1,6 @@
 """A checkpoint's alignment heads: the decoder's cross-attention heads that look where in the audio
 the next token is heard."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, Literal
 
 from app.errors import BadSource
 from app.files import write_json
+from app.models.whisper_vllm.json_files import read_json
 
 Head = tuple[int, int]  # a decoder layer, and a head in it, both from 0
 LaggingHead = tuple[int, int, int]  # and the frames by which its attention is early
@@ -45,7 +45,10 @@ class AlignmentHeads:
     def of(cls, folder: Path) -> "AlignmentHeads":
         """Return those of the checkpoint in a folder. Raises BadSource where it has no such
         heads."""
-        own, config = _json(folder / _OWN), _json(folder / "generation_config.json")
+        own, config = (
+            read_json(folder / _OWN, _ADVICE),
+            read_json(folder / "generation_config.json", _ADVICE),
+        )
         if own.get("heads"):
             return cls._of(_checked(own["heads"], folder, 3), "chosen", own.get("word_times"))
         named = _checked(config.get("alignment_heads") or (), folder, 2)
@@ -95,9 +98,14 @@ def keep(folder: Path, heads: Mapping[Head, int], figures: Mapping[str, Any]) ->
 
 
 def _shape(folder: Path) -> tuple[int, int]:
-    """Return how many layers a decoder has, and how many heads each."""
-    config = json.loads((folder / "config.json").read_text("utf-8"))
-    return config["decoder_layers"], config["decoder_attention_heads"]
+    """Return how many layers a decoder has, and how many heads each. Raises BadSource."""
+    config = read_json(folder / "config.json", _ADVICE)
+    try:
+        return config["decoder_layers"], config["decoder_attention_heads"]
+    except KeyError as error:
+        raise BadSource(
+            f"{folder} has no config.json with {error}.", "Give a Whisper checkpoint's folder."
+        ) from error
 
 
 def _checked(named: Any, folder: Path, length: int) -> tuple[tuple[int, ...], ...]:
@@ -118,13 +126,3 @@ def _checked(named: Any, folder: Path, length: int) -> tuple[tuple[int, ...], ..
                 _ADVICE,
             )
     return heads
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise BadSource(f"{path} cannot be read: {error}.", _ADVICE) from error
-    return content

@@ -30,9 +30,9 @@ from app.models.whisper_vllm.plan import EnginePlan
 from app.models.whisper_vllm.rules import forced_steps
 from app.models.whisper_vllm.shutdown import shut_down, tell_the_waiting
 from app.models.whisper_vllm.stat_logger import stat_logger
-from app.models.whisper_vllm.tokens import MOST_FRAMES, TIMESTAMP_MS, SpecialTokens
+from app.models.whisper_vllm.tokens import MOST_FRAMES, SpecialTokens
 from app.process import children_in_time, set_idle_priority
-from app.speech.alignment import CrossAttention
+from app.speech.alignment import FRAME_MS, CrossAttention
 from app.tracing import trace_headers
 
 log = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class VllmEngine:
         """Return what chose the first `count` tokens of a window that was `recorded`, behind the
         forced ones. Once. Raises EngineDied."""
         first = len(request.prompt) - 1 + len(forced_steps(self._tokens, request.rules))
-        frames = min(-(-request.window.duration_ms // TIMESTAMP_MS), MOST_FRAMES)
+        frames = min(-(-request.window.duration_ms // FRAME_MS), MOST_FRAMES)
         asked = (request.recorded, first, count, frames)
         try:
             async with asyncio.timeout(_LONGEST_CALL):

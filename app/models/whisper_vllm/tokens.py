@@ -5,13 +5,13 @@ processor needs transformers. A tokenizer is either a `tokenizer.json` or, as ol
 `vocab.json`, `merges.txt` and `added_tokens.json`.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from app.errors import BadSource
 from app.languages import NAMES
+from app.models.whisper_vllm.json_files import read_json
 
 TIMESTAMP_MS = 20  # one timestamp token, and one encoder frame
 MOST_FRAMES = 1500  # of a window
@@ -46,8 +46,8 @@ class SpecialTokens:
     def load(cls, folder: Path) -> "SpecialTokens":
         """Read a checkpoint's folder. Raises BadSource where the folder is not a Whisper's."""
         vocabulary = special_tokens(folder)
-        config = _json(folder / "config.json")
-        generation = config | _json(folder / "generation_config.json")
+        config = read_json(folder / "config.json", _ADVICE)
+        generation = config | read_json(folder / "generation_config.json", _ADVICE)
 
         def token(*spellings: str) -> int:
             for spelling in spellings:
@@ -80,11 +80,13 @@ def special_tokens(folder: Path) -> dict[str, int]:
     """Return every token that is not made of characters, and its id. Raises BadSource without
     any."""
     if (folder / "tokenizer.json").exists():
-        added = _json(folder / "tokenizer.json").get("added_tokens", [])
+        added = read_json(folder / "tokenizer.json", _ADVICE).get("added_tokens", [])
         return {entry["content"]: entry["id"] for entry in added}
     if not all((folder / name).exists() for name in ("vocab.json", "merges.txt")):
         raise BadSource(f"{folder} has no tokenizer.json, nor vocab.json and merges.txt.", _ADVICE)
-    tokens = _json(folder / "vocab.json") | _json(folder / "added_tokens.json")
+    tokens = read_json(folder / "vocab.json", _ADVICE) | read_json(
+        folder / "added_tokens.json", _ADVICE
+    )
     return {content: i for content, i in tokens.items() if content.startswith("<|")}
 
 
@@ -98,13 +100,3 @@ def _languages(generation: dict[str, Any], vocabulary: dict[str, int]) -> dict[s
     if declared:
         return {token.strip("<|>"): i for token, i in declared.items()}
     return {code: vocabulary[f"<|{code}|>"] for code in NAMES if f"<|{code}|>" in vocabulary}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise BadSource(f"{path} cannot be read: {error}.", _ADVICE) from error
-    return content

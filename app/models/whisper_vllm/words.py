@@ -1,4 +1,4 @@
-"""The words of Whisper's tokens, and their times in a window."""
+"""The words that Whisper's tokens make."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
