@@ -3,10 +3,11 @@
 import json
 import os
 import shutil
-import zlib
 
+import numpy as np
 import pytest
 
+from app.audio.waveform import SAMPLE_RATE
 from app.environment import DEMO
 from app.errors import BadField
 from app.quantization.request import QuantizationRequest
@@ -16,7 +17,7 @@ from app.recordings.spec import Recordings
 from app.settings import Settings
 from app.sources.resolve import resolve
 from tests.checkpoint_files import write_checkpoint, write_weights
-from tests.sound import encode, tone
+from tests.sound import encode, silence
 
 VERSIONS = {"llmcompressor": "1"}
 RTN = {"recipe": {"method": "rtn"}}
@@ -69,8 +70,9 @@ def refused(ask):
 
 
 def sound(name):
-    """A recording that is another for another name."""
-    return encode(tone(1, 200 + zlib.crc32(name.encode()) % 2000))
+    """A recording that is another for another name: noise, for pitches are too few to differ."""
+    noise = np.random.default_rng(list(name.encode())).normal(0, 0.1, SAMPLE_RATE)
+    return encode(noise.astype(np.float32))
 
 
 def recordings(folder, *rows, name="manifest.jsonl"):
@@ -514,7 +516,7 @@ def test_one_folder_may_be_both_where_its_parts_are_apart(ask, root, proof):
 
 @pytest.mark.parametrize("fault", ["long", "no sound"])
 def test_a_proof_that_cannot_be_heard_is_refused_at_once(refused, root, proof, fault):
-    bad = encode(tone(31), rate=8_000) if fault == "long" else b"none"
+    bad = encode(silence(31), rate=8_000) if fault == "long" else b"none"
     (root / "proof" / "1.wav").write_bytes(bad)
     refused("proof", RTN | {"proof": {"sources": proof}}, r"1\.wav")
 
