@@ -59,6 +59,8 @@ def recipes(settings: Settings, source: Source) -> Iterator[Recipe]:
     yield Recipe(calibration=default.calibration, group_size=64)
     yield Recipe(method="rtn")
     yield Recipe(method="rtn", scheme="W8A8")
+    yield Recipe(method="awq", calibration=default.calibration)
+    yield Recipe(calibration=default.calibration, observer="imatrix")
 
 
 class Bench:
@@ -125,7 +127,7 @@ def row(what: str, sentences: Sequence[Sentence]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    wanted = parser("bench.recovery", __doc__, recipes=5, clips=400)
+    wanted = parser("bench.recovery", __doc__, recipes=7, clips=400)
     wanted.add_argument("--cache", type=Path, help="keep what is made here")
     wanted.add_argument("--model", default=MODEL, help="the source (default: %(default)s)")
     asked = wanted.parse_args(argv)
