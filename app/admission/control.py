@@ -25,6 +25,11 @@ _UNKNOWN_THROUGHPUT = 1.0  # seconds of audio a second, until it is measured
 # Beyond what decodes at once: the engine has the next ones at hand while answers are rendered.
 # More would only wait inside, where a newcomer cannot pass them.
 _AHEAD = 0.25
+# Seconds of audio from which a recording is long, which are four windows: what a person waits for
+# before a screen is mostly shorter.
+_LONG_SECONDS = 120.0
+# Windows from which an engine keeps one from long recordings: whoever comes then finds room.
+_SPARES_ONE = 4
 
 # What a window of so many seconds waits in until the engine has room for it, and holds meanwhile.
 Slot = Callable[[float], AbstractAsyncContextManager[None]]
@@ -42,7 +47,7 @@ class Admission:
         self._limit = limit
         self._most_seconds = most_seconds
         self._metrics = metrics
-        self._windows = 1
+        self._full = 1
         self._slots = FairQueue(1)
         self._requests: Counter[str] = Counter()
         self._waiting: Counter[str] = Counter()
@@ -55,8 +60,10 @@ class Admission:
     def resize(self, windows: int) -> None:
         """The engine is another one, and decodes so many windows at once."""
         self.throughput = Throughput()
-        self._windows = windows
-        self._slots.resize(windows + ceil(_AHEAD * windows))
+        slots = windows + ceil(_AHEAD * windows)
+        full = windows - 1 if windows >= _SPARES_ONE else slots
+        self._full = min(windows, full)
+        self._slots.resize(slots, full)
 
     @property
     def under_way(self) -> int:
@@ -125,7 +132,8 @@ class Admission:
         self._show()
         try:
             with self._limit.held_audio.hold(client, held):
-                yield partial(self._slot, client, request)
+                is_long = seconds > _LONG_SECONDS
+                yield partial(self._slot, client, request, is_long=is_long)
         finally:
             del mine[request]
             if not mine:
@@ -176,10 +184,12 @@ class Admission:
             )
 
     @asynccontextmanager
-    async def _slot(self, client: str, request: str, seconds: float) -> AsyncGenerator[None]:
+    async def _slot(
+        self, client: str, request: str, seconds: float, *, is_long: bool
+    ) -> AsyncGenerator[None]:
         done = 0.0
         try:
-            async with self._slots.slot(client, request, seconds):
+            async with self._slots.slot(client, request, seconds, is_long=is_long):
                 mine = self._queued[client]
                 mine[request] = max(0.0, mine[request] - seconds)
                 self._running += seconds
@@ -194,7 +204,7 @@ class Admission:
 
     def _note(self, done: float = 0.0) -> None:
         running = self._slots.running
-        self.throughput.note(running=running, full=running >= self._windows, audio=done)
+        self.throughput.note(running=running, full=running >= self._full, audio=done)
         self._show()
 
     def _show(self) -> None:

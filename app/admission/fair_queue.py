@@ -4,21 +4,32 @@ Start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996) on two levels: amo
 among the requests of each. What is shared is the size of the work (seconds of audio in the engine,
 bytes to decode), so an hour of somebody's archive does not keep three seconds of somebody else's
 waiting.
+
+Whose turn comes next is not enough for that: three seconds share the machine with all that has had
+its turn. So long work never takes the last slot, and few slots while short work comes in.
 """
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+# Seconds after short work was last seen in which long work leaves it room: who sends one clip after
+# another is expected back.
+_EXPECTED_SECONDS = 10.0
+_LONG_SHARE = 0.25  # of the slots, for long work meanwhile
+
 
 @dataclass(eq=False)
 class Waiter:
-    """A piece of work that waits for its slot. `taken`: whether the piece has left the line."""
+    """A piece of work that waits for its slot. is_long: whether it is one of many. taken: whether
+    it has left the line."""
 
     size: float
+    is_long: bool
     turn: asyncio.Future[None]
     taken: bool = False
 
@@ -29,9 +40,13 @@ class Waiter:
         return self.turn.cancelled()
 
 
+_Allowed = Callable[[Waiter], bool]
+
+
 class _Line(Protocol):
     def put(self, path: Sequence[str], waiter: Waiter) -> None: ...
-    def take(self) -> Waiter: ...
+    def offers(self, allowed: _Allowed) -> bool: ...
+    def take(self, allowed: _Allowed) -> Waiter: ...
     def drop(self, path: Sequence[str], waiter: Waiter) -> None: ...
     def forget(self, path: Sequence[str]) -> None: ...
     def __len__(self) -> int: ...
@@ -46,7 +61,10 @@ class _InOrder:
     def put(self, _: Sequence[str], waiter: Waiter) -> None:
         self._waiters.append(waiter)
 
-    def take(self) -> Waiter:
+    def offers(self, allowed: _Allowed) -> bool:
+        return bool(self._waiters) and allowed(self._waiters[0])
+
+    def take(self, _: _Allowed) -> Waiter:
         waiter = self._waiters.popleft()
         waiter.taken = True
         return waiter
@@ -87,9 +105,14 @@ class _ByShare(Generic[L]):
         member = self._members.setdefault(name, _Member(self._kind(), self._reached))
         member.line.put(rest, waiter)
 
-    def take(self) -> Waiter:
-        member = min((m for m in self._members.values() if m.line), key=lambda m: m.had)
-        waiter = member.line.take()
+    def offers(self, allowed: _Allowed) -> bool:
+        """Whether any member's next piece is allowed."""
+        return any(member.line.offers(allowed) for member in self._members.values())
+
+    def take(self, allowed: _Allowed) -> Waiter:
+        offering = (m for m in self._members.values() if m.line.offers(allowed))
+        member = min(offering, key=lambda m: m.had)
+        waiter = member.line.take(allowed)
         self._reached = member.had
         member.had += 0.0 if waiter.left else waiter.size
         self._forget()
@@ -128,20 +151,31 @@ class _OfClient(_ByShare[_InOrder]):
 
 class FairQueue:
     """Runs a bounded number of pieces of work at once and queues the others fairly. For the event
-    loop's thread."""
+    loop's thread.
 
-    def __init__(self, slots: int) -> None:
-        self._slots = slots
+    slots: of all pieces. full: of long ones, where nothing else is there; as many, unless said.
+    """
+
+    def __init__(
+        self, slots: int, full: int | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
         self._line: _ByShare[_OfClient] = _ByShare(_OfClient)
-        self.running = 0
+        self._short_running = self._long_running = 0
+        self._short_seen = -_EXPECTED_SECONDS
+        self.resize(slots, full)
+
+    @property
+    def running(self) -> int:
+        return self._short_running + self._long_running
 
     @property
     def waiting(self) -> int:
         return len(self._line)
 
-    def resize(self, slots: int) -> None:
+    def resize(self, slots: int, full: int | None = None) -> None:
         """Change the number of slots; whoever has a slot keeps it."""
-        self._slots = slots
+        self._slots, self._full = slots, full or slots
         self._give()
 
     def forget(self, client: str, request: str) -> None:
@@ -151,11 +185,14 @@ class FairQueue:
             self._line = _ByShare(_OfClient)
 
     @asynccontextmanager
-    async def slot(self, client: str, request: str, size: float) -> AsyncGenerator[None]:
+    async def slot(
+        self, client: str, request: str, size: float, *, is_long: bool = False
+    ) -> AsyncGenerator[None]:
         """Wait for a slot, and hold it until the context is left."""
-        waiter = Waiter(size, asyncio.get_running_loop().create_future())
+        waiter = Waiter(size, is_long, asyncio.get_running_loop().create_future())
         path = (client, request)
         self._line.put(path, waiter)
+        self._see(waiter)
         self._give()
         try:
             await waiter.turn
@@ -163,20 +200,41 @@ class FairQueue:
             if not waiter.taken:
                 self._line.drop(path, waiter)
             elif not waiter.left:  # it was given its turn in the same moment
-                self._end()
+                self._end(waiter)
             raise
         try:
             yield
         finally:
-            self._end()
+            self._end(waiter)
 
-    def _end(self) -> None:
-        self.running -= 1
+    def _end(self, waiter: Waiter) -> None:
+        self._count(waiter, -1)
+        self._see(waiter)
         self._give()
 
     def _give(self) -> None:
-        while self.running < self._slots and self._line:
-            waiter = self._line.take()
+        while self.running < self._slots and self._line.offers(self._may_run):
+            waiter = self._line.take(self._may_run)
             if not waiter.left:
-                self.running += 1
+                self._count(waiter, 1)
                 waiter.turn.set_result(None)
+
+    def _count(self, waiter: Waiter, change: int) -> None:
+        if waiter.is_long:
+            self._long_running += change
+        else:
+            self._short_running += change
+
+    def _see(self, waiter: Waiter) -> None:
+        if not waiter.is_long:
+            self._short_seen = self._clock()
+
+    def _may_run(self, waiter: Waiter) -> bool:
+        return not waiter.is_long or self._long_running < self._long_slots()
+
+    def _long_slots(self) -> int:
+        """How many slots long work may have now, one at least."""
+        quiet = self._clock() - self._short_seen >= _EXPECTED_SECONDS
+        if quiet and not self._short_running:
+            return self._full
+        return max(1, int(_LONG_SHARE * self._full))

@@ -43,7 +43,7 @@ class RequestLimit:
     ) -> None:
         self.uploads = Uploads(most_upload_bytes)
         self.held_audio = HeldAudio(most_held_seconds)
-        self.audio_decoding = FairQueue(DECODES_AT_ONCE)
+        self.audio_decoding = FairQueue(DECODES_AT_ONCE, DECODES_AT_ONCE - 1)
         self._most = most
         self._metrics = metrics
         self._requests: Counter[str] = Counter()

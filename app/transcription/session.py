@@ -29,6 +29,8 @@ from app.transcription.coverage import Coverage
 from app.transcription.pipeline import Plan, plan, transcribe
 from app.transcription.results import Options, Transcript
 
+# From which a file is long to decode: two minutes of 16-bit WAV, and more where it is compressed.
+_LONG_BYTES = 2**22
 _NEARLY = 0.9  # of its timeout: a client that leaves then left because of it
 _numbers = itertools.count()
 
@@ -119,7 +121,8 @@ class TranscriptionSession:
         shared, request = self.shared, _next_name()
         slots, cutting = shared.limit.audio_decoding, Cutting.of(shared.settings)
         try:
-            async with slots.slot(self.caller.name, request, recording.size):
+            is_long = recording.size > _LONG_BYTES
+            async with slots.slot(self.caller.name, request, recording.size, is_long=is_long):
                 self._observe("decode_queue", read, shared.metrics.decode_queue)
                 begun = time.perf_counter()
                 waves = await self._decoded(recording, options)

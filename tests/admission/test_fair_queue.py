@@ -15,17 +15,27 @@ pytestmark = pytest.mark.anyio
 class Line:
     """Windows that ask for turns of one slot, and the order in which they got them."""
 
-    def __init__(self, slots=1):
-        self.turns, self.order = FairQueue(slots), []
+    def __init__(self, slots=1, full=None):
+        self.now = 1000.0
+        self.turns, self.order = FairQueue(slots, full, clock=lambda: self.now), []
         self.tasks, self.release = {}, {}
 
-    async def ask(self, name, client, request="r", seconds=30.0):
+    async def ask(self, name, client, request="r", seconds=30.0, *, is_long=False):
         self.release[name] = asyncio.Event()
-        self.tasks[name] = asyncio.create_task(self._hold(name, client, request, seconds))
+        self.tasks[name] = asyncio.create_task(self._hold(name, client, request, seconds, is_long))
         await steps()
 
-    async def _hold(self, name, client, request, seconds):
-        async with self.turns.slot(client, request, seconds):
+    async def hour(self, client, windows=12):
+        """Ask for turns of the windows of a long recording."""
+        for number in range(windows):
+            await self.ask(f"{client} {number}", client, is_long=True)
+
+    @property
+    def running(self):
+        return [name for name in self.order if not self.release[name].is_set()]
+
+    async def _hold(self, name, client, request, seconds, is_long):
+        async with self.turns.slot(client, request, seconds, is_long=is_long):
             self.order.append(name)
             await self.release[name].wait()
 
@@ -210,7 +220,7 @@ async def test_more_slots_let_more_in_and_fewer_take_nothing_away(line):
 async def test_everybody_who_stays_gets_one_turn_and_nothing_is_left(windows, slots):
     line = Line(slots)
     for number, (client, request, seconds, _) in enumerate(windows):
-        await line.ask(number, client, request, seconds)
+        await line.ask(number, client, request, seconds, is_long=request == "y")
     had = set(line.order)
     leaves = {number for number, window in enumerate(windows) if window[-1]}
     for number in leaves:
@@ -227,3 +237,58 @@ async def test_everybody_who_stays_gets_one_turn_and_nothing_is_left(windows, sl
     assert stay <= set(line.order)
     assert len(line.order) == len(set(line.order))
     assert (line.turns.running, line.turns.waiting) == (0, 0)
+
+
+async def test_long_work_leaves_a_slot_to_whoever_comes():
+    line = Line(slots=4, full=3)
+    await line.hour("archive")
+    assert len(line.running) == 3
+    await line.ask("clip", "phone", seconds=3)
+    assert line.running[-1] == "clip"
+
+
+async def test_long_work_has_few_slots_while_clips_come_one_after_another():
+    line = Line(slots=8)
+    await line.hour("archive", windows=40)
+    for number in range(12):
+        await line.ask(f"clip {number}", "phone", seconds=3)
+        await line.end(line.running[0])
+        await line.end(f"clip {number}")
+    assert len(line.running) == 2
+    await line.end(line.running[0])
+    assert len(line.running) == 2
+
+
+async def test_long_work_has_all_slots_again_once_no_clips_come():
+    line = Line(slots=8)
+    await line.ask("clip", "phone", seconds=3)
+    await line.hour("archive", windows=40)
+    assert len(line.running) == 3
+    line.now += 60
+    await line.end(line.running[1])
+    assert len(line.running) == 3, "the clip is still there"
+    await line.end("clip")
+    line.now += 60
+    await line.end(line.running[0])
+    assert len(line.running) == 8
+
+
+async def test_long_work_goes_on_beside_a_flood_of_clips():
+    line = Line(slots=2)
+    for number in range(20):
+        await line.ask(f"clip {number}", "phone", request=str(number), seconds=3)
+    await line.hour("archive")
+    order = await line.run_out()
+    assert order.index("archive 0") < order.index("clip 4")
+    assert order.index("archive 1") < order.index("clip 19")
+
+
+async def test_long_recordings_share_the_slots_that_they_have():
+    line = Line(slots=8)
+    await line.ask("clip", "phone", seconds=3)
+    await line.hour("one")
+    await line.hour("other")
+    for _ in range(6):
+        await line.end(line.running[1])
+    told = [name.split()[0] for name in line.order[1:]]
+    assert abs(told.count("one") - told.count("other")) <= 2
