@@ -1,6 +1,7 @@
 """Recordings, hearings and proofs that are made up."""
 
 import json
+from dataclasses import replace
 
 from app.audio.decoding import InThisProcess
 from app.models.base import (
@@ -9,6 +10,7 @@ from app.models.base import (
     Segment,
     WindowFigures,
     WindowResult,
+    Word,
 )
 from app.quantization.proof import LanguageProof, Proof, Sentence
 from app.quantization.request import Thresholds
@@ -18,12 +20,12 @@ from tests.sound import encode, tone
 
 class Says:
     """A decoder that says `texts[language]` of every window, or raises it; `asked` are the
-    requests."""
+    requests. Where `words_ms` are given, each word of a text begins at one of them."""
 
-    def __init__(self, **texts):
+    def __init__(self, words_ms=(), **texts):
         self.texts, self.asked, self.closed = texts, [], 0
-        self.gate = None
-        self.capabilities = Capabilities(frozenset(texts))
+        self.gate, self._words_ms = None, words_ms
+        self.capabilities = Capabilities(frozenset(texts), word_times=bool(words_ms))
 
     async def decode_window(self, request, on_token=lambda: None):
         self.asked.append(request)
@@ -40,6 +42,18 @@ class Says:
             yield WindowResult(request, detection, figures, said, None, "text")
         finally:
             self.closed += 1
+
+    async def align(self, _, segments):
+        return tuple(
+            replace(
+                segment,
+                words=tuple(
+                    Word(start_ms, start_ms + 10, f" {word}")
+                    for start_ms, word in zip(self._words_ms, segment.text.split(), strict=True)
+                ),
+            )
+            for segment in segments
+        )
 
 
 class Decoding(InThisProcess):

@@ -9,8 +9,9 @@ from app.audio.decoding import InThisProcess
 from app.checkpoints.checkpoint import Checkpoint
 from app.errors import CanaryFailed, EngineDied, NotAudio
 from app.quantization import canaries
-from app.quantization.canaries import Canary
+from app.quantization.canaries import Canary, Picked
 from app.recordings.clip import Clip
+from app.recordings.word_times import TimedWord, WordTimes
 from app.sources.source import Source
 from app.speech.cutting import Cutting
 from tests.quantization.fakes import Says, proof
@@ -53,7 +54,7 @@ def clips(**numbers):
 def test_some_of_each_language_are_chosen_spread_over_the_proof(numbers, chosen):
     several = clips(**numbers)
     picked = canaries.chosen(several, proof(*several))
-    assert [clip.text for clip, _ in picked] == [
+    assert [clip.text for clip, *_ in picked] == [
         f"{language} {n}" for language, which in chosen.items() for n in which
     ]
 
@@ -63,14 +64,14 @@ def test_what_is_expected_is_what_the_candidate_was_heard_to_say():
     judged = proof(*several)
     judged.sentences[0].candidate = "heard otherwise"
     picked = canaries.chosen(several, judged)
-    assert [expected for _, expected in picked] == ["heard otherwise", "en 1", "zh 0"]
+    assert [one.expected for one in picked] == ["heard otherwise", "en 1", "zh 0"]
 
 
 def test_languages_that_alternate_are_each_counted_apart():
     several = [one for pair in zip(clips(en=20), clips(zh=20), strict=True) for one in pair]
     picked = canaries.chosen(several, proof(*several))
-    assert Counter(clip.language for clip, _ in picked) == {"en": 4, "zh": 4}
-    assert all(clip.text == expected for clip, expected in picked)
+    assert Counter(clip.language for clip, *_ in picked) == {"en": 4, "zh": 4}
+    assert all(one.clip.text == one.expected for one in picked)
 
 
 # Kept
@@ -79,7 +80,10 @@ def test_languages_that_alternate_are_each_counted_apart():
 def test_what_is_kept_is_found_again_although_the_recordings_are_gone(tmp_path):
     recording = tmp_path / "a.wav"
     recording.write_bytes(WAV)
-    picked = [(Clip(recording, "said", "en"), "heard"), (Clip(b"bytes", "說", "zh"), "聽見")]
+    picked = [
+        Picked(Clip(recording, "said", "en"), "heard"),
+        Picked(Clip(b"bytes", "說", "zh"), "聽見"),
+    ]
     canaries.keep(tmp_path / "kept", picked)
     recording.unlink()
     first, second = canaries.kept(tmp_path / "kept")
@@ -89,8 +93,8 @@ def test_what_is_kept_is_found_again_although_the_recordings_are_gone(tmp_path):
 
 
 def test_what_is_kept_anew_takes_the_old_ones_place(tmp_path):
-    canaries.keep(tmp_path / "kept", [(one, one.text) for one in clips(en=3)])
-    canaries.keep(tmp_path / "kept", [(one, one.text) for one in clips(zh=1)])
+    canaries.keep(tmp_path / "kept", [Picked(one, one.text) for one in clips(en=3)])
+    canaries.keep(tmp_path / "kept", [Picked(one, one.text) for one in clips(zh=1)])
     assert [one.language for one in canaries.kept(tmp_path / "kept")] == ["zh"]
     assert len(list((tmp_path / "kept").iterdir())) == 2
 
@@ -99,7 +103,7 @@ def test_what_is_kept_anew_takes_the_old_ones_place(tmp_path):
 def test_what_is_kept_no_longer_says_so(tmp_path, damage):
     folder = tmp_path / "kept"
     if damage != "gone":
-        canaries.keep(folder, [(one, one.text) for one in clips(en=1)])
+        canaries.keep(folder, [Picked(one, one.text) for one in clips(en=1)])
     if damage == "json":
         (folder / "canaries.json").write_text("{")
     if damage == "audio":
@@ -228,5 +232,46 @@ async def test_no_canaries_pass():
 def test_the_names_of_recordings_do_not_matter(tmp_path):
     one = tmp_path / "名字 with spaces.wav"
     one.write_bytes(WAV)
-    canaries.keep(tmp_path / "kept", [(Clip(one, "x", "en"), "x")])
+    canaries.keep(tmp_path / "kept", [Picked(Clip(one, "x", "en"), "x")])
     assert canaries.kept(tmp_path / "kept")[0].audio == WAV
+
+
+# Times of words
+
+
+SAID = (TimedWord(0.1, 0.3, "mayday"), TimedWord(0.5, 0.7, "mayday"))
+TIMED = Clip(WAV, "mayday mayday", "en", words=SAID)
+
+
+def timed_proof(median_ms):
+    judged = proof(TIMED)
+    found = WordTimes(words=2, said=2, median_ms=median_ms, p95_ms=90.0)
+    english = judged.languages["en"].model_copy(update={"word_times": {"candidate": found}})
+    return judged.model_copy(update={"languages": {"en": english}})
+
+
+def kept_of(tmp_path, median_ms):
+    canaries.keep(tmp_path / "kept", canaries.chosen([TIMED], timed_proof(median_ms)))
+    return canaries.kept(tmp_path / "kept")
+
+
+def given_of(_, median_ms):
+    return canaries.given([TIMED], timed_proof(median_ms).summary())
+
+
+@pytest.mark.parametrize("flock", [kept_of, given_of])
+async def test_words_at_other_times_than_in_the_proof_fail(tmp_path, flock):
+    several = flock(tmp_path, 30.0)
+    await check(Says(words_ms=(130, 560), en="mayday mayday"), several)
+    with pytest.raises(CanaryFailed, match=r"begin 150 ms off \(median\), over 70 ms"):
+        await check(Says(words_ms=(250, 650), en="mayday mayday"), several)
+
+
+async def test_words_are_asked_for_only_where_their_times_are_known(tmp_path):
+    says = Says(words_ms=(100, 500), en="mayday mayday")
+    await check(says, [*kept_of(tmp_path, 30.0), canary("mayday mayday")])
+    assert [request.words for request in says.asked] == [True, False]
+
+
+async def test_a_model_without_times_of_words_is_judged_by_its_text(tmp_path):
+    await check(Says(en="mayday mayday"), kept_of(tmp_path, 30.0))
