@@ -17,7 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from rich.console import Console
 from rich.table import Table
@@ -71,8 +71,15 @@ def compare(
     return {name: measured[1:] for name, measured in rounds.items()}
 
 
+class Listening(Protocol):
+    """Whatever answers HTTP on a port of this machine."""
+
+    @property
+    def port(self) -> int: ...
+
+
 async def load_service(
-    server: Server,
+    server: Listening,
     clips: list[Path],
     concurrency: int,
     requests: int = REQUESTS,

