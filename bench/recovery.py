@@ -52,14 +52,14 @@ _ONE_BY_ONE = 4  # windows at once, as in a proof
 
 
 def recipes(settings: Settings, source: Source) -> Iterator[Recipe]:
-    """The default first, then the same bits throughout, then what others' model cards name."""
+    """The default first, 8 bits throughout, 4 throughout, and what others' model cards name."""
     default = settings_recipe(settings, source, pick_device(settings.device))
     yield default
-    yield Recipe(calibration=default.calibration)
-    yield Recipe(calibration=default.calibration, group_size=64)
-    yield Recipe(method="rtn")
     yield Recipe(method="rtn", scheme="W8A8")
+    yield Recipe(calibration=default.calibration)
     yield Recipe(method="awq", calibration=default.calibration)
+    yield Recipe(method="rtn")
+    yield Recipe(calibration=default.calibration, group_size=64)
     yield Recipe(calibration=default.calibration, observer="imatrix")
 
 
