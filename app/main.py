@@ -11,11 +11,12 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__
-from app.api import envelope, health, models, openapi, quantize, transcriptions
+from app.api import background, envelope, health, models, openapi, quantize, transcriptions
 from app.api.context import Context
 from app.api.spool import check_spool_folder
 from app.api.stopping import StoppingMiddleware, Unfinished
 from app.api.telemetry import TelemetryMiddleware
+from app.background import BackgroundJobs
 from app.checkpoints.checkpoint import Checkpoint
 from app.errors import EngineFailed, StartupError, Unavailable
 from app.metrics import Metrics
@@ -47,8 +48,8 @@ def build_app(context: Context) -> FastAPI:
     )
     app.state.context = context
     envelope.install(app)
-    for router in (health.router, models.router, transcriptions.router, quantize.router):
-        app.include_router(router)
+    for one in (health, models, transcriptions, background, quantize):
+        app.include_router(one.router)
     transcriptions.preregister_series(context.metrics)
     app.state.unfinished = Unfinished()
     app.add_middleware(StoppingMiddleware, unfinished=app.state.unfinished)
@@ -89,7 +90,11 @@ def create_app(
         context.quantization = quantization
         task = asyncio.create_task(_serve(context, device, managers, quantization, on_failure))
         decoders.start()
-        yield
+        context.background = await in_daemon_thread(
+            BackgroundJobs, context.settings, context.state, context.transcriptions, context.metrics
+        )
+        async with context.background.working():
+            yield
         quantization.stop()
         task.cancel()
         with suppress(asyncio.CancelledError):

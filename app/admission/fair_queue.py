@@ -4,6 +4,9 @@ Start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996) on two levels: amo
 among the requests of each. What is shared is the size of the work (seconds of audio in the engine,
 bytes to decode), so an hour of somebody's archive does not keep three seconds of somebody else's
 waiting.
+
+Work that nobody waits for (`behind`) is shared in the same way, in a line of its own that is served
+only while the other one is empty.
 """
 
 import asyncio
@@ -133,11 +136,16 @@ class FairQueue:
     def __init__(self, slots: int) -> None:
         self._slots = slots
         self._line: _ByShare[_OfClient] = _ByShare(_OfClient)
+        self._behind: _ByShare[_OfClient] = _ByShare(_OfClient)
         self.running = 0
 
     @property
     def waiting(self) -> int:
         return len(self._line)
+
+    @property
+    def waiting_behind(self) -> int:
+        return len(self._behind)
 
     def resize(self, slots: int) -> None:
         """Change the number of slots; whoever has a slot keeps it."""
@@ -147,21 +155,25 @@ class FairQueue:
     def forget(self, client: str, request: str) -> None:
         """Drop a request that is over. An empty queue forgets what each client was given."""
         self._line.forget((client, request))
-        if not self.running and not self._line:
-            self._line = _ByShare(_OfClient)
+        self._behind.forget((client, request))
+        if not self.running and not self._line and not self._behind:
+            self._line, self._behind = _ByShare(_OfClient), _ByShare(_OfClient)
 
     @asynccontextmanager
-    async def slot(self, client: str, request: str, size: float) -> AsyncGenerator[None]:
-        """Wait for a slot, and hold it until the context is left."""
+    async def slot(
+        self, client: str, request: str, size: float, *, behind: bool = False
+    ) -> AsyncGenerator[None]:
+        """Wait for a slot, and hold it until the context is left; `behind` all that somebody waits
+        for."""
         waiter = Waiter(size, asyncio.get_running_loop().create_future())
-        path = (client, request)
-        self._line.put(path, waiter)
+        path, line = (client, request), self._behind if behind else self._line
+        line.put(path, waiter)
         self._give()
         try:
             await waiter.turn
         except asyncio.CancelledError:
             if not waiter.taken:
-                self._line.drop(path, waiter)
+                line.drop(path, waiter)
             elif not waiter.left:  # it was given its turn in the same moment
                 self._end()
             raise
@@ -175,8 +187,8 @@ class FairQueue:
         self._give()
 
     def _give(self) -> None:
-        while self.running < self._slots and self._line:
-            waiter = self._line.take()
+        while self.running < self._slots and (line := self._line or self._behind):
+            waiter = line.take()
             if not waiter.left:
                 self.running += 1
                 waiter.turn.set_result(None)

@@ -189,6 +189,12 @@ class TranscriptionForm(SpeechForm):
         "`silence_duration_ms`.",
     )
 
+    background: bool = Field(
+        False,
+        description="Not OpenAI's: answer 202 with a job at once, and transcribe behind all that "
+        "somebody waits for. `GET /v1/audio/transcriptions/{id}` tells how far it is.",
+    )
+
     @field_validator("keywords")
     @classmethod
     def _not_endless(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -199,6 +205,12 @@ class TranscriptionForm(SpeechForm):
                 {"most": _LONGEST_TEXT},
             )
         return value
+
+    @model_validator(mode="after")
+    def _nobody_listens_in_the_background(self) -> "TranscriptionForm":
+        if self.background and self.stream:
+            raise _fault("background", "it excludes stream: follow the job's /events instead")
+        return self
 
     @model_validator(mode="after")
     def _one_way_to_name_languages(self) -> "TranscriptionForm":

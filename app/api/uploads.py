@@ -5,7 +5,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
@@ -28,10 +28,12 @@ _MISSING = "missing_required_parameter"  # OpenAI's code
 
 @dataclass(frozen=True)
 class Upload:
-    """A form's text fields, in the order they came, and its recording."""
+    """A form's text fields, in the order they came, and its recording, with the name that the
+    client has for it."""
 
     fields: list[tuple[str, str]]
     recording: RecordingFile
+    filename: str
 
 
 @asynccontextmanager
@@ -68,19 +70,20 @@ async def read_upload(
         raise UploadNotStored(f"The upload cannot be stored: {error.strerror}.") from error
     try:
         texts = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
-        yield Upload(texts, RecordingFile(_recording(form.getlist("file"), texts)))
+        sent = _recording(form.getlist("file"))
+        yield Upload(texts, RecordingFile(sent.file), sent.filename or "")
     finally:
         await form.close()
 
 
-def _recording(sent: list[UploadFile | str], texts: list[tuple[str, str]]) -> BinaryIO:
+def _recording(sent: list[UploadFile | str]) -> UploadFile:
     if not sent:
         raise BadField("The field 'file' is required.", param="file", code=_MISSING)
     if len(sent) > 1:
         raise BadField("One recording a request: 'file' was sent more than once.", param="file")
     if isinstance(sent[0], str):
         raise BadField("The field 'file' must be an uploaded file, not text.", param="file")
-    return sent[0].file
+    return sent[0]
 
 
 async def _bounded(

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from app.models.base import WindowResult
+from app.transcription.finished import Detected
 
 # How likely a window is in a language that none before it was in.
 _SWITCH = 0.05
@@ -27,7 +28,7 @@ class RecordingLanguage:
             self._first.set()
             return None
         if number == 0:
-            self._add(result)
+            self._add(Detected.of(result))
             self._first.set()
             return None
         await self._first.wait()
@@ -35,8 +36,16 @@ class RecordingLanguage:
         ours = likeliest(likely)
         if ours != likeliest(heard):
             return ours
-        self._add(result)
+        self._add(Detected.of(result))
         return None
+
+    def add_finished(self, number: int, detected: Iterable[Detected]) -> None:
+        """Take what a window was detected to be in that was finished before this process."""
+        for one in detected:
+            if len(one.languages) > 1:
+                self._add(one)
+        if number == 0:
+            self._first.set()
 
     def give_up(self) -> None:
         """Have nobody wait for the first window: it has ended without a detection."""
@@ -47,10 +56,9 @@ class RecordingLanguage:
         share = self._seconds[language] / whole if whole else 0.0
         return _SWITCH + (1 - _SWITCH) * share
 
-    def _add(self, result: WindowResult) -> None:
-        window, detection = result.request.window, result.detection
-        seconds = window.duration_ms / 1000 * (1 - detection.no_speech_prob)
-        for language, probability in detection.languages.items():
+    def _add(self, detected: Detected) -> None:
+        seconds = detected.duration_ms / 1000 * (1 - detected.no_speech_prob)
+        for language, probability in detected.languages.items():
             self._seconds[language] += probability * seconds
 
 

@@ -29,6 +29,16 @@ class Line:
             self.order.append(name)
             await self.release[name].wait()
 
+    async def ask_behind(self, name, client, request="r", seconds=30.0):
+        self.release[name] = asyncio.Event()
+        self.tasks[name] = asyncio.create_task(self._hold_behind(name, client, request, seconds))
+        await steps()
+
+    async def _hold_behind(self, name, client, request, seconds):
+        async with self.turns.slot(client, request, seconds, behind=True):
+            self.order.append(name)
+            await self.release[name].wait()
+
     async def end(self, name):
         self.release[name].set()
         await self.tasks[name]
@@ -227,3 +237,32 @@ async def test_everybody_who_stays_gets_one_turn_and_nothing_is_left(windows, sl
     assert stay <= set(line.order)
     assert len(line.order) == len(set(line.order))
     assert (line.turns.running, line.turns.waiting) == (0, 0)
+
+
+async def test_what_nobody_waits_for_comes_behind_all_that_somebody_does(line):
+    await line.ask_behind("job 0", "archive")
+    await line.ask_behind("job 1", "archive")
+    for number in range(3):
+        await line.ask(number, "person", seconds=300.0)
+    assert (line.turns.waiting, line.turns.waiting_behind) == (3, 1)
+    assert await line.run_out() == ["job 0", 0, 1, 2, "job 1"]
+
+
+async def test_what_nobody_waits_for_is_shared_fairly_too(line):
+    for number in range(4):
+        await line.ask_behind(f"a{number}", "a")
+    await line.ask_behind("b", "b")
+    order = await line.run_out()
+    assert order.index("b") == 1
+
+
+async def test_who_gives_up_behind_the_others_leaves_no_place_taken(line):
+    await line.ask("first", "a")
+    await line.ask_behind("job", "b")
+    line.tasks["job"].cancel()
+    await steps()
+    line.turns.forget("b", "r")
+    assert line.turns.waiting_behind == 0
+    await line.end("first")
+    await line.ask_behind("other", "b")
+    assert line.order == ["first", "other"]
