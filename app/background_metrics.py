@@ -23,3 +23,8 @@ class BackgroundMetrics:
             "background_windows_kept",
             "Windows in the background that were decoded, and that a restart does not decode again",
         )
+        self.webhooks = counter(
+            "webhook_attempts", "Attempts to deliver a webhook, by what came of them", ("outcome",)
+        )
+        for outcome in ("delivered", "refused", "failed"):
+            self.webhooks.labels(outcome)

@@ -1,7 +1,25 @@
 """The settings of transcriptions in the background."""
 
-from pydantic import Field
+from base64 import b64decode
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, SecretStr
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings
+
+from app.environment import Stripped
+
+
+def _as_secret(value: SecretStr | None) -> SecretStr | None:
+    """Check a webhook's secret as OpenAI and Standard Webhooks write them."""
+    prefix, _, encoded = (value.get_secret_value() if value else "whsec_AAAA").partition("_")
+    try:
+        good = prefix == "whsec" and b64decode(encoded, validate=True)
+    except ValueError:
+        good = b""
+    if not good:
+        raise PydanticCustomError("webhook_secret", "it must be whsec_ and base64")
+    return value
 
 
 class BackgroundSettings(BaseSettings):
@@ -26,4 +44,14 @@ class BackgroundSettings(BaseSettings):
         7,
         gt=0,
         description="Days after which the result of a transcription in the background is deleted",
+    )
+    webhook_secret: Annotated[SecretStr | None, Stripped, AfterValidator(_as_secret)] = Field(
+        None,
+        description="Secret that webhooks are signed with, `whsec_` and base64, for clients to "
+        "verify them by; unset, no form may name a `webhook_url`",
+    )
+    allow_private_addresses: bool = Field(
+        False,
+        description="Allows webhooks to addresses on the inside (loopback, private, link-local), "
+        "and over http",
     )

@@ -64,9 +64,10 @@ LEAVES |= {"app.folders", "app.tensor_files", "app.model_names"}
 LEAVES |= {"app.background_settings", "app.background_metrics"}
 ROOMS = {
     "app.api": {"transcription", "serving", "quantization", "jobs", "models.base", "recordings",
-                "checkpoints.recipe", "audio.recording", "background"},
+                "checkpoints.recipe", "audio.recording", "background", "outbound"},
     "app.background": {"transcription", "serving", "admission", "jobs", "models.base",
-                       "audio.recording"},
+                       "audio.recording", "outbound"},
+    "app.outbound": set(),
     "app.transcription": {"serving", "admission", "speech", "audio", "models.base"},
     "app.serving": {"models", "checkpoints", "admission", "speech", "audio", "sources"},
     "app.admission": set(),

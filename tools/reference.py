@@ -215,9 +215,15 @@ def _drawn(name: str) -> str:
     return line[1][:1].upper() + line[1][1:] if line else ""
 
 
+def _all_metrics() -> Iterator[Any]:
+    metrics = Metrics()
+    yield from vars(metrics).values()
+    yield from vars(metrics.background).values()
+
+
 def _metrics() -> Iterator[str]:
     def rows() -> Iterator[tuple[str, ...]]:
-        for metric in vars(Metrics()).values():
+        for metric in _all_metrics():
             for family in metric.describe() if hasattr(metric, "describe") else ():
                 name = family.name + ("_total" if family.type == "counter" else "")
                 labels = ", ".join(metric._labelnames)

@@ -28,8 +28,11 @@ from app.api.security import require_key
 from app.api.telemetry import Telemetry
 from app.api.uploads import Upload
 from app.background import Ask, BackgroundJobs, TranscriptionJob
-from app.errors import NotReady, ShuttingDown
+from app.errors import BadField, NotReady, ShuttingDown
 from app.models.base import Segment
+from app.outbound.addresses import AddressRefused
+from app.outbound.requests import checked
+from app.settings import Settings
 from app.transcription.formats import segment_event
 from app.transcription.session import Caller, TranscriptionSession
 
@@ -143,11 +146,29 @@ async def accept(
         background_options(session, form),
         tuple(upload.fields),
         upload.filename,
+        _webhook(context.settings, form),
     )
     job = await _of(context).submit(ask, upload.recording)
     session.telemetry.facts["job"] = job.id
     headers = {"location": f"{router.prefix}/{job.id}"}
     return JSONResponse(job_body(context.settings, job), 202, headers)
+
+
+def _webhook(settings: Settings, form: TranscriptionForm) -> str | None:
+    """Return the address that a form names. Raises BadField. Its name is resolved when the webhook
+    is sent: it may mean another address by then."""
+    if form.webhook_url is None:
+        return None
+    if settings.webhook_secret is None:
+        message = "This server signs no webhooks: MARLINSCRIBE_WEBHOOK_SECRET is not set."
+        raise BadField(message, param="webhook_url")
+    try:
+        checked(form.webhook_url, allow_inside=settings.allow_private_addresses)
+    except AddressRefused as error:
+        raise BadField(
+            f"The field 'webhook_url' is not valid: {error}", param="webhook_url"
+        ) from error
+    return form.webhook_url
 
 
 def owner_of(context: Context, caller: Caller) -> str:

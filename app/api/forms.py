@@ -194,6 +194,11 @@ class TranscriptionForm(SpeechForm):
         description="Not OpenAI's: answer 202 with a job at once, and transcribe behind all that "
         "somebody waits for. `GET /v1/audio/transcriptions/{id}` tells how far it is.",
     )
+    webhook_url: Text | None = Field(
+        None,
+        description="Not OpenAI's: with `background`, an https address that gets a signed "
+        "`transcription.completed` or `transcription.failed` when the job is over.",
+    )
 
     @field_validator("keywords")
     @classmethod
@@ -210,6 +215,8 @@ class TranscriptionForm(SpeechForm):
     def _nobody_listens_in_the_background(self) -> "TranscriptionForm":
         if self.background and self.stream:
             raise _fault("background", "it excludes stream: follow the job's /events instead")
+        if self.webhook_url and not self.background:
+            raise _fault("webhook_url", "it needs background beside it")
         return self
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from app.background.webhooks import Delivery
 from app.transcription.results import Options
 
 
@@ -24,13 +25,15 @@ class Status(StrEnum):
 class Ask:
     """What a client asks for. owner: whose the job is; "" where no keys are set, and it is
     everybody's. model: the served model's name. fields: the form's, as they were sent, for whoever
-    renders the result. filename: what the client calls the recording."""
+    renders the result. filename: what the client calls the recording. webhook_url: who is told when
+    the job is over."""
 
     owner: str
     model: str
     options: Options
     fields: tuple[tuple[str, str], ...] = ()
     filename: str = ""
+    webhook_url: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class TranscriptionJob:
 
     stored_bytes: what it takes of the disk. tries: how often work on it was begun since a window
     was last finished. windows: how many were finished when it was begun last.
-    error: OpenAI's error, as it stands in the envelope.
+    error: OpenAI's error, as it stands in the envelope. delivery: the webhook that is on its way.
     """
 
     id: str
@@ -60,6 +63,7 @@ class TranscriptionJob:
     tries: int = 0
     windows: int = 0
     error: dict[str, str | None] | None = None
+    delivery: Delivery | None = None
     created_at: int = field(default_factory=lambda: int(time.time()))
     started_at: int | None = None
     finished_at: int | None = None

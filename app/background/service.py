@@ -4,23 +4,22 @@ import asyncio
 import logging
 import secrets
 import time
-from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from math import ceil
 
-from app.admission.requests import SHARE
 from app.audio.recording import RecordingFile
+from app.background.bounds import Bounds
+from app.background.deliveries import Deliveries
 from app.background.job import Ask, Status, TranscriptionJob
 from app.background.live import Live, News
 from app.background.order import Order
 from app.background.runner import Runner, waiting_again
 from app.background.store import Store
+from app.background.webhooks import Delivery
 from app.errors import (
     JobConflict,
-    JobsFull,
     MarlinscribeError,
     Unavailable,
     UnknownJob,
@@ -28,6 +27,7 @@ from app.errors import (
     envelope,
 )
 from app.metrics import Metrics
+from app.outbound.addresses import Resolve, resolve
 from app.process import run_shielded
 from app.serving.state import ServiceState
 from app.settings import Settings
@@ -48,20 +48,21 @@ class BackgroundJobs:
 
     def __init__(
         self, settings: Settings, state: ServiceState, shared: Transcriptions, metrics: Metrics,
-        pause_seconds: float = 10.0,
+        pause_seconds: float = 10.0, resolving: Resolve = resolve,
     ) -> None:  # fmt: skip
         """Read the jobs there are; none are here while another process has them. `pause_seconds`
-        lie between two tries of one. Blocking."""
+        lie between two tries of one. `resolving` finds the addresses of webhooks. Blocking."""
         self._settings = settings
         self._metrics = metrics.background
         self._store = Store(settings.cache_dir / "transcriptions")
         work = BackgroundTranscriptions(shared)
         self._runner = Runner(state, work, self._store, metrics, pause_seconds)
         self._jobs: dict[str, TranscriptionJob] = {}
-        self._coming: Counter[str] = Counter()  # bytes that are being stored, by owner
+        self._bounds = Bounds(settings)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._lives: dict[str, Live] = {}
         self._order = Order()
+        self._deliveries = Deliveries(settings, metrics.background, self._save, resolving)
         self._wake = asyncio.Event()
         self._elsewhere: Unavailable | None = None
         self._take()
@@ -77,17 +78,14 @@ class BackgroundJobs:
         UploadNotStored, JobsElsewhere."""
         self.check_here()
         size = recording.size
-        self._check_room(ask.owner, size)
         # In order of time, so that a listing of the folder is.
         job = TranscriptionJob(f"tjob_{time.time_ns():016x}{secrets.token_hex(8)}", ask)
         job.stored_bytes = size
-        self._coming[ask.owner] += size
-        try:
-            await asyncio.to_thread(self._store.create, job, recording)
-        except OSError as error:
-            raise UploadNotStored(f"The recording cannot be kept: {error.strerror}.") from error
-        finally:
-            self._coming[ask.owner] -= size
+        with self._bounds.coming(ask.owner, size, self._jobs.values()):
+            try:
+                await asyncio.to_thread(self._store.create, job, recording)
+            except OSError as error:
+                raise UploadNotStored(f"The recording cannot be kept: {error.strerror}.") from error
         self._jobs[job.id] = job
         self._wake.set()
         return job
@@ -147,18 +145,22 @@ class BackgroundJobs:
             await asyncio.gather(*tasks, return_exceptions=True)
             for live in self._lives.values():
                 live.close()
+            await self._deliveries.close()
             await asyncio.to_thread(self._store.leave)
 
     async def _run(self) -> None:
         while self._elsewhere:
             await asyncio.sleep(_LOOK_AGAIN)
             await asyncio.to_thread(self._take)
+        for job in self._jobs.values():
+            self._deliveries.begin(job)
         while True:
             self._wake.clear()
             while len(self._tasks) < self._settings.background_running:
-                if (job := self._order.next(self._jobs.values())) is None:
+                following = self._order.next(self._jobs.values())
+                if following is None:
                     break
-                self._begin(job)
+                self._begin(following)
             await self._wake.wait()
 
     def _begin(self, job: TranscriptionJob) -> None:
@@ -188,6 +190,7 @@ class BackgroundJobs:
     ) -> None:
         """Keep how a job ended, however long the disk has no room for that."""
         over = replace(job, status=status, finished_at=int(time.time()))
+        over.delivery = _delivery(over)
         while True:
             try:
                 over = await run_shielded(self._store.finish, over, transcript)
@@ -196,6 +199,8 @@ class BackgroundJobs:
                 log.error("how job %s ended cannot be kept yet: %s", job.id, error)
                 await asyncio.sleep(_NO_ROOM)
         job.status, job.finished_at, job.stored_bytes = status, over.finished_at, over.stored_bytes
+        job.delivery = over.delivery
+        self._deliveries.begin(job)
         self._metrics.ended.labels(status).inc()
         if live := self._lives.pop(job.id, None):
             live.close()
@@ -206,6 +211,7 @@ class BackgroundJobs:
 
     async def _delete(self, job: TranscriptionJob) -> None:
         del self._jobs[job.id]
+        job.delivery = None
         if task := self._tasks.get(job.id):
             task.cancel()
             await asyncio.wait({task})
@@ -213,6 +219,9 @@ class BackgroundJobs:
             live.close()
         with suppress(OSError):  # what is left, the next start finds again
             await run_shielded(self._store.delete, job.id)
+
+    async def _save(self, job: TranscriptionJob) -> None:
+        await run_shielded(self._store.save, job)
 
     async def _prune(self) -> None:
         """Delete what is over for as long as the settings keep it."""
@@ -238,26 +247,6 @@ class BackgroundJobs:
                 waiting_again(job)
         self._elsewhere, self._jobs = None, jobs
 
-    def _check_room(self, owner: str, size: int) -> None:
-        """Raises JobsFull, UploadNotStored."""
-        most, most_bytes = self._settings.background_jobs, self._settings.background_bytes
-        active = Counter(job.ask.owner for job in self._jobs.values() if job.status.is_active)
-        stored = self._coming.copy()
-        for job in self._jobs.values():
-            stored[job.ask.owner] += job.stored_bytes
-        if active.total() >= most or active[owner] >= ceil(SHARE * most):
-            raise JobsFull(
-                f"{active.total()} transcriptions wait in the background, {active[owner]} of them "
-                f"yours; {most} may, and one client has three quarters."
-            )
-        if stored.total() + size > most_bytes or stored[owner] + size > SHARE * most_bytes:
-            raise UploadNotStored(
-                f"{stored.total()} bytes are kept for transcriptions in the background, "
-                f"{stored[owner]} of them yours; {most_bytes} may be "
-                "(MARLINSCRIBE_BACKGROUND_BYTES), and one client has three quarters. Delete some.",
-                retry_after=60,
-            )
-
     def _meter(self) -> None:
         for status in Status:
             self._metrics.jobs.labels(status).set_function(partial(self._count, status))
@@ -268,6 +257,20 @@ class BackgroundJobs:
 
     def _count(self, status: Status) -> int:
         return sum(job.status is status for job in self._jobs.values())
+
+
+def _delivery(job: TranscriptionJob) -> Delivery | None:
+    """Return the webhook that says that a job is over, where one is asked for."""
+    if job.ask.webhook_url is None or job.finished_at is None:
+        return None
+    return Delivery(
+        id=f"evt_{secrets.token_hex(16)}",
+        type=f"transcription.{job.status}",
+        subject=job.id,
+        url=job.ask.webhook_url,
+        created_at=job.finished_at,
+        due=time.time(),
+    )
 
 
 def _told(job: TranscriptionJob, error: Exception) -> dict[str, str | None]:

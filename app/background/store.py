@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 
 from pydantic import TypeAdapter
 
@@ -44,6 +45,7 @@ class Store:
 
     def __post_init__(self) -> None:
         self._ownership = Ownership(self.folder)
+        self._lock = Lock()  # so that nothing is written of a job that is being deleted
 
     def take(self) -> None:
         """Lock the folder. Raises JobsElsewhere, RecordNotKept."""
@@ -72,8 +74,8 @@ class Store:
         make_whole(self.folder / job.id, fill)
 
     def save(self, job: TranscriptionJob) -> None:
-        """Replace a job's record."""
-        write_whole(self.folder / job.id / _RECORD, _JOB.dump_json(job))
+        """Replace a job's record, unless the job is deleted."""
+        self._write(job, _RECORD, _JOB.dump_json(job))
 
     def finish(self, job: TranscriptionJob, transcript: Transcript | None) -> TranscriptionJob:
         """Keep a job that is over, and its transcript where there is one; drop what it was made of.
@@ -81,7 +83,7 @@ class Store:
         folder, content = self.folder / job.id, b""
         if transcript:
             content = _TRANSCRIPTS.dump_json([transcript])
-            write_whole(folder / _TRANSCRIPT, content)
+            self._write(job, _TRANSCRIPT, content)
         over = replace(job, stored_bytes=len(content))
         self.save(over)
         for name in (_RECORDING, _WINDOWS):
@@ -97,8 +99,14 @@ class Store:
     def delete(self, job_id: str) -> None:
         """Delete a job. A kill in the middle leaves what the next start deletes."""
         gone = sibling(self.folder / job_id, "partial")
-        os.rename(self.folder / job_id, gone)
+        with self._lock:
+            os.rename(self.folder / job_id, gone)
         shutil.rmtree(gone, ignore_errors=True)
+
+    def _write(self, job: TranscriptionJob, name: str, content: bytes) -> None:
+        with self._lock:
+            if (self.folder / job.id).is_dir():
+                write_whole(self.folder / job.id / name, content)
 
     def load(self) -> Iterator[TranscriptionJob]:
         """Yield every job, the oldest first; drop what is half-made or half-deleted."""
