@@ -11,12 +11,23 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__
-from app.api import background, envelope, health, models, openapi, quantize, transcriptions
+from app.api import (
+    background,
+    batches,
+    envelope,
+    files,
+    health,
+    models,
+    openapi,
+    quantize,
+    transcriptions,
+)
+from app.api.batch_reader import BatchReader
 from app.api.context import Context
 from app.api.spool import check_spool_folder
 from app.api.stopping import StoppingMiddleware, Unfinished
 from app.api.telemetry import TelemetryMiddleware
-from app.background import BackgroundJobs
+from app.background import BackgroundJobs, Batches
 from app.checkpoints.checkpoint import Checkpoint
 from app.errors import EngineFailed, StartupError, Unavailable
 from app.metrics import Metrics
@@ -48,7 +59,7 @@ def build_app(context: Context) -> FastAPI:
     )
     app.state.context = context
     envelope.install(app)
-    for one in (health, models, transcriptions, background, quantize):
+    for one in (health, models, transcriptions, background, files, batches, quantize):
         app.include_router(one.router)
     transcriptions.preregister_series(context.metrics)
     app.state.unfinished = Unfinished()
@@ -93,7 +104,10 @@ def create_app(
         context.background = await in_daemon_thread(
             BackgroundJobs, context.settings, context.state, context.transcriptions, context.metrics
         )
-        async with context.background.working():
+        context.batches = await in_daemon_thread(
+            Batches, context.settings, context.background, BatchReader(context), context.metrics
+        )
+        async with context.background.working(), context.batches.working():
             yield
         quantization.stop()
         task.cancel()

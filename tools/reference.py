@@ -19,7 +19,7 @@ from fastapi.routing import APIRoute
 from pydantic.fields import FieldInfo
 
 from app import cli, errors
-from app.api import background, health, models, quantize, transcriptions
+from app.api import background, batches, files, health, models, quantize, transcriptions
 from app.api.forms import TranscriptionForm, TranslationForm
 from app.api.openapi import speech_route
 from app.background_settings import BackgroundSettings
@@ -138,7 +138,7 @@ def _bounds(schema: dict[str, Any]) -> Iterator[str]:
 
 def _routes() -> Iterator[str]:
     def rows() -> Iterator[tuple[str, ...]]:
-        for module in (transcriptions, background, models, health, quantize):
+        for module in (transcriptions, background, files, batches, models, health, quantize):
             for route in module.router.routes:
                 if isinstance(route, APIRoute) and route.include_in_schema:
                     methods = ", ".join(sorted(route.methods))

@@ -12,6 +12,8 @@ from app.models.base import Segment
 from app.settings import Settings
 from app.transcription.cues import Layout
 from app.transcription.formats import (
+    JsonBody,
+    VerboseBody,
     delta_event,
     done_event,
     json_body,
@@ -51,20 +53,30 @@ def layout_of(form: SpeechForm, settings: Settings) -> Layout:
 
 
 def body_of(form: SpeechForm, transcript: Transcript, layout: Layout) -> Response:
+    """Return a transcript as the answer in the format that a form asks for."""
+    content = content_of(form, transcript, layout)
+    if not isinstance(content, str):
+        return JSONResponse(content)
+    is_vtt = form.response_format == "vtt"
+    return PlainTextResponse(content, media_type="text/vtt" if is_vtt else None)
+
+
+def content_of(
+    form: SpeechForm, transcript: Transcript, layout: Layout
+) -> JsonBody | VerboseBody | str:
     """Return a transcript in the format that a form asks for."""
     logprobs = wants_logprobs(form)
     match form.response_format:
         case "json":
-            return JSONResponse(json_body(transcript, logprobs=logprobs))
+            return json_body(transcript, logprobs=logprobs)
         case "verbose_json":
-            words = wants_words(form)
-            return JSONResponse(verbose_body(transcript, logprobs=logprobs, words=words))
+            return verbose_body(transcript, logprobs=logprobs, words=wants_words(form))
         case "text":
-            return PlainTextResponse(text_body(transcript))
+            return text_body(transcript)
         case "srt":
-            return PlainTextResponse(srt(transcript.segments, layout))
+            return srt(transcript.segments, layout)
         case "vtt":
-            return PlainTextResponse(vtt(transcript.segments, layout), media_type="text/vtt")
+            return vtt(transcript.segments, layout)
 
 
 def wants_logprobs(form: SpeechForm) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
 from app.api.answers import body_of, layout_of, wants_words
@@ -24,6 +24,7 @@ from app.api.events import DONE, Event, EventStream
 from app.api.forms import TranscriptionForm
 from app.api.openapi import errors, event_stream, result_parameters
 from app.api.options import background_options
+from app.api.pages import Limit, Page
 from app.api.security import require_key
 from app.api.telemetry import Telemetry
 from app.api.uploads import Upload
@@ -65,22 +66,18 @@ async def transcription_jobs(
     context: Ctx,
     jobs: Jobs,
     owner: Owner,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    limit: Limit = 20,
     after: str | None = None,
 ) -> TranscriptionJobList:
     """List the transcriptions that were begun in the background with this key, the newest first;
     `after` is the last id of the page before."""
-    several = jobs.all(owner)
-    if after is not None:
-        begin = next((i + 1 for i, job in enumerate(several) if job.id == after), len(several))
-        several = several[begin:]
-    page = [job_body(context.settings, job) for job in several[:limit]]
+    page = Page(jobs.all(owner), limit, after)
     return TranscriptionJobList(
         object="list",
-        data=page,
-        first_id=page[0]["id"] if page else None,
-        last_id=page[-1]["id"] if page else None,
-        has_more=len(several) > limit,
+        data=[job_body(context.settings, job) for job in page.records],
+        first_id=page.first_id,
+        last_id=page.last_id,
+        has_more=page.has_more,
     )
 
 
@@ -146,7 +143,7 @@ async def accept(
         background_options(session, form),
         tuple(upload.fields),
         upload.filename,
-        _webhook(context.settings, form),
+        webhook_of(context.settings, form.webhook_url),
     )
     job = await _of(context).submit(ask, upload.recording)
     session.telemetry.facts["job"] = job.id
@@ -154,21 +151,20 @@ async def accept(
     return JSONResponse(job_body(context.settings, job), 202, headers)
 
 
-def _webhook(settings: Settings, form: TranscriptionForm) -> str | None:
-    """Return the address that a form names. Raises BadField. Its name is resolved when the webhook
-    is sent: it may mean another address by then."""
-    if form.webhook_url is None:
+def webhook_of(settings: Settings, url: str | None) -> str | None:
+    """Return the address that a client names for webhooks. Raises BadField. Its name is resolved
+    when one is sent: it may mean another address by then."""
+    if url is None:
         return None
     if settings.webhook_secret is None:
         message = "This server signs no webhooks: MARLINSCRIBE_WEBHOOK_SECRET is not set."
         raise BadField(message, param="webhook_url")
     try:
-        checked(form.webhook_url, allow_inside=settings.allow_private_addresses)
+        checked(url, allow_inside=settings.allow_private_addresses)
     except AddressRefused as error:
-        raise BadField(
-            f"The field 'webhook_url' is not valid: {error}", param="webhook_url"
-        ) from error
-    return form.webhook_url
+        message = f"The field 'webhook_url' is not valid: {error}"
+        raise BadField(message, param="webhook_url") from error
+    return url
 
 
 def owner_of(context: Context, caller: Caller) -> str:

@@ -121,6 +121,13 @@ def json_request(body: type[BaseModel], *, required: bool = True) -> dict[str, A
     }
 
 
+def multipart(properties: dict[str, Any]) -> dict[str, Any]:
+    """Return `openapi_extra` of a route that reads a form itself, all of whose fields it needs."""
+    schema = {"type": "object", "required": list(properties), "properties": properties}
+    content = {"multipart/form-data": {"schema": schema}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
 def result_parameters(names: Iterable[str]) -> list[dict[str, Any]]:
     """Return query parameters that are fields of the transcription's form."""
     fields = TranscriptionForm.model_json_schema(ref_template=_REF)["properties"]

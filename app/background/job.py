@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from app.background.webhooks import Delivery
+from app.errors import MarlinscribeError, envelope
 from app.transcription.results import Options
 
 
@@ -26,7 +27,7 @@ class Ask:
     """What a client asks for. owner: whose the job is; "" where no keys are set, and it is
     everybody's. model: the served model's name. fields: the form's, as they were sent, for whoever
     renders the result. filename: what the client calls the recording. webhook_url: who is told when
-    the job is over."""
+    the job is over. batch, line: of which batch the job is, and of which of its lines."""
 
     owner: str
     model: str
@@ -34,6 +35,8 @@ class Ask:
     fields: tuple[tuple[str, str], ...] = ()
     filename: str = ""
     webhook_url: str | None = None
+    batch: str = ""
+    line: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,3 +70,10 @@ class TranscriptionJob:
     created_at: int = field(default_factory=lambda: int(time.time()))
     started_at: int | None = None
     finished_at: int | None = None
+
+
+def error_of(error: MarlinscribeError) -> dict[str, str | None]:
+    """Return an error as it stands in OpenAI's envelope."""
+    body = envelope(error.message, kind=error.kind, code=error.code, param=error.param)
+    told: dict[str, str | None] = body["error"]
+    return told

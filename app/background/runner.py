@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import ExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -152,11 +152,8 @@ def waiting_again(job: TranscriptionJob) -> None:
 
 @asynccontextmanager
 async def _opened(path: Path) -> AsyncGenerator[RecordingFile]:
-    file = await asyncio.to_thread(path.open, "rb")
-    try:
-        yield RecordingFile(file)
-    finally:
-        await asyncio.to_thread(file.close)
+    with ExitStack() as stack:  # holds the file also where a cancellation comes while it is opened
+        yield RecordingFile(await run_shielded(lambda: stack.enter_context(path.open("rb"))))
 
 
 async def _serving(slot: ModelSlot) -> ServedModel:

@@ -8,23 +8,23 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from app.audio.recording import RecordingFile
 from app.background.bounds import Bounds
 from app.background.deliveries import Deliveries
-from app.background.job import Ask, Status, TranscriptionJob
+from app.background.job import Ask, Status, TranscriptionJob, error_of
 from app.background.live import Live, News
 from app.background.order import Order
 from app.background.runner import Runner, waiting_again
 from app.background.store import Store
-from app.background.webhooks import Delivery
+from app.background.webhooks import event
 from app.errors import (
     JobConflict,
     MarlinscribeError,
     Unavailable,
     UnknownJob,
     UploadNotStored,
-    envelope,
 )
 from app.metrics import Metrics
 from app.outbound.addresses import Resolve, resolve
@@ -58,30 +58,37 @@ class BackgroundJobs:
         work = BackgroundTranscriptions(shared)
         self._runner = Runner(state, work, self._store, metrics, pause_seconds)
         self._jobs: dict[str, TranscriptionJob] = {}
-        self._bounds = Bounds(settings)
+        self.bounds = Bounds(settings)
+        self.bounds.jobs = self._jobs.values
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._lives: dict[str, Live] = {}
         self._order = Order()
         self._deliveries = Deliveries(settings, metrics.background, self._save, resolving)
-        self._wake = asyncio.Event()
+        self._wake, self.taken = asyncio.Event(), asyncio.Event()
         self._elsewhere: Unavailable | None = None
         self._take()
         self._meter()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this process has the jobs."""
+        return self._elsewhere is None
 
     def check_here(self) -> None:
         """Check that this process has the jobs. Raises JobsElsewhere, RecordNotKept."""
         if self._elsewhere:
             raise self._elsewhere.with_traceback(None)
 
-    async def submit(self, ask: Ask, recording: RecordingFile) -> TranscriptionJob:
-        """Keep a recording and queue its job, which is there for good then. Raises JobsFull,
-        UploadNotStored, JobsElsewhere."""
+    async def submit(self, ask: Ask, recording: RecordingFile | Path) -> TranscriptionJob:
+        """Keep a recording and queue its job, which is there for good then; one that is kept at a
+        path already takes no more room. Raises JobsFull, UploadNotStored, JobsElsewhere."""
         self.check_here()
-        size = recording.size
+        size = 0 if isinstance(recording, Path) else recording.size
         # In order of time, so that a listing of the folder is.
         job = TranscriptionJob(f"tjob_{time.time_ns():016x}{secrets.token_hex(8)}", ask)
         job.stored_bytes = size
-        with self._bounds.coming(ask.owner, size, self._jobs.values()):
+        self.bounds.check_jobs(ask.owner)
+        with self.bounds.coming(ask.owner, size):
             try:
                 await asyncio.to_thread(self._store.create, job, recording)
             except OSError as error:
@@ -101,7 +108,18 @@ class BackgroundJobs:
     def all(self, owner: str) -> list[TranscriptionJob]:
         """Return an owner's jobs, the newest first."""
         self.check_here()
-        return [job for job in reversed(self._jobs.values()) if job.ask.owner == owner]
+        several = reversed(self._jobs.values())
+        return [job for job in several if job.ask.owner == owner and not job.ask.batch]
+
+    def of_batch(self, batch: str) -> dict[int, TranscriptionJob]:
+        """Return a batch's jobs, by their lines."""
+        return {job.ask.line: job for job in self._jobs.values() if job.ask.batch == batch}
+
+    async def over(self, job: TranscriptionJob) -> None:
+        """Wait until a job is over, or deleted."""
+        if job.id in self._jobs and job.status.is_active:
+            async for _ in self._live(job).follow():
+                pass
 
     async def transcript(self, owner: str, job_id: str) -> Transcript:
         """Return a job's result. Raises UnknownJob, and JobConflict where there is none."""
@@ -116,8 +134,7 @@ class BackgroundJobs:
 
     async def delete(self, owner: str, job_id: str) -> None:
         """Cancel a job that is not over, and delete it with all that it has. Raises UnknownJob."""
-        job = self.get(owner, job_id)
-        await self._delete(job)
+        await self.remove(self.get(owner, job_id))
 
     async def events(self, owner: str, job_id: str) -> AsyncGenerator[News]:
         """Yield a job's segments so far and its progress, then those that come, until it is over.
@@ -152,6 +169,7 @@ class BackgroundJobs:
         while self._elsewhere:
             await asyncio.sleep(_LOOK_AGAIN)
             await asyncio.to_thread(self._take)
+        self.taken.set()
         for job in self._jobs.values():
             self._deliveries.begin(job)
         while True:
@@ -190,7 +208,7 @@ class BackgroundJobs:
     ) -> None:
         """Keep how a job ended, however long the disk has no room for that."""
         over = replace(job, status=status, finished_at=int(time.time()))
-        over.delivery = _delivery(over)
+        over.delivery = event(f"transcription.{status}", job.id, job.ask.webhook_url)
         while True:
             try:
                 over = await run_shielded(self._store.finish, over, transcript)
@@ -209,8 +227,10 @@ class BackgroundJobs:
     def _live(self, job: TranscriptionJob) -> Live:
         return self._lives.setdefault(job.id, Live())
 
-    async def _delete(self, job: TranscriptionJob) -> None:
-        del self._jobs[job.id]
+    async def remove(self, job: TranscriptionJob) -> None:
+        """Delete a job, where it is still there."""
+        if self._jobs.pop(job.id, None) is None:
+            return
         job.delivery = None
         if task := self._tasks.get(job.id):
             task.cancel()
@@ -230,7 +250,7 @@ class BackgroundJobs:
             for job in list(self._jobs.values()):
                 if job.finished_at is not None and job.finished_at < oldest:
                     log.info("job %s is deleted: it was over for long enough", job.id)
-                    await self._delete(job)
+                    await self.remove(job)
             await asyncio.sleep(_BETWEEN_PRUNINGS)
 
     def _take(self) -> None:
@@ -245,7 +265,8 @@ class BackgroundJobs:
             if job.status.is_active:
                 job.status = Status.QUEUED
                 waiting_again(job)
-        self._elsewhere, self._jobs = None, jobs
+        self._elsewhere = None
+        self._jobs.update(jobs)
 
     def _meter(self) -> None:
         for status in Status:
@@ -259,25 +280,9 @@ class BackgroundJobs:
         return sum(job.status is status for job in self._jobs.values())
 
 
-def _delivery(job: TranscriptionJob) -> Delivery | None:
-    """Return the webhook that says that a job is over, where one is asked for."""
-    if job.ask.webhook_url is None or job.finished_at is None:
-        return None
-    return Delivery(
-        id=f"evt_{secrets.token_hex(16)}",
-        type=f"transcription.{job.status}",
-        subject=job.id,
-        url=job.ask.webhook_url,
-        created_at=job.finished_at,
-        due=time.time(),
-    )
-
-
 def _told(job: TranscriptionJob, error: Exception) -> dict[str, str | None]:
     """Return a failure as OpenAI's error; a defect is logged, and not told."""
     if not isinstance(error, MarlinscribeError):
         log.error("job %s failed", job.id, exc_info=error)
         error = MarlinscribeError("The server failed on this recording; its log has the reason.")
-    body = envelope(error.message, kind=error.kind, code=error.code, param=error.param)
-    told: dict[str, str | None] = body["error"]
-    return told
+    return error_of(error)

@@ -62,13 +62,16 @@ class Store:
     def windows(self, job_id: str) -> Path:
         return self.folder / job_id / _WINDOWS
 
-    def create(self, job: TranscriptionJob, recording: RecordingFile) -> None:
-        """Keep a new job and its recording."""
+    def create(self, job: TranscriptionJob, recording: RecordingFile | Path) -> None:
+        """Keep a new job and its recording, or the file at a path under another name."""
 
         def fill(work: Path) -> None:
-            recording.file.seek(0)
-            with (work / _RECORDING).open("wb") as copy:
-                shutil.copyfileobj(recording.file, copy, 2**20)
+            if isinstance(recording, Path):
+                os.link(recording, work / _RECORDING)
+            else:
+                recording.file.seek(0)
+                with (work / _RECORDING).open("wb") as copy:
+                    shutil.copyfileobj(recording.file, copy, 2**20)
             (work / _RECORD).write_bytes(_JOB.dump_json(job))
 
         make_whole(self.folder / job.id, fill)

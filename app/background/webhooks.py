@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import json
 import logging
+import secrets
 import time
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
@@ -45,14 +46,23 @@ class Delivery:
     @property
     def body(self) -> bytes:
         """OpenAI's event."""
-        event = {
+        told = {
             "id": self.id,
             "object": "event",
             "created_at": self.created_at,
             "type": self.type,
             "data": {"id": self.subject},
         }
-        return json.dumps(event).encode()
+        return json.dumps(told).encode()
+
+
+def event(type_: str, subject: str, url: str | None) -> Delivery | None:
+    """Return the webhook that says what has just become of a subject, where anybody asks for
+    it."""
+    if url is None:
+        return None
+    now = time.time()
+    return Delivery(f"evt_{secrets.token_hex(16)}", type_, subject, url, int(now), now)
 
 
 def secret_bytes(secret: str) -> bytes:

@@ -1,12 +1,13 @@
 """Jobs in the background, over HTTP, with a decoder that needs no engine."""
 
 import time
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 from fastapi.testclient import TestClient
 
-from app.background import BackgroundJobs
+from app.api.batch_reader import BatchReader
+from app.background import BackgroundJobs, Batches
 from app.main import build_app
 from tests.api.conftest import (  # noqa: F401  fixtures
     FakeDecoder,
@@ -24,6 +25,12 @@ def settings(tmp_path):
     return {"cache_dir": tmp_path / "cache"}
 
 
+@asynccontextmanager
+async def both(context):  # noqa: F811
+    async with context.background.working(), context.batches.working():
+        yield
+
+
 @contextmanager
 def working(context):  # noqa: F811
     """A client of a server that does its jobs. One after another is a server that is restarted."""
@@ -31,7 +38,10 @@ def working(context):  # noqa: F811
     context.background = BackgroundJobs(
         context.settings, context.state, context.transcriptions, context.metrics, 0.01
     )
-    app.router.lifespan_context = lambda _: context.background.working()
+    context.batches = Batches(
+        context.settings, context.background, BatchReader(context), context.metrics
+    )
+    app.router.lifespan_context = lambda _: both(context)
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 

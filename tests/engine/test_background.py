@@ -7,6 +7,7 @@ import time
 import httpx
 import numpy as np
 import pytest
+from openai import OpenAI
 
 from app.audio.decode import decode
 from harness.server import Server
@@ -124,3 +125,34 @@ def test_whoever_waits_is_answered_while_a_job_is_done(server, long_recording):
     assert answer.json()["text"] == MAYDAY_WORDS
     assert job_of(server, job)["status"] in ("queued", "in_progress")
     httpx.delete(f"{server.url}{SPEECH}/{job}", timeout=60)
+
+
+def test_a_batch_through_the_engine_by_openais_sdk(server, tmp_path):
+    client = OpenAI(base_url=f"{server.url}/v1", api_key="unused")
+    audio = client.files.create(file=MAYDAY, purpose="user_data")
+    bodies = [{"model": "whisper-1", "file_id": audio.id}, {"file_id": "file-none"}]
+    lines = [
+        json.dumps({"custom_id": str(number), "method": "POST", "url": SPEECH, "body": body})
+        for number, body in enumerate(bodies)
+    ]
+    path = tmp_path / "in.jsonl"
+    path.write_text("\n".join(lines))
+    file = client.files.create(file=path, purpose="batch")
+    batch = client.batches.create(
+        input_file_id=file.id, endpoint=SPEECH, completion_window="24h", metadata={"a": "b"}
+    )
+    deadline = time.monotonic() + 120
+    while batch.status not in ("completed", "failed"):
+        assert time.monotonic() < deadline, batch
+        time.sleep(0.2)
+        batch = client.batches.retrieve(batch.id)
+    assert (batch.request_counts.completed, batch.request_counts.failed) == (1, 1)
+    good, bad = (
+        json.loads(client.files.content(one).text)
+        for one in (batch.output_file_id, batch.error_file_id)
+    )
+    assert (good["custom_id"], good["response"]["body"]["text"]) == ("0", MAYDAY_WORDS)
+    assert (bad["custom_id"], bad["error"]["code"]) == ("1", "not_found")
+    assert batch.id in [one.id for one in client.batches.list()]
+    assert file.id in [one.id for one in client.files.list()]
+    assert client.files.delete(file.id).deleted
