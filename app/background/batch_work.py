@@ -14,6 +14,7 @@ from app.background.job import Ask, Status, TranscriptionJob, error_of
 from app.background.service import BackgroundJobs
 from app.background.sources import SOURCES, recording_of
 from app.errors import JobsFull, RequestError, Unavailable
+from app.process import run_shielded
 from app.transcription.results import Transcript
 
 _ROOM_SECONDS = 2.0  # until there may be room for another job
@@ -99,5 +100,5 @@ class BatchWork:
 
     async def _add(self, number: int, entry: Entry) -> None:
         async with self._adding:
-            await asyncio.to_thread(self._results.add, number, entry)
+            await run_shielded(self._results.add, number, entry)
         self._batch.completed, self._batch.failed = self._results.counts

@@ -20,7 +20,7 @@ from app.background.deliveries import Deliveries
 from app.background.files import Files
 from app.background.service import BackgroundJobs
 from app.background.webhooks import event
-from app.errors import JobConflict, MarlinscribeError, UnknownFile, UploadNotStored
+from app.errors import JobConflict, UnknownFile, UploadNotStored
 from app.files import write_whole
 from app.folders import make_whole, sibling
 from app.metrics import Metrics
@@ -154,8 +154,8 @@ class Batches:
                 if batch.status is not BatchStatus.CANCELLING and await self._may_begin(batch):
                     await self._work(batch, results)
                 await self._finish(batch, results)
-            except* (OSError, MarlinscribeError) as errors:
-                log.error("batch %s cannot go on yet: %s", batch.id, errors.exceptions)
+            except* Exception as errors:  # a full disk, or a defect: what is done stays done
+                log.error("batch %s cannot go on yet", batch.id, exc_info=errors)
             if not batch.status.is_active:
                 return
             await asyncio.sleep(_NO_ROOM)
