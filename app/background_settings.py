@@ -53,5 +53,13 @@ class BackgroundSettings(BaseSettings):
     allow_private_addresses: bool = Field(
         False,
         description="Allows webhooks to addresses on the inside (loopback, private, link-local), "
-        "and over http",
+        "and over http; recordings from there too, where any are fetched",
+    )
+    fetch_urls: bool = Field(
+        False,
+        description="Allows `file_url`, and addresses in the lines of batches: the service fetches "
+        "the recording, of MAX_UPLOAD_BYTES at most",
+    )
+    fetch_seconds: float = Field(
+        300, gt=0, description="Longest time that fetching a recording may take"
     )

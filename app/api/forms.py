@@ -87,6 +87,11 @@ class SpeechForm(BaseModel):
         "OpenAI's, `large-v3` or `Systran/faster-whisper-small`.",
         examples=["whisper-1"],
     )
+    file_url: Text | None = Field(
+        None,
+        description="Not OpenAI's: an https address that the recording is fetched from, in place "
+        "of `file`, where MARLINSCRIBE_FETCH_URLS allows it.",
+    )
     prompt: Text = Field(
         "",
         description="Text that came before, in the audio's language: it sways style and "

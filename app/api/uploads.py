@@ -5,15 +5,17 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from tempfile import SpooledTemporaryFile
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 
-from app.api.spool import SpoolingParser
+from app.api.spool import SpoolingParser, spool_folder
 from app.audio.recording import RecordingFile
 from app.errors import BadBody, BadField, UploadNotStored, UploadStalled, UploadTooLarge
+from app.outbound.fetching import Fetching
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ _MOST_FIELDS = 250
 _MOST_FILES = 8  # one is used; others are fields nobody knows
 _LARGEST_FIELD = 2**17  # bytes
 _LOOK = 1.0  # seconds, between two looks at an upload that brings nothing
+_SPOOLED = 2**20  # bytes, from which what is fetched waits on the disk
+_URL = "file_url"
 _MISSING = "missing_required_parameter"  # OpenAI's code
 
 
@@ -70,13 +74,37 @@ async def read_upload(
         raise UploadNotStored(f"The upload cannot be stored: {error.strerror}.") from error
     try:
         texts = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
-        sent = _recording(form.getlist("file"))
-        yield Upload(texts, RecordingFile(sent.file), sent.filename or "")
+        sent = form.getlist("file")
+        url = dict(texts).get(_URL, "")
+        if url and not sent:
+            async with _fetched(url, settings, receiving) as (file, name):
+                yield Upload(texts, RecordingFile(file), name)
+        else:
+            one = _recording(sent, url)
+            yield Upload(texts, RecordingFile(one.file), one.filename or "")
     finally:
         await form.close()
 
 
-def _recording(sent: list[UploadFile | str]) -> UploadFile:
+@asynccontextmanager
+async def _fetched(
+    url: str, settings: Settings, receiving: "Receiving"
+) -> AsyncGenerator[tuple[BinaryIO, str]]:
+    """What is at an address, and its last name. Raises BadField, UploadTooLarge,
+    UploadNotStored."""
+    fetching = Fetching.of(settings, _URL)
+    with SpooledTemporaryFile(max_size=_SPOOLED, dir=spool_folder()) as file:
+        sink = cast("BinaryIO", file)
+        try:
+            name = await fetching.fetch(url, sink, _URL, receiving.add)
+        except OSError as error:
+            raise UploadNotStored(f"The recording cannot be stored: {error.strerror}.") from error
+        yield sink, name
+
+
+def _recording(sent: list[UploadFile | str], url: str) -> UploadFile:
+    if url:
+        raise BadField("'file' and 'file_url' exclude each other.", param=_URL)
     if not sent:
         raise BadField("The field 'file' is required.", param="file", code=_MISSING)
     if len(sent) > 1:

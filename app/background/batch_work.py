@@ -15,8 +15,10 @@ from app.background.service import BackgroundJobs
 from app.background.sources import SOURCES, recording_of
 from app.errors import JobsFull, RequestError, Unavailable
 from app.process import run_shielded
+from app.settings import Settings
 from app.transcription.results import Transcript
 
+_SPARE = 2  # jobs of a batch at once, by those that run: the next ones are at hand
 _ROOM_SECONDS = 2.0  # until there may be room for another job
 
 
@@ -37,11 +39,12 @@ class BatchWork:
 
     def __init__(
         self, batch: Batch, path: Path, results: Results, jobs: BackgroundJobs, files: Files,
-        reader: Reader, at_once: int,
+        reader: Reader, settings: Settings,
     ) -> None:  # fmt: skip
         self._batch, self._path, self._results = batch, path, results
         self._jobs, self._files, self._reader = jobs, files, reader
-        self._places = asyncio.Semaphore(at_once)
+        self._settings = settings
+        self._places = asyncio.Semaphore(_SPARE * settings.background_running)
         self._adding = asyncio.Lock()
         self._begun = jobs.of_batch(batch.id)
 
@@ -84,9 +87,10 @@ class BatchWork:
         while True:
             try:
                 ask = self._reader.ask(self._batch.owner, fields)
-                recording, name = recording_of(self._files, self._batch.owner, asked)
-                mine = replace(ask, batch=self._batch.id, line=number, filename=name)
-                return await self._jobs.submit(mine, recording)
+                found = recording_of(self._files, self._settings, self._batch.owner, asked)
+                async with found as (recording, name):
+                    mine = replace(ask, batch=self._batch.id, line=number, filename=name)
+                    return await self._jobs.submit(mine, recording)
             except (JobsFull, Unavailable):
                 await asyncio.sleep(_ROOM_SECONDS)
 

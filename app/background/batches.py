@@ -35,7 +35,6 @@ _RECORD, _INPUT, _RESULTS = "batch.json", "input.jsonl", "results.jsonl"
 _NO_ROOM = 30.0  # seconds, until the disk may have some
 _BETWEEN_PRUNINGS = 600.0  # seconds
 _DAY = 86_400  # seconds
-_SPARE = 2  # jobs of a batch at once, by those that run: the next ones are at hand
 
 
 class Batches:
@@ -176,8 +175,15 @@ class Batches:
 
     async def _work(self, batch: Batch, results: Results) -> None:
         source = self._folder / batch.id / _INPUT
-        at_once = _SPARE * self._settings.background_running
-        work = BatchWork(batch, source, results, self._jobs, self.files, self._reader, at_once)
+        work = BatchWork(
+            batch,
+            source,
+            results,
+            self._jobs,
+            self.files,
+            self._reader,
+            self._settings,
+        )
         await work.run()
 
     async def _finish(self, batch: Batch, results: Results) -> None:

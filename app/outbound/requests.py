@@ -1,5 +1,6 @@
 """One request to an address that a client names, pinned and without redirects."""
 
+import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 
@@ -32,18 +33,25 @@ def checked(url: str, *, allow_inside: bool) -> httpx.URL:
 async def sent(
     method: str, url: httpx.URL, *, allow_inside: bool, headers: Mapping[str, str] = {},
     content: bytes | None = None, resolving: Resolve = resolve,
+    trusted: ssl.SSLContext | None = None,
 ) -> AsyncGenerator[httpx.Response]:  # fmt: skip
     """Send a request to the one address that the URL's name resolves to now; the answer's body is
     not read yet, and a redirect is not followed. No proxy of the environment is used: it would
-    resolve the name again. Raises AddressRefused, httpx.HTTPError."""
+    resolve the name again. `trusted` has other authorities than the usual ones. Raises
+    AddressRefused, httpx.HTTPError."""
     port = url.port or _PORTS[url.scheme]
     address = await pinned(url.host, port, allow_inside=allow_inside, resolving=resolving)
     timeout = httpx.Timeout(_CONNECT_SECONDS, read=None, write=None)
-    async with httpx.AsyncClient(trust_env=False, timeout=timeout) as client:
+    verify = trusted or True
+    async with httpx.AsyncClient(verify=verify, trust_env=False, timeout=timeout) as client:
         request = client.build_request(
             method,
             url.copy_with(host=address),
-            headers={"host": url.netloc.decode("ascii"), **headers},
+            headers={
+                "host": url.netloc.decode("ascii"),
+                "accept-encoding": "identity",  # so that bytes are bounded as they are sent
+                **headers,
+            },
             content=content,
             extensions={"sni_hostname": url.host},  # whose certificate is asked for and checked
         )

@@ -7,10 +7,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 class Receiver:
     """Answers with `statuses`, one after another, the last for good; `got` are the requests'
-    headers and bodies. Where `hangs` is set it never answers."""
+    headers and bodies. Where `hangs` is set it never answers; `content` is what it answers with."""
 
     def __init__(self):
         self.statuses, self.got, self.hangs, self.location = [200], [], None, None
+        self.content = b""
 
     def handle(self, request):
         body = request.rfile.read(int(request.headers.get("content-length", 0)))
@@ -21,8 +22,9 @@ class Receiver:
         request.send_response(self.statuses[min(len(self.got), len(self.statuses)) - 1])
         if self.location:
             request.send_header("location", self.location)
-        request.send_header("content-length", "0")
+        request.send_header("content-length", str(len(self.content)))
         request.end_headers()
+        request.wfile.write(self.content)
 
 
 @contextmanager
@@ -32,6 +34,9 @@ def receiving():
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
+            receiver.handle(self)
+
+        def do_GET(self):
             receiver.handle(self)
 
         def log_message(self, *_):

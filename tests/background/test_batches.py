@@ -226,6 +226,15 @@ def test_a_webhook_says_that_a_batch_is_over(client):
     assert (event.type, event.data.id) == ("batch.completed", batch)
 
 
+@pytest.mark.parametrize("more", [{"fetch_urls": True, "allow_private_addresses": True}])
+def test_a_line_may_name_an_address(client):
+    with receiving() as (receiver, url):
+        receiver.content = WAV
+        lines = line("groq", url=url), line("vllm", url=None, file_url=url)
+        body = over(client, begin(client, *lines).json()["id"])
+    assert set(told(client, body["output_file_id"])) == {"groq", "vllm"}
+
+
 def test_a_line_that_is_too_long_is_known_by_its_length(tmp_path):
     path = tmp_path / "in.jsonl"
     path.write_bytes(b"a\n" + b"x" * (LONGEST_LINE + 5) + b"\n\n" + b"b")
