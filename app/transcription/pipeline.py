@@ -141,7 +141,7 @@ async def _decode_all(
             while left:
                 piece, rest = first_piece(left, planned.window_seconds)
                 request = replace(_request(piece, options), is_cut=rest is not None)
-                doubt = partial(language.of_window, number if left is window else number + 1)
+                doubt = partial(language.of_window, number, is_rest=left is not window)
                 decoding = aclosing(decode_window(decoder, request, on_token, doubt))
                 async with slot(piece.duration_ms / 1000), decoding as events:
                     async for event in events:
@@ -157,8 +157,7 @@ async def _decode_all(
         except Exception as error:  # raised where the windows are told
             queue.put_nowait(error)
         finally:
-            if number == 0:
-                language.give_up()
+            language.give_up(number)
 
     known = _known(kept, queues, language)
     tasks = [

@@ -93,8 +93,18 @@ def test_a_job_that_is_killed_twice_has_the_text_of_an_undisturbed_one(own_cache
         again = result(server, job).json()
         told = metric(server, KEPT)
     assert body["progress"]["seconds_done"] == body["progress"]["seconds_total"]
-    assert again == undisturbed
+    assert told_of(again) == told_of(undisturbed)
     assert told <= count - second, "finished windows are not decoded again"
+
+
+def told_of(body):
+    """All but the figures, which vary in their last bits with what an engine decodes together."""
+    return (
+        body["language"],
+        body["text"],
+        [(one["start"], one["end"], one["text"]) for one in body["segments"]],
+        body["coverage"],
+    )
 
 
 def metric(server, name):
