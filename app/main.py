@@ -11,11 +11,23 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__
-from app.api import envelope, health, models, openapi, quantize, transcriptions
+from app.api import (
+    background,
+    batches,
+    envelope,
+    files,
+    health,
+    models,
+    openapi,
+    quantize,
+    transcriptions,
+)
+from app.api.batch_reader import BatchReader
 from app.api.context import Context
 from app.api.spool import check_spool_folder
 from app.api.stopping import StoppingMiddleware, Unfinished
 from app.api.telemetry import TelemetryMiddleware
+from app.background import BackgroundJobs, Batches
 from app.checkpoints.checkpoint import Checkpoint
 from app.errors import EngineFailed, StartupError, Unavailable
 from app.metrics import Metrics
@@ -47,8 +59,8 @@ def build_app(context: Context) -> FastAPI:
     )
     app.state.context = context
     envelope.install(app)
-    for router in (health.router, models.router, transcriptions.router, quantize.router):
-        app.include_router(router)
+    for one in (health, models, transcriptions, background, files, batches, quantize):
+        app.include_router(one.router)
     transcriptions.preregister_series(context.metrics)
     app.state.unfinished = Unfinished()
     app.add_middleware(StoppingMiddleware, unfinished=app.state.unfinished)
@@ -89,7 +101,14 @@ def create_app(
         context.quantization = quantization
         task = asyncio.create_task(_serve(context, device, managers, quantization, on_failure))
         decoders.start()
-        yield
+        context.background = await in_daemon_thread(
+            BackgroundJobs, context.settings, context.state, context.transcriptions, context.metrics
+        )
+        context.batches = await in_daemon_thread(
+            Batches, context.settings, context.background, BatchReader(context), context.metrics
+        )
+        async with context.background.working(), context.batches.working():
+            yield
         quantization.stop()
         task.cancel()
         with suppress(asyncio.CancelledError):

@@ -22,6 +22,7 @@ from prometheus_client import (
 from prometheus_client.exposition import generate_latest
 
 from app import __version__
+from app.background_metrics import BackgroundMetrics
 from app.engine_metrics import EngineRegistries, EngineRegistry
 
 _NAMESPACE = "marlinscribe"
@@ -170,6 +171,8 @@ class Metrics:
             "build_info", "Versions that run, in its labels", ("version", "python", "vllm")
         )
         self.build.labels(__version__, platform.python_version(), _vllm_version()).set(1)
+
+        self.background = BackgroundMetrics(gauge, counter)
 
         # Quantization jobs
         self.jobs = gauge("jobs", "Jobs in the records, by status", ("status",))

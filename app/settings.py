@@ -13,6 +13,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from app.background_settings import BackgroundSettings
 from app.environment import (
     EnvironmentSource,
     Folder,
@@ -33,7 +34,7 @@ from app.environment import (
 _STORED_UPLOADS = 4  # of the largest size, where no bound is set
 
 
-class Settings(BaseSettings):
+class Settings(BackgroundSettings):
     """Each field is the variable MARLINSCRIBE_<NAME>; docs/reference.md is made from them."""
 
     model_config = SettingsConfigDict(env_prefix="MARLINSCRIBE_", frozen=True, extra="forbid")

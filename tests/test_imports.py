@@ -61,9 +61,13 @@ def test_nothing_below_the_api_knows_the_web_framework(module):
 LEAVES = {"app.errors", "app.settings", "app.metrics", "app.process", "app.replay", "app.files"}
 LEAVES |= {"app.environment", "app.tracing", "app.languages", "app.engine_metrics"}
 LEAVES |= {"app.folders", "app.tensor_files", "app.model_names"}
+LEAVES |= {"app.background_settings", "app.background_metrics"}
 ROOMS = {
     "app.api": {"transcription", "serving", "quantization", "jobs", "models.base", "recordings",
-                "checkpoints.recipe", "audio.recording"},
+                "checkpoints.recipe", "audio.recording", "background", "outbound"},
+    "app.background": {"transcription", "serving", "admission", "jobs", "models.base",
+                       "audio.recording", "outbound"},
+    "app.outbound": set(),
     "app.transcription": {"serving", "admission", "speech", "audio", "models.base"},
     "app.serving": {"models", "checkpoints", "admission", "speech", "audio", "sources"},
     "app.admission": set(),

@@ -19,9 +19,10 @@ from fastapi.routing import APIRoute
 from pydantic.fields import FieldInfo
 
 from app import cli, errors
-from app.api import health, models, quantize, transcriptions
+from app.api import background, batches, files, health, models, quantize, transcriptions
 from app.api.forms import TranscriptionForm, TranslationForm
 from app.api.openapi import speech_route
+from app.background_settings import BackgroundSettings
 from app.environment import DEMO
 from app.errors import MarlinscribeError
 from app.metrics import Metrics
@@ -86,9 +87,14 @@ def _settings() -> Iterator[str]:
             _default(field),
             str(field.description),
         )
-        for name, field in Settings.model_fields.items()
+        for name, field in sorted(Settings.model_fields.items(), key=_is_background)
     )
     return _table(("Variable", "Values", "Default", "What it does"), rows)
+
+
+def _is_background(item: tuple[str, FieldInfo]) -> bool:
+    """Whether a setting is of what stands last."""
+    return item[0] in BackgroundSettings.model_fields
 
 
 def _default(field: FieldInfo) -> str:
@@ -132,7 +138,7 @@ def _bounds(schema: dict[str, Any]) -> Iterator[str]:
 
 def _routes() -> Iterator[str]:
     def rows() -> Iterator[tuple[str, ...]]:
-        for module in (transcriptions, models, health, quantize):
+        for module in (transcriptions, background, files, batches, models, health, quantize):
             for route in module.router.routes:
                 if isinstance(route, APIRoute) and route.include_in_schema:
                     methods = ", ".join(sorted(route.methods))
@@ -209,9 +215,15 @@ def _drawn(name: str) -> str:
     return line[1][:1].upper() + line[1][1:] if line else ""
 
 
+def _all_metrics() -> Iterator[Any]:
+    metrics = Metrics()
+    yield from vars(metrics).values()
+    yield from vars(metrics.background).values()
+
+
 def _metrics() -> Iterator[str]:
     def rows() -> Iterator[tuple[str, ...]]:
-        for metric in vars(Metrics()).values():
+        for metric in _all_metrics():
             for family in metric.describe() if hasattr(metric, "describe") else ():
                 name = family.name + ("_total" if family.type == "counter" else "")
                 labels = ", ".join(metric._labelnames)

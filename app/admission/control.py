@@ -141,6 +141,17 @@ class Admission:
             self._slots.forget(client, request)
             self._show()
 
+    @contextmanager
+    def in_background(self, client: str, request: str) -> Generator[Slot]:
+        """Queue a recording that nobody waits for; what its windows get their slots by, behind all
+        that somebody waits for. It counts against no bound of the queue: it is no load, but uses
+        what is left."""
+        try:
+            yield partial(self._slot_behind, client, request)
+        finally:
+            self._slots.forget(client, request)
+            self._show()
+
     def wait_for(self, client: str, seconds: float) -> float | None:
         """How long a recording that comes now takes from here to its last word, at least; None
         where the throughput is not known.
@@ -199,6 +210,17 @@ class Admission:
                     done = seconds
                 finally:
                     self._running -= seconds
+        finally:
+            self._note(done)
+
+    @asynccontextmanager
+    async def _slot_behind(self, client: str, request: str, seconds: float) -> AsyncGenerator[None]:
+        done = 0.0
+        try:
+            async with self._slots.slot(client, request, seconds, behind=True):
+                self._note()
+                yield
+                done = seconds
         finally:
             self._note(done)
 

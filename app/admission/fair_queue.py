@@ -7,6 +7,9 @@ waiting.
 
 Whose turn comes next is not enough for that: three seconds share the machine with all that has had
 its turn. So long work never takes the last slot, and few slots while short work comes in.
+
+Work that nobody waits for (`behind`) counts as long, and is shared in the same way, in a line of
+its own that is served only while the other one is empty.
 """
 
 import asyncio
@@ -161,6 +164,7 @@ class FairQueue:
     ) -> None:
         self._clock = clock
         self._line: _ByShare[_OfClient] = _ByShare(_OfClient)
+        self._behind: _ByShare[_OfClient] = _ByShare(_OfClient)
         self._short_running = self._long_running = 0
         self._short_seen = -_EXPECTED_SECONDS
         self.resize(slots, full)
@@ -173,6 +177,10 @@ class FairQueue:
     def waiting(self) -> int:
         return len(self._line)
 
+    @property
+    def waiting_behind(self) -> int:
+        return len(self._behind)
+
     def resize(self, slots: int, full: int | None = None) -> None:
         """Change the number of slots; whoever has a slot keeps it."""
         self._slots, self._full = slots, full or slots
@@ -181,24 +189,32 @@ class FairQueue:
     def forget(self, client: str, request: str) -> None:
         """Drop a request that is over. An empty queue forgets what each client was given."""
         self._line.forget((client, request))
-        if not self.running and not self._line:
-            self._line = _ByShare(_OfClient)
+        self._behind.forget((client, request))
+        if not self.running and not self._line and not self._behind:
+            self._line, self._behind = _ByShare(_OfClient), _ByShare(_OfClient)
 
     @asynccontextmanager
     async def slot(
-        self, client: str, request: str, size: float, *, is_long: bool = False
+        self,
+        client: str,
+        request: str,
+        size: float,
+        *,
+        is_long: bool = False,
+        behind: bool = False,
     ) -> AsyncGenerator[None]:
-        """Wait for a slot, and hold it until the context is left."""
-        waiter = Waiter(size, is_long, asyncio.get_running_loop().create_future())
-        path = (client, request)
-        self._line.put(path, waiter)
+        """Wait for a slot, and hold it until the context is left; `behind` all that somebody waits
+        for."""
+        waiter = Waiter(size, is_long or behind, asyncio.get_running_loop().create_future())
+        path, line = (client, request), self._behind if behind else self._line
+        line.put(path, waiter)
         self._see(waiter)
         self._give()
         try:
             await waiter.turn
         except asyncio.CancelledError:
             if not waiter.taken:
-                self._line.drop(path, waiter)
+                line.drop(path, waiter)
             elif not waiter.left:  # it was given its turn in the same moment
                 self._end(waiter)
             raise
@@ -213,8 +229,11 @@ class FairQueue:
         self._give()
 
     def _give(self) -> None:
-        while self.running < self._slots and self._line.offers(self._may_run):
-            waiter = self._line.take(self._may_run)
+        while self.running < self._slots:
+            line = self._line or self._behind
+            if not line.offers(self._may_run):
+                return
+            waiter = line.take(self._may_run)
             if not waiter.left:
                 self._count(waiter, 1)
                 waiter.turn.set_result(None)

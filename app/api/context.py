@@ -5,6 +5,7 @@ from typing import Annotated, Any, Protocol
 
 from fastapi import Depends, Request
 
+from app.background import BackgroundJobs, Batches
 from app.jobs import Job, Jobs
 from app.metrics import Metrics
 from app.quantization.proof import Proof
@@ -47,11 +48,14 @@ class Quantizing(Protocol):
 
 @dataclass
 class Context:
-    """The service, as routes see it. quantization: None until the start has begun."""
+    """The service, as routes see it. quantization, background, batches: None until the start has
+    begun."""
 
     settings: Settings
     metrics: Metrics
     quantization: Quantizing | None = None
+    background: BackgroundJobs | None = None
+    batches: Batches | None = None
     state: ServiceState = field(init=False)
     transcriptions: Transcriptions = field(init=False)
     tracing: Tracing = field(init=False)

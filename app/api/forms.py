@@ -87,6 +87,11 @@ class SpeechForm(BaseModel):
         "OpenAI's, `large-v3` or `Systran/faster-whisper-small`.",
         examples=["whisper-1"],
     )
+    file_url: Text | None = Field(
+        None,
+        description="Not OpenAI's: an https address that the recording is fetched from, in place "
+        "of `file`, where MARLINSCRIBE_FETCH_URLS allows it.",
+    )
     prompt: Text = Field(
         "",
         description="Text that came before, in the audio's language: it sways style and "
@@ -189,6 +194,17 @@ class TranscriptionForm(SpeechForm):
         "`silence_duration_ms`.",
     )
 
+    background: bool = Field(
+        False,
+        description="Not OpenAI's: answer 202 with a job at once, and transcribe behind all that "
+        "somebody waits for. `GET /v1/audio/transcriptions/{id}` tells how far it is.",
+    )
+    webhook_url: Text | None = Field(
+        None,
+        description="Not OpenAI's: with `background`, an https address that gets a signed "
+        "`transcription.completed` or `transcription.failed` when the job is over.",
+    )
+
     @field_validator("keywords")
     @classmethod
     def _not_endless(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -199,6 +215,14 @@ class TranscriptionForm(SpeechForm):
                 {"most": _LONGEST_TEXT},
             )
         return value
+
+    @model_validator(mode="after")
+    def _nobody_listens_in_the_background(self) -> "TranscriptionForm":
+        if self.background and self.stream:
+            raise _fault("background", "it excludes stream: follow the job's /events instead")
+        if self.webhook_url and not self.background:
+            raise _fault("webhook_url", "it needs background beside it")
+        return self
 
     @model_validator(mode="after")
     def _one_way_to_name_languages(self) -> "TranscriptionForm":

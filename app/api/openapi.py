@@ -4,6 +4,7 @@ The request's schema comes from the form that checks it, the answers' from the t
 renderers fill, so that neither can say what the service does not do.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from fastapi import FastAPI
@@ -11,7 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, TypeAdapter
 from typing_extensions import TypedDict
 
-from app.api.forms import LISTS, SpeechForm
+from app.api.forms import LISTS, SpeechForm, TranscriptionForm
 from app.transcription.formats import (
     DeltaEvent,
     DoneEvent,
@@ -85,8 +86,9 @@ def event_stream(data: str, **of_it: Any) -> dict[str, Any]:
     return {"text/event-stream": {"itemSchema": event}}
 
 
-def speech_route(form: type[SpeechForm]) -> dict[str, Any]:
-    """Return arguments for the decorator of a route that answers a form with a transcript."""
+def speech_route(form: type[SpeechForm], job: Any = None) -> dict[str, Any]:
+    """Return arguments for the decorator of a route that answers a form with a transcript, or with
+    the body of a `job` where the form asks for one."""
     text = {"schema": {"type": "string"}}
     answers = {
         "model": JsonBody | VerboseBody,
@@ -100,9 +102,12 @@ def speech_route(form: type[SpeechForm]) -> dict[str, Any]:
             ),
         },
     }
+    accepted = {"model": job, "description": "A job, where `background` asks for one"}
     return {
         "response_model": None,
-        "responses": {200: answers} | errors(400, 401, 404, 408, 413, 415, 429, 500, 503),
+        "responses": {200: answers}
+        | ({202: accepted} if job else {})
+        | errors(400, 401, 404, 408, 413, 415, 429, 500, 503),
         "openapi_extra": {"requestBody": _request_body(form)},
     }
 
@@ -114,6 +119,28 @@ def json_request(body: type[BaseModel], *, required: bool = True) -> dict[str, A
     return {
         "requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}
     }
+
+
+def multipart(properties: dict[str, Any]) -> dict[str, Any]:
+    """Return `openapi_extra` of a route that reads a form itself, all of whose fields it needs."""
+    schema = {"type": "object", "required": list(properties), "properties": properties}
+    content = {"multipart/form-data": {"schema": schema}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def result_parameters(names: Iterable[str]) -> list[dict[str, Any]]:
+    """Return query parameters that are fields of the transcription's form."""
+    fields = TranscriptionForm.model_json_schema(ref_template=_REF)["properties"]
+    return [
+        {
+            "name": f"{name}[]" if name in LISTS else name,
+            "in": "query",
+            "required": False,
+            "description": fields[name].get("description", ""),
+            "schema": _without_null(fields[name]),
+        }
+        for name in names
+    ]
 
 
 def _request_body(form: type[SpeechForm]) -> dict[str, Any]:

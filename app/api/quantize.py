@@ -2,30 +2,28 @@
 key."""
 
 import asyncio
-import json
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
-from pydantic import BaseModel, ConfigDict, ValidationError
-from starlette.requests import ClientDisconnect
+from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypedDict
 
 from app.api.context import Ctx, Quantizing
 from app.api.events import DONE, Event, EventStream
 from app.api.job_body import DeletedJob, JobBody, JobList, job_body, listed_job_body
+from app.api.json_body import read_json
 from app.api.openapi import errors, event_stream, json_request
 from app.api.report import page
 from app.api.security import require_admin_key, require_admin_key_or_password
 from app.api.telemetry import Telemetry
-from app.errors import BadBody, BadField, NotReady
+from app.errors import NotReady
 from app.quantization.request import QuantizationRequest
 from app.recordings.spec import Recordings
 
-_LONGEST_BODY = 2**20
 _HAPPENINGS = event_stream("What happened, as JSON; an error's envelope; or [DONE] at the end.")
 _REPORT = {
     "text/html": {"schema": {"type": "string"}},
@@ -33,7 +31,6 @@ _REPORT = {
 }
 _HOST = r"([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:.]+\])"
 _ADDRESS = re.compile(rf"(https://)?{_HOST}(:[0-9]+)?(/[A-Za-z0-9._/-]*)?")
-T = TypeVar("T", bound=BaseModel)
 
 
 class Promotion(BaseModel):
@@ -88,7 +85,7 @@ _admin = Depends(require_admin_key)
 async def submit(request: Request, quantizing: Jobs, response: Response) -> JobBody:
     """Make a checkpoint, prove it, and promote it where that is asked for. A request that is under
     way or done already is answered with its job."""
-    order = await _body(request, QuantizationRequest)
+    order = await read_json(request, QuantizationRequest)
     job, new = await quantizing.submit(order)
     response.status_code = 202 if new else 200
     response.headers["location"] = f"/quantize/{job.id}"
@@ -160,7 +157,7 @@ async def promote(request: Request, quantizing: Jobs, id: str) -> JobBody:
     """Serve a proven checkpoint. Requests under way finish, canaries are transcribed, and the
     checkpoint that served before comes back where they differ from the proof. The job shows what
     becomes of it."""
-    wanted = await _body(request, Promotion, empty=Promotion())
+    wanted = await read_json(request, Promotion, empty=Promotion())
     return job_body(await quantizing.promote(id, wanted.canaries, wanted.model))
 
 
@@ -189,7 +186,7 @@ async def report(request: Request, quantizing: Jobs, id: str) -> Response:
 )
 async def roll_back(request: Request, quantizing: Jobs) -> RolledBack:
     """Serve what was served before the last promotion; answer when it serves."""
-    wanted = await _body(request, Rollback, empty=Rollback())
+    wanted = await read_json(request, Rollback, empty=Rollback())
     served = await quantizing.roll_back(wanted.model)
     return RolledBack(
         object="model.rollback", fingerprint=served["fingerprint"], scheme=served["scheme"]
@@ -201,31 +198,6 @@ async def _events(happening: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[E
         async for event in happening:
             yield event | {"type": f"quantization.job.{event['type']}"}
     yield DONE
-
-
-async def _body(request: Request, kind: type[T], empty: T | None = None) -> T:
-    """Read the request's JSON, after the key was checked. Raises BadBody, BadField."""
-    read = bytearray()
-    try:
-        async for chunk in request.stream():
-            read += chunk
-            if len(read) > _LONGEST_BODY:
-                raise BadBody(f"The body is longer than {_LONGEST_BODY} bytes.")
-    except ClientDisconnect as error:  # nobody is there to read it
-        raise BadBody("The body ended too soon.") from error
-    if not read and empty is not None:
-        return empty
-    try:
-        content = json.loads(read)
-    except (ValueError, RecursionError) as error:
-        raise BadBody(f"The body is not JSON: {error}.") from error
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in fault["loc"])
-        what = fault["msg"].removeprefix("Value error, ")
-        raise BadField(f"{where}: {what}" if where else what, param=where or None) from error
 
 
 def _address(request: Request) -> str:

@@ -5,15 +5,17 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from tempfile import SpooledTemporaryFile
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 
-from app.api.spool import SpoolingParser
+from app.api.spool import SpoolingParser, spool_folder
 from app.audio.recording import RecordingFile
 from app.errors import BadBody, BadField, UploadNotStored, UploadStalled, UploadTooLarge
+from app.outbound.fetching import Fetching
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,15 +25,19 @@ _MOST_FIELDS = 250
 _MOST_FILES = 8  # one is used; others are fields nobody knows
 _LARGEST_FIELD = 2**17  # bytes
 _LOOK = 1.0  # seconds, between two looks at an upload that brings nothing
+_SPOOLED = 2**20  # bytes, from which what is fetched waits on the disk
+_URL = "file_url"
 _MISSING = "missing_required_parameter"  # OpenAI's code
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A form's text fields, in the order they came, and its recording."""
+    """A form's text fields, in the order they came, and its recording, with the name that the
+    client has for it."""
 
     fields: list[tuple[str, str]]
     recording: RecordingFile
+    filename: str
 
 
 @asynccontextmanager
@@ -68,19 +74,44 @@ async def read_upload(
         raise UploadNotStored(f"The upload cannot be stored: {error.strerror}.") from error
     try:
         texts = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
-        yield Upload(texts, RecordingFile(_recording(form.getlist("file"), texts)))
+        sent = form.getlist("file")
+        url = dict(texts).get(_URL, "")
+        if url and not sent:
+            async with _fetched(url, settings, receiving) as (file, name):
+                yield Upload(texts, RecordingFile(file), name)
+        else:
+            one = _recording(sent, url)
+            yield Upload(texts, RecordingFile(one.file), one.filename or "")
     finally:
         await form.close()
 
 
-def _recording(sent: list[UploadFile | str], texts: list[tuple[str, str]]) -> BinaryIO:
+@asynccontextmanager
+async def _fetched(
+    url: str, settings: Settings, receiving: "Receiving"
+) -> AsyncGenerator[tuple[BinaryIO, str]]:
+    """What is at an address, and its last name. Raises BadField, UploadTooLarge,
+    UploadNotStored."""
+    fetching = Fetching.of(settings, _URL)
+    with SpooledTemporaryFile(max_size=_SPOOLED, dir=spool_folder()) as file:
+        sink = cast("BinaryIO", file)
+        try:
+            name = await fetching.fetch(url, sink, _URL, receiving.add)
+        except OSError as error:
+            raise UploadNotStored(f"The recording cannot be stored: {error.strerror}.") from error
+        yield sink, name
+
+
+def _recording(sent: list[UploadFile | str], url: str) -> UploadFile:
+    if url:
+        raise BadField("'file' and 'file_url' exclude each other.", param=_URL)
     if not sent:
         raise BadField("The field 'file' is required.", param="file", code=_MISSING)
     if len(sent) > 1:
         raise BadField("One recording a request: 'file' was sent more than once.", param="file")
     if isinstance(sent[0], str):
         raise BadField("The field 'file' must be an uploaded file, not text.", param="file")
-    return sent[0].file
+    return sent[0]
 
 
 async def _bounded(

@@ -11,6 +11,7 @@ MarlinscribeError
 │  ├─ AdminClosed         403   an admin route where no admin key is configured
 │  ├─ UnknownModel        404   no such model is served
 │  ├─ UnknownJob          404   no such job
+│  ├─ UnknownFile         404   no such file or batch
 │  ├─ JobConflict         409   what is asked of a job does not go with where it stands
 │  ├─ UploadStalled       408   the body stopped coming; the SDK tries again
 │  ├─ AudioTooLong        413   counted in decoded samples, not taken from a header
@@ -57,6 +58,7 @@ from app.errors.requests import (
     TooManyRequests,
     TruncatedAudio,
     UndecodableAudio,
+    UnknownFile,
     UnknownJob,
     UnknownModel,
     UploadStalled,
@@ -123,6 +125,7 @@ __all__ = [
     "TruncatedAudio",
     "Unavailable",
     "UndecodableAudio",
+    "UnknownFile",
     "UnknownJob",
     "UnknownModel",
     "UploadFolderUnusable",

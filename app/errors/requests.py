@@ -76,6 +76,13 @@ class UnknownJob(RequestError):
     code = "job_not_found"
 
 
+class UnknownFile(RequestError):
+    """No file, or no batch, has that id."""
+
+    status = 404
+    code = "not_found"
+
+
 class JobConflict(RequestError):
     """The job's or the service's status does not allow what is asked (also `exchange_under_way`,
     `not_ready`, `no_promotion`, …)."""
@@ -126,7 +133,8 @@ class TooManyRequests(RequestError):
 
 
 class JobsFull(RequestError):
-    """MARLINSCRIBE_MAX_JOBS jobs are waiting."""
+    """MARLINSCRIBE_MAX_JOBS jobs are waiting, or MARLINSCRIBE_BACKGROUND_JOBS transcriptions in the
+    background, of which one client has three quarters."""
 
     status = 429
     code = "too_many_jobs"

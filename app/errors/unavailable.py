@@ -53,7 +53,8 @@ class DeadlineExceeded(Unavailable):
 
 
 class UploadNotStored(Unavailable):
-    """The disk has no room for the upload."""
+    """The disk has no room for the upload, or MARLINSCRIBE_BACKGROUND_BYTES has none for one in the
+    background."""
 
     code = "upload_not_stored"
 

@@ -6,6 +6,7 @@ room does not know what the work of a job is.
 """
 
 from app.jobs.job import Job, JobReporter, JobStatus, Outcome, Work
+from app.jobs.ownership import Ownership
 from app.jobs.records import Records, read_records
 from app.jobs.runner import Jobs
 
@@ -15,6 +16,7 @@ __all__ = [
     "JobStatus",
     "Jobs",
     "Outcome",
+    "Ownership",
     "Records",
     "Work",
     "read_records",

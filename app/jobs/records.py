@@ -7,12 +7,11 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
-from app.errors import JobsElsewhere, RecordNotKept
 from app.files import write_json
 from app.jobs.job import Job, JobStatus
+from app.jobs.ownership import Ownership
 
 log = logging.getLogger(__name__)
 
@@ -29,28 +28,16 @@ class Records:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._writer = ThreadPoolExecutor(1, "job-records")
-        self._lock = FileLock(folder.with_name(f".{folder.name}.lock"), thread_local=False)
+        self._ownership = Ownership(folder)
 
     def take(self) -> None:
-        """Lock the records: two processes would run each other's jobs. The kernel frees the lock of
-        a process that dies. Raises JobsElsewhere, RecordNotKept."""
-        path = Path(self._lock.lock_file)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(blocking=False)
-        except Timeout as error:
-            raise JobsElsewhere(
-                f"Another server does the jobs of {self._folder.parent}: ask that one, or give "
-                "this one a MARLINSCRIBE_CACHE_DIR of its own.",
-                retry_after=60,
-            ) from error
-        except OSError as error:
-            raise RecordNotKept(f"Jobs cannot be recorded: {error}.") from error
+        """Lock the records. Raises JobsElsewhere, RecordNotKept."""
+        self._ownership.take()
 
     def leave(self) -> None:
         """Free the records for another process, once all is written. Blocking."""
         self.flush()
-        self._lock.release(force=True)
+        self._ownership.release()
 
     def flush(self) -> None:
         """Wait until all that was saved is written, or was not. Blocking."""

@@ -1,6 +1,6 @@
 """What became of a recording's speech: no second of it is lost without a word."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from app.audio.waveform import MS
@@ -47,6 +47,16 @@ def coverage(windows: Sequence[Window], passes: Sequence[Pass]) -> Coverage:
         speech_ms=sum(window.speech_ms_after(0) for window in windows),
         again_ms=sum(window.speech_ms_after(0) for window in again),
         dropped=tuple(lost for one in passes for lost in _dropped(one)),
+    )
+
+
+def summed(several: Iterable[Coverage]) -> Coverage:
+    """Return what became of the speech of all of these, which follow one another."""
+    found = list(several)
+    return Coverage(
+        sum(one.speech_ms for one in found),
+        sum(one.again_ms for one in found),
+        tuple(dropped for one in found for dropped in one.dropped),
     )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,7 +12,8 @@ from app.audio.waveform import Waveform
 from app.models.base import DecodeRequest, LoadedModel, Segment
 from app.speech.cutting import Cutting, cut, first_piece
 from app.speech.windows import Window
-from app.transcription.coverage import coverage
+from app.transcription.coverage import summed
+from app.transcription.finished import FinishedWindow, FinishedWindows, NoneKept
 from app.transcription.language import RecordingLanguage
 from app.transcription.policy import DecodeAgain
 from app.transcription.postprocessing import PostProcessed
@@ -25,7 +26,7 @@ from app.transcription.words import InOrder
 # the engine busy while results are put together.
 _IN_FLIGHT = 2
 
-_Event = Segment | Pass
+_Event = Segment | FinishedWindow
 _Queue = asyncio.Queue[_Event | Exception | None]
 
 
@@ -65,34 +66,42 @@ async def transcribe(
     *,
     on_token: Callable[[], None] = lambda: None,
     slot: Slot | None = None,
+    kept: FinishedWindows | None = None,
 ) -> AsyncGenerator[Segment | Transcript]:
     """Segments in order, each as soon as it closes, then one Transcript.
 
     `on_token` is called as tokens of any window arrive, for latency figures. Without `slot` a
-    recording's windows share the engine with nobody else's. Closing the generator aborts what is
-    still being decoded. Raises EngineDied.
+    recording's windows share the engine with nobody else's. Windows that are `kept` are told and
+    not decoded. Closing the generator aborts what is still being decoded. Raises EngineDied.
     """
     if options.script:
         await asyncio.to_thread(load, options.script)
-    passes: list[Pass] = []
+    finished: list[FinishedWindow] = []
     in_order = InOrder()
     gate = asyncio.Semaphore(_IN_FLIGHT * model.slots)
-    decoding = _decode_all(model, planned, options, on_token, slot or (lambda _: gate))
+    decoding = _decode_all(
+        model, planned, options, on_token, slot or (lambda _: gate), kept or NoneKept()
+    )
     async with aclosing(decoding) as events:
         async for event in events:
-            if isinstance(event, Pass):
-                passes.append(event)
+            if isinstance(event, FinishedWindow):
+                finished.append(event)
             else:
                 yield in_order.told(event)
+    yield _joined(planned, options, finished)
+
+
+def _joined(planned: Plan, options: Options, finished: Sequence[FinishedWindow]) -> Transcript:
+    """Return the transcript of all windows."""
     in_order = InOrder()
-    segments = tuple(in_order.told(segment) for one in passes for segment in one.segments)
-    yield Transcript(
-        _language(options, passes),
+    segments = tuple(in_order.told(segment) for one in finished for segment in one.segments)
+    return Transcript(
+        _language(options, finished),
         planned.seconds,
         join(segment.text for segment in segments),
         segments,
         translated=options.translate,
-        coverage=coverage(planned.windows, passes) if planned.is_searched else None,
+        coverage=summed(one.coverage for one in finished) if planned.is_searched else None,
     )
 
 
@@ -118,6 +127,7 @@ async def _decode_all(
     options: Options,
     on_token: Callable[[], None],
     slot: Slot,
+    kept: FinishedWindows,
 ) -> AsyncGenerator[_Event]:
     """All windows in flight together; what each has to tell waits for those before it."""
     decoder = PostProcessed(model.decoder, options.script)
@@ -126,26 +136,34 @@ async def _decode_all(
 
     async def decode(number: int, window: Window, queue: _Queue) -> None:
         left: Window | None = window
+        passes: list[Pass] = []
         try:
             while left:
                 piece, rest = first_piece(left, planned.window_seconds)
                 request = replace(_request(piece, options), is_cut=rest is not None)
-                doubt = partial(language.of_window, number if left is window else number + 1)
+                doubt = partial(language.of_window, number, is_rest=left is not window)
                 decoding = aclosing(decode_window(decoder, request, on_token, doubt))
                 async with slot(piece.duration_ms / 1000), decoding as events:
                     async for event in events:
-                        queue.put_nowait(event)
-                left = _left(event, rest)
+                        if isinstance(event, Segment):
+                            queue.put_nowait(event)
+                        else:
+                            passes.append(event)
+                left = _left(passes[-1], rest)
+            finished = FinishedWindow.of(window, passes)
+            kept.keep(number, finished)
+            queue.put_nowait(finished)
             queue.put_nowait(None)
         except Exception as error:  # raised where the windows are told
             queue.put_nowait(error)
         finally:
-            if number == 0:
-                language.give_up()
+            language.give_up(number)
 
+    known = _known(kept, queues, language)
     tasks = [
         asyncio.create_task(decode(number, window, queues[number]))
         for number, window in enumerate(planned.windows)
+        if number not in known
     ]
     try:
         for queue in queues:
@@ -159,9 +177,23 @@ async def _decode_all(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _left(last: _Event, rest: Window | None) -> Window | None:
-    """Return what is still to be decoded of a window of which a piece was, by the last event."""
-    if rest is None or not isinstance(last, Pass) or not isinstance(last.verdict, DecodeAgain):
+def _known(
+    kept: FinishedWindows, queues: Sequence[_Queue], language: RecordingLanguage
+) -> set[int]:
+    """Queue what was finished before, as if it had been decoded now; return its numbers."""
+    known = set[int]()
+    for number, queue in enumerate(queues):
+        if finished := kept.find(number):
+            known.add(number)
+            language.add_finished(number, finished.detected)
+            for event in (*finished.segments, finished, None):
+                queue.put_nowait(event)
+    return known
+
+
+def _left(last: Pass, rest: Window | None) -> Window | None:
+    """Return what is still to be decoded of a window of which a piece was, by its last pass."""
+    if rest is None or not isinstance(last.verdict, DecodeAgain):
         return rest
     return last.verdict.request.window.followed_by(rest)
 
@@ -181,15 +213,12 @@ def _request(window: Window, options: Options) -> DecodeRequest:
     )
 
 
-def _language(options: Options, passes: list[Pass]) -> str:
+def _language(options: Options, finished: Sequence[FinishedWindow]) -> str:
     """What most of the speech is in; windows without speech have no say."""
     if len(options.languages) == 1:
         return options.languages[0]
     spoken: defaultdict[str, float] = defaultdict(float)
-    for one in passes:
-        if isinstance(one.verdict, DecodeAgain) and one.verdict.reason == "language":
-            continue
-        detection = one.result.detection
-        for language, probability in detection.languages.items():
-            spoken[language] += probability * (1 - detection.no_speech_prob)
+    for detected in (one for window in finished for one in window.detected):
+        for language, probability in detected.languages.items():
+            spoken[language] += probability * (1 - detected.no_speech_prob)
     return max(spoken, key=lambda code: spoken[code], default="en")

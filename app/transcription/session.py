@@ -73,6 +73,15 @@ class Transcriptions:
     in_flight: InFlight = field(default_factory=InFlight)
     decoders: DecoderPool = field(default_factory=lambda: DecoderPool(DECODES_AT_ONCE))
 
+    async def decoded(self, recording: RecordingFile, options: Options) -> list[Waveform]:
+        """Decode a recording; one waveform, or each channel's where that is asked for. Raises the
+        decoder's errors."""
+        file, track = recording.file, Selection(options.track)
+        most = self.settings.max_audio_seconds
+        if options.split_channels:
+            return await self.decoders.decode_channels(file, max_seconds=most, selection=track)
+        return [await self.decoders.decode(file, max_seconds=most, selection=track)]
+
 
 @dataclass(frozen=True)
 class TranscriptionSession:
@@ -125,7 +134,7 @@ class TranscriptionSession:
             async with slots.slot(self.caller.name, request, recording.size, is_long=is_long):
                 self._observe("decode_queue", read, shared.metrics.decode_queue)
                 begun = time.perf_counter()
-                waves = await self._decoded(recording, options)
+                waves = await shared.decoded(recording, options)
                 self._observe("decode", begun, shared.metrics.decode)
                 begun = time.perf_counter()
                 plans = [await plan(wave, options, cutting) for wave in waves]
@@ -135,13 +144,6 @@ class TranscriptionSession:
         shared.metrics.audio_received.inc(waves[0].seconds)
         self.telemetry.facts["audio_seconds"] = round(waves[0].seconds, 3)
         return plans
-
-    async def _decoded(self, recording: RecordingFile, options: Options) -> list[Waveform]:
-        decoders, most = self.shared.decoders, self.shared.settings.max_audio_seconds
-        file, track = recording.file, Selection(options.track)
-        if options.split_channels:
-            return await decoders.decode_channels(file, max_seconds=most, selection=track)
-        return [await decoders.decode(file, max_seconds=most, selection=track)]
 
     async def _queued(
         self, plans: list[Plan], options: Options, read: float, until: float | None
@@ -189,13 +191,7 @@ class TranscriptionSession:
 
     def _record_speech(self, coverage: Coverage) -> None:
         """Tell what became of the recording's speech."""
-        fates = {
-            "told": coverage.speech_ms - coverage.dropped_ms,
-            "dropped": coverage.dropped_ms,
-            "decoded_again": coverage.again_ms,
-        }
-        for fate, ms in fates.items():
-            self.slot.metrics.count_speech(fate, ms / 1000)
+        count_speech(coverage, self.slot.metrics)
         self.telemetry.facts["speech_seconds"] = coverage.speech_ms / 1000
         if coverage.dropped:
             self.telemetry.facts["speech_dropped"] = [
@@ -205,6 +201,17 @@ class TranscriptionSession:
 
     def _observe(self, stage: str, since: float, histogram: Histogram) -> None:
         self.telemetry.observe(stage, time.perf_counter() - since, histogram)
+
+
+def count_speech(coverage: Coverage, metrics: ModelMetrics) -> None:
+    """Count what became of a recording's speech."""
+    fates = {
+        "told": coverage.speech_ms - coverage.dropped_ms,
+        "dropped": coverage.dropped_ms,
+        "decoded_again": coverage.again_ms,
+    }
+    for fate, ms in fates.items():
+        metrics.count_speech(fate, ms / 1000)
 
 
 def _next_name() -> str:

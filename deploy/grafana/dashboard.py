@@ -299,6 +299,30 @@ JOBS: Row = [
     )),
 ]  # fmt: skip
 
+BACKGROUND: Row = [
+    (6, 8, bars(
+        "Jobs", "Transcriptions in the background, by status.",
+        {"{{status}}": f"sum by (status) ({ours('background_jobs')})"},
+    )),
+    (6, 8, lines(
+        "Ended", "In an hour, by how. Failed: the job has the reason.",
+        {"{{status}}": f"sum by (status) (increase({ours('background_jobs_ended_total')}[1h]))"},
+        decimals=0, overrides=coloured({"failed": RED, "completed": GREEN}),
+    )),
+    (6, 8, lines(
+        "Work", "Windows a second that are decoded behind all that somebody waits for, and "
+        "attempts to deliver a webhook.",
+        {
+            "windows": f"sum({rate('background_windows_kept_total')})",
+            "webhook {{outcome}}": f"sum by (outcome) ({rate('webhook_attempts_total')})",
+        },
+    )),
+    (6, 8, lines(
+        "Disk", "Recordings that wait, and results. MARLINSCRIBE_BACKGROUND_BYTES bounds it.",
+        {"stored": f"sum({ours('background_stored_bytes')})"}, unit="bytes",
+    )),
+]  # fmt: skip
+
 ROWS = {
     "": GLANCE,
     "Latency": LATENCY,
@@ -306,6 +330,7 @@ ROWS = {
     "Queue": QUEUE,
     "Engine": ENGINE,
     "Errors": ERRORS,
+    "In the background": BACKGROUND,
     "Quantization": JOBS,
 }
 

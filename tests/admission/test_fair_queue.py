@@ -20,9 +20,9 @@ class Line:
         self.turns, self.order = FairQueue(slots, full, clock=lambda: self.now), []
         self.tasks, self.release = {}, {}
 
-    async def ask(self, name, client, request="r", seconds=30.0, *, is_long=False):
+    async def ask(self, name, client, request="r", seconds=30.0, **kind):
         self.release[name] = asyncio.Event()
-        self.tasks[name] = asyncio.create_task(self._hold(name, client, request, seconds, is_long))
+        self.tasks[name] = asyncio.create_task(self._hold(name, client, request, seconds, kind))
         await steps()
 
     async def hour(self, client, windows=12):
@@ -34,8 +34,8 @@ class Line:
     def running(self):
         return [name for name in self.order if not self.release[name].is_set()]
 
-    async def _hold(self, name, client, request, seconds, is_long):
-        async with self.turns.slot(client, request, seconds, is_long=is_long):
+    async def _hold(self, name, client, request, seconds, kind):
+        async with self.turns.slot(client, request, seconds, **kind):
             self.order.append(name)
             await self.release[name].wait()
 
@@ -292,3 +292,40 @@ async def test_long_recordings_share_the_slots_that_they_have():
         await line.end(line.running[1])
     told = [name.split()[0] for name in line.order[1:]]
     assert abs(told.count("one") - told.count("other")) <= 2
+
+
+async def test_what_nobody_waits_for_comes_behind_all_that_somebody_does(line):
+    await line.ask("job 0", "archive", behind=True)
+    await line.ask("job 1", "archive", behind=True)
+    for number in range(3):
+        await line.ask(number, "person", seconds=300.0, is_long=True)
+    assert (line.turns.waiting, line.turns.waiting_behind) == (3, 1)
+    assert await line.run_out() == ["job 0", 0, 1, 2, "job 1"]
+
+
+async def test_what_nobody_waits_for_is_shared_fairly_too(line):
+    for number in range(4):
+        await line.ask(f"a{number}", "a", behind=True)
+    await line.ask("b", "b", behind=True)
+    order = await line.run_out()
+    assert order.index("b") == 1
+
+
+async def test_what_nobody_waits_for_leaves_room_as_long_work_does():
+    line = Line(slots=8)
+    await line.ask("clip", "phone", seconds=3)
+    for number in range(12):
+        await line.ask(f"job {number}", "archive", behind=True)
+    assert len(line.running) == 3
+
+
+async def test_who_gives_up_behind_the_others_leaves_no_place_taken(line):
+    await line.ask("first", "a")
+    await line.ask("job", "b", behind=True)
+    line.tasks["job"].cancel()
+    await steps()
+    line.turns.forget("b", "r")
+    assert line.turns.waiting_behind == 0
+    await line.end("first")
+    await line.ask("other", "b", behind=True)
+    assert line.order == ["first", "other"]

@@ -36,6 +36,9 @@ def test_every_route_is_described(described):
     assert set(described["paths"]) == {
         SPEECH, "/v1/audio/translations", "/v1/models", "/v1/models/{model}",
         "/health/live", "/health/ready", "/metrics",
+        f"{SPEECH}/{{id}}", f"{SPEECH}/{{id}}/result", f"{SPEECH}/{{id}}/events",
+        "/v1/files", "/v1/files/{id}", "/v1/files/{id}/content",
+        "/v1/batches", "/v1/batches/{id}", "/v1/batches/{id}/cancel",
         "/quantize", "/quantize/{id}", "/quantize/{id}/events", "/quantize/{id}/promote",
         "/quantize/{id}/record", "/quantize/{id}/report", "/quantize/{id}/resume",
         "/models/rollback",

@@ -198,7 +198,7 @@ def test_a_defect_is_500_in_the_envelope_without_a_traceback(client, transcriber
 
 def test_unknown_paths_and_methods_answer_in_the_envelope(client):
     assert error(client.get("/v1/nothing"))[:2] == (404, "not_found")
-    assert error(client.get("/v1/audio/transcriptions"))[:2] == (405, "method_not_allowed")
+    assert error(client.put("/v1/audio/transcriptions"))[:2] == (405, "method_not_allowed")
 
 
 def test_the_clients_request_id_comes_back(client):

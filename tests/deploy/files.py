@@ -43,10 +43,15 @@ def queries():
             yield panel["title"], target["expr"]
 
 
+def all_metrics():
+    metrics = Metrics()
+    return [*vars(metrics).values(), *vars(metrics.background).values()]
+
+
 def metrics():
     """Our metrics: the names of their samples, and each one's labels."""
     found = {}
-    for metric in vars(Metrics()).values():
+    for metric in all_metrics():
         for family in metric.describe() if hasattr(metric, "describe") else ():
             suffixes = {
                 "counter": ("_total",),

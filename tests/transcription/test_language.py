@@ -10,6 +10,7 @@ from app.errors import EngineDied
 from app.models.base import DecodeRequest, LanguageDetection, WindowFigures, WindowResult
 from app.speech.cutting import Cutting
 from app.speech.windows import Window
+from app.transcription.finished import Detected
 from app.transcription.language import RecordingLanguage
 from app.transcription.results import Options, Transcript
 from tests.sound import silence, tone
@@ -126,5 +127,31 @@ async def test_where_there_is_one_language_nobody_waits(one):
 
 async def test_a_first_window_without_a_detection_is_given_up():
     language = RecordingLanguage()
-    language.give_up()
+    language.give_up(0)
     assert await asyncio.wait_for(language.of_window(1, heard_of(THAI)), 10) is None
+
+
+async def test_a_window_goes_by_those_before_it_whichever_are_decoded_first():
+    language, verdicts = RecordingLanguage(), {}
+    windows = [
+        heard_of({"fr": 1.0, "en": 0.0}, seconds=8),
+        heard_of({"fr": 0.0, "en": 1.0}, seconds=2),
+        heard_of({"fr": 0.4, "en": 0.6}),
+        heard_of({"fr": 0.0, "en": 1.0}, seconds=30),
+    ]
+
+    async def ask(number):
+        verdicts[number] = await language.of_window(number, windows[number])
+
+    tasks = [asyncio.create_task(ask(number)) for number in (3, 2, 1, 0)]
+    await asyncio.wait_for(asyncio.gather(*tasks), 10)
+    assert verdicts == {0: None, 1: None, 2: "fr", 3: None}
+
+
+async def test_a_window_that_was_finished_before_counts_as_it_did():
+    language = RecordingLanguage()
+    language.add_finished(0, [Detected({"fr": 1.0, "en": 0.0}, 0.0, 8000)])
+    language.add_finished(1, [Detected({"en": 1.0}, 0.0, 90_000)])
+    language.add_finished(2, [])
+    unsure = heard_of({"fr": 0.4, "en": 0.6})
+    assert await asyncio.wait_for(language.of_window(3, unsure), 10) == "fr"

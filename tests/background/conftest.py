@@ -1,0 +1,83 @@
+"""Jobs in the background, over HTTP, with a decoder that needs no engine."""
+
+import time
+from contextlib import asynccontextmanager, contextmanager
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.api.batch_reader import BatchReader
+from app.background import BackgroundJobs, Batches
+from app.main import build_app
+from tests.api.conftest import (  # noqa: F401  fixtures
+    FakeDecoder,
+    context,
+    decoders,
+    transcriber,
+)
+
+SPEECH = "/v1/audio/transcriptions"
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """What a module's tests set; override it there."""
+    return {"cache_dir": tmp_path / "cache"}
+
+
+@asynccontextmanager
+async def both(context):  # noqa: F811
+    async with context.background.working(), context.batches.working():
+        yield
+
+
+@contextmanager
+def working(context):  # noqa: F811
+    """A client of a server that does its jobs. One after another is a server that is restarted."""
+    app = build_app(context)
+    context.background = BackgroundJobs(
+        context.settings, context.state, context.transcriptions, context.metrics, 0.01
+    )
+    context.batches = Batches(
+        context.settings, context.background, BatchReader(context), context.metrics
+    )
+    app.router.lifespan_context = lambda _: both(context)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def client(context):  # noqa: F811
+    with working(context) as client:
+        yield client
+
+
+def submit(client, recording, filename="a.wav", headers=None, **fields):
+    files = {"file": (filename, recording)}
+    data = {"background": "true"} | fields
+    return client.post(SPEECH, files=files, data=data, headers=headers)
+
+
+def over(client, job, headers=None, seconds=30):
+    """The job once it is over."""
+    return until(client, job, {"completed", "failed"}, headers, seconds)
+
+
+def until(client, job, statuses, headers=None, seconds=30):
+    """The job once it has one of these statuses."""
+
+    def found():
+        body = client.get(f"{SPEECH}/{job}", headers=headers).json()
+        return body if body["status"] in statuses else None
+
+    return wait_until(found, seconds)
+
+
+def wait_until(found, seconds=30):
+    """What `found` returns once that is something."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := found():
+            return value
+        time.sleep(0.01)
+    raise AssertionError("it never came")
