@@ -1,4 +1,5 @@
-"""marlinscribe serve | quantize | align-heads | cache | plan | transcribe FILE… | evaluate SET"""
+"""marlinscribe serve | quantize | align-heads | short-encoder | cache | plan | transcribe FILE… |
+evaluate SET"""
 
 import argparse
 import os
@@ -7,7 +8,7 @@ from typing import get_args
 
 from app import __version__
 from app.checkpoints.recipe import Component, Scheme
-from app.commands import align_heads, cache, plan, quantize, remote, serve
+from app.commands import align_heads, cache, plan, quantize, remote, serve, short_encoder
 from app.environment import DEMO
 
 
@@ -92,6 +93,9 @@ def parser() -> argparse.ArgumentParser:
         commands.add_parser(
             "align-heads", help="choose the heads that a checkpoint's words are aligned by"
         )
+    )
+    _add_short_encoder(
+        commands.add_parser("short-encoder", help="measure what a shorter encoder costs")
     )
     _add_cache(
         commands.add_parser(
@@ -206,6 +210,20 @@ def _add_align_heads(parser: argparse.ArgumentParser) -> None:
         "(default: the bundled ones)",
     )
     parser.set_defaults(run=align_heads.align_heads)
+
+
+def _add_short_encoder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "folder", type=Path, help="the checkpoint's, as `marlinscribe quantize` prints it"
+    )
+    parser.add_argument(
+        "--recordings",
+        type=Path,
+        default=DEMO / "recordings" / "voices" / "judge",
+        help="recordings with their words: a manifest, or a folder with one (default: the bundled "
+        "ones)",
+    )
+    parser.set_defaults(run=short_encoder.short_encoder)
 
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:

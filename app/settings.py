@@ -7,11 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from app.background_settings import BackgroundSettings
 from app.environment import (
@@ -217,6 +213,9 @@ class Settings(BackgroundSettings):
         None, ge=1, description="Memory for keys and values; unset, computed from what is free"
     )
     linear_backend: str = Field("auto", description="vLLM's linear kernel; `marlin` insists on it")
+    short_encoder: Literal["auto", "on", "off"] = Field(
+        "off", description="Encoder as long as the window; `auto`: where that was measured to pass"
+    )
     failure_linger_seconds: float = Field(
         5,
         ge=0,

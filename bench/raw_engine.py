@@ -19,10 +19,11 @@ from app.metrics import Metrics
 from app.models.whisper_vllm import forkserver
 from app.models.whisper_vllm.alignment_heads import AlignmentHeads
 from app.models.whisper_vllm.decoder import TokenRequest
+from app.models.whisper_vllm.encoder_length import padded
 from app.models.whisper_vllm.plan import pick_device, plan_engine
 from app.models.whisper_vllm.rules import WindowRules
 from app.models.whisper_vllm.shape import ModelShape
-from app.models.whisper_vllm.tokens import SpecialTokens
+from app.models.whisper_vllm.tokens import MOST_FRAMES, SpecialTokens
 from app.speech.windows import Window
 from bench.http import load
 from bench.options import parser
@@ -65,7 +66,8 @@ async def start(answers: Any, folder: Path, clips: list[Path]) -> None:
     waves = []
     for clip in clips:
         with clip.open("rb") as file:
-            waves.append(decode(file, max_seconds=30).samples)
+            samples = decode(file, max_seconds=30).samples
+        waves.append(padded(samples, MOST_FRAMES))  # the encoder is as long as what it is given
     metrics = Metrics().of("raw")
     heads = AlignmentHeads.of(folder).heads
     engine = await asyncio.to_thread(VllmEngine.start, "raw", folder, plan, tokens, metrics, heads)

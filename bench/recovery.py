@@ -87,7 +87,9 @@ class Bench:
                     print(f"{told} | {name} | {line} | {pace} |", flush=True)
 
     async def _transcribed(self, checkpoint: Checkpoint) -> dict[str, TranscribedSet]:
-        model = await self._loader.load(checkpoint, None, windows=_ONE_BY_ONE, patient=True)
+        model = await self._loader.load(
+            checkpoint, None, windows=_ONE_BY_ONE, patient=True, is_whole=True
+        )
         cutting = Cutting.of(self._loader.settings)
         reporter, here = JobReporter(Job("", {}, ""), lambda *_: None), InThisProcess()
         try:

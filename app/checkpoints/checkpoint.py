@@ -1,12 +1,14 @@
 """A checkpoint that is served: its folder, its recipe, and what /v1/models says of it."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from app.checkpoints.content_hashes import HASHES
 from app.checkpoints.recipe import Recipe
-from app.checkpoints.store import Entry
+from app.checkpoints.store import MANIFEST, Entry
 from app.sources.source import Source
 
 
@@ -42,6 +44,18 @@ class Checkpoint:
         """Return the same, named after a source as it is called now: it may have been made when
         that was called otherwise."""
         return replace(self, source=replace(source, folder=self.folder, cache=None))
+
+    def known_as(self) -> str:
+        """Return what the checkpoint is known by wherever it lies: its source's weights, and what
+        was made of them. Blocking: all weights may be read. Raises BadSource."""
+        return f"{self._source_weights()} {self.scheme}"
+
+    def _source_weights(self) -> str:
+        if self.recipe is None:
+            return self.source.identity()["weights"]
+        manifest = json.loads((self.folder / MANIFEST).read_text("utf-8"))
+        known = manifest.get(HASHES, {}).get("source", {})  # a former version's has none
+        return str(known.get("weights", "unknown"))
 
     @property
     def scheme(self) -> str:

@@ -27,7 +27,7 @@ from app.sources.source import Source
 
 log = logging.getLogger(__name__)
 
-_MANIFEST = "manifest.json"
+MANIFEST = "manifest.json"
 Make = Callable[[Path], dict[str, Any]]
 
 
@@ -119,7 +119,7 @@ class Store:
         fault = _fault(folder)
         if fault is None:
             mark_used(folder)
-            return Entry(folder, json.loads((folder / _MANIFEST).read_text("utf-8")))
+            return Entry(folder, json.loads((folder / MANIFEST).read_text("utf-8")))
         aside = sibling(folder, "damaged")
         shutil.rmtree(aside, ignore_errors=True)
         folder.rename(aside)
@@ -132,10 +132,10 @@ class Store:
             files = {
                 p.name: {"sha256": file_sha256(p), "bytes": p.stat().st_size}
                 for p in sorted(work.iterdir())
-                if p.name != _MANIFEST  # which a source may have too
+                if p.name != MANIFEST  # which a source may have too
             }
             manifest = {**facts, "made_at": int(time.time()), "figures": figures, "files": files}
-            (work / _MANIFEST).write_text(json.dumps(manifest, indent=2), "utf-8")
+            (work / MANIFEST).write_text(json.dumps(manifest, indent=2), "utf-8")
             return manifest
 
         return Entry(folder, make_whole(folder, fill))
@@ -144,7 +144,7 @@ class Store:
 def _fault(folder: Path) -> str | None:
     """Return what is wrong with an entry, or None."""
     try:
-        files = json.loads((folder / _MANIFEST).read_text("utf-8"))["files"]
+        files = json.loads((folder / MANIFEST).read_text("utf-8"))["files"]
         expected = {
             folder / name: (facts["bytes"], facts["sha256"]) for name, facts in files.items()
         }

@@ -41,7 +41,8 @@ class DecodeRequest:
     temperature: 0 takes the likeliest token. fallback: whether a higher one may be tried where the
     decoder repeats itself. logprobs: whether segments carry their tokens'. words: whether `align`
     will be asked for its words. is_rest: whether what came before it in its window is told already.
-    is_cut: whether it ends where somebody speaks on.
+    is_cut: whether it ends where somebody speaks on. is_whole: whether the model is to hear it as
+    it was trained to, however short the window is.
     """
 
     window: Window
@@ -55,6 +56,7 @@ class DecodeRequest:
     words: bool = False
     is_rest: bool = False
     is_cut: bool = False
+    is_whole: bool = False
 
     @property
     def prompted(self) -> bool:
@@ -134,6 +136,7 @@ class WindowResult:
     closed: segments whose end the model has given. tail: text behind the last of them, which would
     end where the window does. ended: "text" where the model ended by itself, "limit" where it ran
     out of room, None while there is more to come. origin: what its decoder knows the window by.
+    is_shortened: whether the model heard less than it was trained to, since the window is short.
     """
 
     request: DecodeRequest
@@ -143,6 +146,7 @@ class WindowResult:
     tail: Segment | None = None
     ended: Literal["text", "limit"] | None = None
     origin: object = None
+    is_shortened: bool = False
 
 
 class WindowDecoder(Protocol):
@@ -242,6 +246,8 @@ class LoadOptions:
     linear_backend: str = "auto"
     traces_endpoint: str | None = None
     metrics: ModelMetrics | None = None
+    short_encoder: Literal["auto", "on", "off"] = "off"
+    known_as: Callable[[], str] = lambda: ""
 
 
 @dataclass(frozen=True)

@@ -139,6 +139,7 @@ class Prover:
             windows=_AT_ONCE,
             patient=True,
             idle_priority=self._maker.idle_priority,
+            is_whole=True,  # weights are compared, not encoders
         )
         cutting = Cutting.of(self._loader.settings)
         try:

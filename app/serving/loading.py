@@ -40,6 +40,7 @@ class Loader:
         memory_bytes: int | None = None,
         patient: bool = False,
         idle_priority: bool = False,
+        is_whole: bool = False,
         on_loaded: Callable[[], None] = lambda: None,
     ) -> ServedModel:
         """Start an engine and warm it up.
@@ -48,8 +49,8 @@ class Loader:
         `memory_bytes` is its share of the device, where others have theirs. `on_loaded` is called
         before the warm-up. A `patient` caller that is cancelled leaves no engine behind that is
         still starting. With `idle_priority` an engine, once loaded, runs only while nobody else
-        wants the processors. From here on it is killed where it is stuck. Raises EngineFailed,
-        EngineDied; nothing of it is left then.
+        wants the processors. Where `is_whole`, no window is heard shortened. From here on it is
+        killed where it is stuck. Raises EngineFailed, EngineDied; nothing of it is left then.
         """
         options = LoadOptions(
             windows=windows or self.settings.max_windows,
@@ -58,6 +59,8 @@ class Loader:
             linear_backend=self.settings.linear_backend,
             traces_endpoint=self.settings.otlp_traces_endpoint,
             metrics=metrics,
+            short_encoder="off" if is_whole else self.settings.short_encoder,
+            known_as=checkpoint.known_as,
         )
         served_as = name or checkpoint.source.name
         family = family_of(checkpoint.source.config)

@@ -17,6 +17,8 @@ NO_SPEECH_PROB = 0.6
 NO_SPEECH_LOGPROB = -1.0
 # Ibid.: text that zlib shrinks this much repeats itself.
 COMPRESSION_RATIO = 2.4
+# Of a window that is heard shortened: a sentence told twice shrinks to less than that.
+DOUBTED_RATIO = 1.6
 # A model that runs out of room says more than is spoken (a loop) oftener than it has more to say.
 MOST_PASSES = 12
 _LEAST_HALVED_MS = 8000
@@ -47,7 +49,13 @@ class DecodeAgain:
     segments: tuple[Segment, ...]
     request: DecodeRequest
     reason: Literal[
-        "limit", "repetition", "ended_early", "silence_after_prompt", "language", "cut_in_speech"
+        "limit",
+        "repetition",
+        "ended_early",
+        "silence_after_prompt",
+        "language",
+        "cut_in_speech",
+        "shortened",
     ]
     tail: Segment | None = None
     then: DecodeRequest | None = None
@@ -75,8 +83,9 @@ def is_silence(result: WindowResult) -> bool:
 
 
 def may_be_dropped(result: WindowResult) -> bool:
-    """Whether a window may be dropped at its end, so that none of its segments is told yet."""
-    return may_be_silence(result) or result.request.is_rest
+    """Whether a window may be dropped or decoded otherwise at its end, so that none of its segments
+    is told yet."""
+    return may_be_silence(result) or result.request.is_rest or result.is_shortened
 
 
 def repeats(result: WindowResult) -> bool:
@@ -105,8 +114,11 @@ def judge(result: WindowResult, *, looped: bool = False, last: bool = False) -> 
     A window is decoded again behind its last closed segment where the decoder ran out of room, so
     that nothing said is lost; and where a prompted decoder repeats itself, or ends while there is
     still something to be heard. That pass has no prompt: it takes room, and may be why. Where it
-    was cut in speech, what reaches the cut is decoded again with what follows it.
+    was cut in speech, what reaches the cut is decoded again with what follows it. What is doubtful
+    of a window that the model heard shortened says little: it is heard whole first.
     """
+    if not last and _is_doubtful(result, looped):
+        return DecodeAgain((), replace(result.request, is_whole=True), "shortened")
     if beyond := _beyond_cut(result, looped):
         return beyond
     again = None if last else _again(result, looped)
@@ -117,6 +129,22 @@ def judge(result: WindowResult, *, looped: bool = False, last: bool = False) -> 
     if result.request.is_rest and _is_too_fast(result):
         return Drop("more_than_said")
     return Accept((*result.closed, *_told_tail(result, looped)), looped)
+
+
+def _is_doubtful(result: WindowResult, looped: bool) -> bool:
+    """Whether a window that was heard shortened shows any of openai/whisper's signs of failure, or
+    ends before its speech."""
+    if not result.is_shortened:
+        return False
+    told_to = result.request.window.point_of(result.closed[-1].end_ms) if result.closed else 0
+    return (
+        looped
+        or result.ended == "limit"
+        or result.figures.compression_ratio > DOUBTED_RATIO
+        or result.figures.avg_logprob < NO_SPEECH_LOGPROB
+        or may_be_silence(result)
+        or (result.tail is None and _is_unheard(result.request, told_to))
+    )
 
 
 def reaches_cut(segment: Segment, request: DecodeRequest) -> bool:

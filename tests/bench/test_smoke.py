@@ -27,6 +27,7 @@ SMALL = {
     "prompts": ["--clips", "2"],
     "quantize": ["--clips", "4", "--recipes", "1"],
     "recovery": ["--clips", "4", "--recipes", "1", "--model", "demo"],
+    "short_encoder": ["--rounds", "1"],
     "sizing": [],
     "start": ["--rounds", "1"],
     "throughput": ["--clips", "1", "--rounds", "1", "--model", "demo", "--only", "short"],

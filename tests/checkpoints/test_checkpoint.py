@@ -9,6 +9,7 @@ from app.checkpoints.checkpoint import Checkpoint
 from app.checkpoints.recipe import Recipe
 from app.checkpoints.store import Entry
 from app.sources.source import Source
+from tests.checkpoint_files import write_checkpoint
 
 
 @pytest.fixture
@@ -65,3 +66,23 @@ def test_what_listens_to_nothing_has_no_calibration(entry):
     provenance = Checkpoint.of(entry(), job="qjob_1").provenance
     assert provenance["recipe"]["method"] == "rtn"
     assert (provenance["calibration"], provenance["job"]) == (None, "qjob_1")
+
+
+def test_it_is_known_by_its_sources_weights_and_its_recipe(entry, tmp_path):
+    made = entry()
+    hashes = {"content_hashes": {"source": {"weights": "abc"}}}
+    (tmp_path / "manifest.json").write_text(json.dumps(made.manifest | hashes), "utf-8")
+    checkpoint = Checkpoint.of(made)
+    assert checkpoint.known_as() == f"abc {checkpoint.scheme}"
+
+
+def test_one_that_a_former_version_made_is_not_known(entry, tmp_path):
+    made = entry()
+    (tmp_path / "manifest.json").write_text(json.dumps(made.manifest), "utf-8")
+    assert Checkpoint.of(made).known_as().startswith("unknown ")
+
+
+def test_a_source_is_known_by_its_own_weights(tmp_path):
+    source = Source("mine", write_checkpoint(tmp_path), "")
+    known = Checkpoint(source, tmp_path).known_as()
+    assert known == f"{source.identity()['weights']} unquantized"

@@ -26,7 +26,7 @@ def processor():
 
 def masked(processor, rules, generated, logits):
     forced = forced_steps(processor._tokens, rules)
-    row = processor._apply(forced, generated, logits.clone())
+    row = processor._apply(forced, generated, logits.clone(), rules.frames)
     return {i for i in range(VOCABULARY) if row[i] == -torch.inf}
 
 
@@ -59,3 +59,11 @@ def test_timestamps_that_are_likelier_together_leave_no_text(processor):
     assert set(range(tokens.end_of_text + 1)) <= masked(processor, WindowRules(), generated, even)
     even[5] = 20
     assert 5 not in masked(processor, WindowRules(), generated, even)
+
+
+def test_no_timestamp_lies_behind_a_window_that_is_heard_shortened(processor):
+    tokens, first = processor._tokens, processor._tokens.first_timestamp
+    banned = masked(processor, WindowRules(frames=100), [902, tokens.transcribe, first, 5],
+                    torch.zeros(VOCABULARY))  # fmt: skip
+    assert set(range(first + 101, tokens.timestamps.stop)) <= banned
+    assert first + 100 not in banned

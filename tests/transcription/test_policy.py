@@ -14,7 +14,15 @@ from app.models.base import (
 )
 from app.speech.stretches import Stretch
 from app.speech.windows import Part, Window
-from app.transcription.policy import Accept, DecodeAgain, Drop, judge, may_be_silence, repeats
+from app.transcription.policy import (
+    Accept,
+    DecodeAgain,
+    Drop,
+    judge,
+    may_be_dropped,
+    may_be_silence,
+    repeats,
+)
 from tests.sound import silence, tone
 
 SPOKEN = Window.of(0, to_pcm(np.concatenate([tone(4), silence(1), tone(3)])))  # sound up to 8 s
@@ -24,12 +32,12 @@ FIRST, TAIL = Segment(0, 4000, " one"), Segment(4000, 8000, " two")
 
 def result(
     *closed, tail=None, ended="text", window=SPOKEN, prompt="", no_speech=0.0, logprob=-0.1,
-    ratio=1, **asked,
+    ratio=1, shortened=False, **asked,
 ):  # fmt: skip
     request = DecodeRequest(window, prompt=prompt, **asked)
     figures = WindowFigures(window.start_ms, 0.0, logprob, ratio, no_speech)
     detection = LanguageDetection({"en": 1.0}, no_speech)
-    return WindowResult(request, detection, figures, closed, tail, ended)
+    return WindowResult(request, detection, figures, closed, tail, ended, is_shortened=shortened)
 
 
 def again(one, **kwargs):
@@ -158,3 +166,39 @@ def test_a_prompted_decoder_is_not_believed_where_something_still_sounds(one, re
 def test_less_than_half_a_second_is_not_worth_a_pass(seconds, is_again):
     window = Window.of(0, to_pcm(silence(seconds)))
     assert isinstance(judge(result(FIRST, ended="limit", window=window)), DecodeAgain) is is_again
+
+
+SPOKEN_ON = Window((Part(0, to_pcm(tone(8))),), (Stretch(0, 8 * SAMPLE_RATE),))
+DOUBTS = [
+    {"ratio": 1.7},
+    {"logprob": -1.1},
+    {"no_speech": 0.7},
+    {"ended": "limit"},
+    {"window": SPOKEN_ON},  # its second half has no text
+]
+
+
+@pytest.mark.parametrize("doubt", DOUBTS)
+def test_what_is_doubtful_of_a_shortened_window_is_heard_whole(doubt):
+    one = result(FIRST, shortened=True, **doubt)
+    verdict = again(one)
+    assert (verdict.reason, verdict.segments) == ("shortened", ())
+    assert verdict.request.is_whole
+    assert verdict.request.window == one.request.window
+
+
+def test_a_shortened_window_that_loops_is_heard_whole():
+    assert again(result(FIRST, shortened=True), looped=True).reason == "shortened"
+
+
+def test_a_shortened_window_without_doubt_is_accepted():
+    assert judge(result(FIRST, tail=TAIL, shortened=True)) == Accept((FIRST, TAIL))
+
+
+def test_a_window_that_was_heard_whole_is_not_doubted_for_the_same():
+    assert judge(result(FIRST, tail=TAIL, ratio=1.7)) == Accept((FIRST, TAIL))
+
+
+def test_nothing_of_a_shortened_window_is_told_before_its_end():
+    assert may_be_dropped(result(FIRST, shortened=True))
+    assert not may_be_dropped(result(FIRST))

@@ -21,12 +21,16 @@ class Engine:
             layers=layers,
             layer_norm=SimpleNamespace(weight=torch.zeros(1)),
             max_target_positions=10,
-            max_source_positions=FRAMES,
         )
         model = SimpleNamespace(model=SimpleNamespace(decoder=decoder))
         self.recorder = AttentionRecorder(model, heads, rows=16, windows=windows)
         self.attentions = [layer.encoder_attn.attn for layer in layers]
         self.computed = {}
+        self.encoded = {}
+
+    def positions(self, request):
+        """How many frames the encoder has for a request."""
+        return self.encoded.get(request, FRAMES)
 
     def layer(self):
         impl = SimpleNamespace(forward=lambda layer, query, key, *_: "attended")
@@ -39,7 +43,7 @@ class Engine:
         computed = {request: self.computed.get(request, 0) for request in scheduled}
         numbers = [[100 * int(request) + computed[request] + n for n in range(count)]
                    for request, count in scheduled.items()]  # fmt: skip
-        frames = [[20 * int(request) + n for n in range(FRAMES)]
+        frames = [[20 * int(request) + n for n in range(self.positions(request))]
                   for request in scheduled if computed[request] == 0]  # fmt: skip
         for layer, attention in enumerate(self.attentions):
             query = values(chain(*numbers), layer)
@@ -47,9 +51,15 @@ class Engine:
             assert attention.impl.forward(attention, query, key, None) == "attended"
         batch = SimpleNamespace(req_ids=list(scheduled),
                                 num_computed_tokens_cpu=np.array([*computed.values()]))  # fmt: skip
-        self.recorder.after_step(batch, output(scheduled, new, finished))
+        requests = {request: state(self.positions(request)) for request in scheduled}
+        self.recorder.after_step(batch, output(scheduled, new, finished), requests)
         for request, count in scheduled.items():
             self.computed[request] = computed[request] + count
+
+
+def state(positions):
+    place = SimpleNamespace(length=positions)
+    return SimpleNamespace(mm_features=[SimpleNamespace(mm_position=place)])
 
 
 def values(numbers, layer):
@@ -102,6 +112,14 @@ def test_requests_of_one_step_are_kept_apart():
     engine.step({"3": 1, "1": 1})
     assert taken(engine, "c", 0, 3) == ([[300, 301, 302]], [[60, 61, 62]])
     assert taken(engine, "a", 1, 3) == ([[101, 102, 103]], [[20, 21, 22]])
+
+
+def test_windows_of_unequal_length_in_one_step_have_each_its_own_keys():
+    engine = Engine(heads=[(0, 0)])
+    engine.encoded = {"1": 5, "2": 2, "3": 4}
+    engine.step({"1": 1, "2": 1, "3": 1}, {"1": "a", "2": "", "3": "c"})
+    assert taken(engine, "a", 0, 1, 5)[1] == [[20, 21, 22, 23, 24]]
+    assert taken(engine, "c", 0, 1, 5)[1] == [[60, 61, 62, 63]]
 
 
 def test_what_nobody_asks_for_is_not_kept():

@@ -12,7 +12,7 @@ TS, END, TEXT = T.first_timestamp, T.end_of_text, 5
 
 
 def step(rules, generated):
-    return next_step(T, forced_steps(T, rules), generated)
+    return next_step(T, forced_steps(T, rules), generated, rules.frames)
 
 
 def allowed(rules, generated, token):
@@ -110,3 +110,20 @@ def test_whatever_is_sampled_timestamps_pair_up_and_never_go_back(wishes, random
     body = generated[2:]
     for before, after, last in zip(body, body[1:], body[2:], strict=False):
         assert not (before in T.timestamps and after in T.timestamps and last in T.timestamps)
+
+
+def test_nothing_begins_or_ends_behind_a_window_that_is_heard_shortened():
+    short = WindowRules(frames=100)
+    spoken, closed = [*HEAD, TS, TEXT], [*HEAD, TS, TEXT, TS + 80]
+    assert allowed(short, spoken, TS + 100)
+    assert not allowed(short, spoken, TS + 101)
+    assert allowed(short, closed, TS + 90)
+    assert not allowed(short, closed, TS + 91)
+    assert allowed(WindowRules(), spoken, TS + 101)
+    assert allowed(WindowRules(), closed, TS + 91)
+
+
+def test_a_segment_that_ends_with_its_window_is_the_last():
+    closed = [*HEAD, TS, TEXT, TS + 95]
+    choices = [i for i in range(T.timestamps.stop) if allowed(WindowRules(frames=100), closed, i)]
+    assert choices == [END]

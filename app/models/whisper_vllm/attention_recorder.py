@@ -6,7 +6,7 @@ copies into them can be part of a captured CUDA graph.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -85,17 +85,17 @@ class AttentionRecorder:
             for n in layers
         ]
         self._positions = model.model.decoder.max_target_positions
-        self._frames = model.model.decoder.max_source_positions
         self._most = _KEPT * windows
         self._recording: dict[str, _Record] = {}  # by vLLM's name of the request
         self._records: OrderedDict[str, _Record] = OrderedDict()
 
-    def after_step(self, batch: Any, step: Any) -> None:
-        """Take what a step computed, by the batch and the SchedulerOutput that it had."""
+    def after_step(self, batch: Any, step: Any, requests: Mapping[str, Any]) -> None:
+        """Take what a step computed, by the batch and the SchedulerOutput that it had, and the
+        state of all requests."""
         for name, request in _named(step):
             self._begin(name, request)
         if self._recording and step.total_num_scheduled_tokens:
-            self._take_rows(batch, step)
+            self._take_rows(batch, step, requests)
         for tap in self._taps:
             tap.forget()
         for request in step.finished_req_ids:
@@ -123,23 +123,23 @@ class AttentionRecorder:
         while len(self._records) > self._most:
             self._records.popitem(last=False)
 
-    def _take_rows(self, batch: Any, step: Any) -> None:
+    def _take_rows(self, batch: Any, step: Any, requests: Mapping[str, Any]) -> None:
         row = encoded = 0
         for at, request in enumerate(batch.req_ids):
             count = step.num_scheduled_tokens[request]
             first = int(batch.num_computed_tokens_cpu[at])
+            positions = _encoded(requests[request]) if first == 0 else 0
             if record := self._recording.get(request):
                 rows = [tap.queries[row : row + count] for tap in self._taps]
                 record.add(first, torch.cat(rows, dim=1))
                 if first == 0:
-                    record.keys = self._keys_of(encoded)
+                    record.keys = self._keys_of(slice(encoded, encoded + positions))
             row += count
-            encoded += first == 0
+            encoded += positions
 
-    def _keys_of(self, number: int) -> torch.Tensor | None:
-        """Return the keys of a window, by its number among those that the step encoded. Without
-        them there are no times, but the engine goes on."""
-        rows = slice(number * self._frames, (number + 1) * self._frames)
+    def _keys_of(self, rows: slice) -> torch.Tensor | None:
+        """Return the keys of a window, by its place among all that the step encoded. Without them
+        there are no times, but the engine goes on."""
         keys = [found for tap in self._taps if (found := tap.keys(rows)) is not None]
         whole = len(keys) == len(self._taps)
         return torch.cat(keys, dim=1).to("cpu", torch.float16) if whole else None
@@ -151,6 +151,11 @@ def _named(step: Any) -> Iterator[tuple[str, str]]:
         sampling = new.sampling_params
         if sampling and (name := (sampling.extra_args or {}).get(NAME)):
             yield name, new.req_id
+
+
+def _encoded(request: Any) -> int:
+    """Return how many encoder positions a request has, by its state (CachedRequestState)."""
+    return sum(feature.mm_position.length for feature in request.mm_features)
 
 
 def _bytes(tensor: torch.Tensor) -> bytes:

@@ -20,11 +20,12 @@ from app.models.base import (
     WindowFigures,
     WindowResult,
 )
+from app.models.whisper_vllm.encoder_length import WHOLE, EncoderLengths, frames_of
 from app.models.whisper_vllm.prompt import prompt_ids
 from app.models.whisper_vllm.rules import WindowRules
 from app.models.whisper_vllm.segments import Segmenter, compression_ratio
 from app.models.whisper_vllm.text import TextCodec
-from app.models.whisper_vllm.tokens import SpecialTokens
+from app.models.whisper_vllm.tokens import MOST_FRAMES, SpecialTokens
 from app.models.whisper_vllm.word_times import Sampled, aligned
 from app.speech.alignment import CrossAttention, Lags, scores
 from app.speech.windows import Window
@@ -37,7 +38,7 @@ _WARM_UP_TOKENS = 4  # of a second of noise: a model may find a great deal to sa
 class TokenRequest:
     """A window as the engine takes it. `prompt` is the ids the decoder reads first,
     <|startoftranscript|> last. seed: of what is sampled at a temperature above 0. recorded: what
-    its attention is kept as; empty where nobody will ask for it."""
+    its attention is kept as; empty where nobody will ask for it. positions: the encoder's."""
 
     window: Window
     rules: WindowRules
@@ -45,6 +46,7 @@ class TokenRequest:
     temperature: float = 0.0
     seed: int | None = None
     recorded: str = ""
+    positions: int = MOST_FRAMES
 
 
 @dataclass(frozen=True)
@@ -83,14 +85,16 @@ class WhisperDecoder:
         text: TextCodec,
         lags: Lags = (),
         metrics: ModelMetrics | None = None,
+        lengths: EncoderLengths = WHOLE,
     ) -> None:
         """lags: of the alignment heads that the engine records. Without `metrics` nobody sees what
-        it takes."""
+        it takes. lengths: how long the encoder is for which window."""
         self._engine = engine
         self._tokens = tokens
         self._text = text
         self._lags = lags
         self._metrics = metrics or unobserved()
+        self._lengths = lengths
         self.capabilities = Capabilities(
             languages=frozenset(tokens.languages or {"en"}),
             prompt=True,
@@ -144,15 +148,19 @@ class WhisperDecoder:
             pass
 
     def _token_request(self, request: DecodeRequest) -> TokenRequest:
+        window = request.window
+        lengths = WHOLE if request.is_whole else self._lengths
+        positions = lengths.positions(window.duration_ms)
         rules = WindowRules(
             languages=request.languages if self._tokens.languages else (),
             translate=request.translate,
+            frames=0 if positions == MOST_FRAMES else frames_of(window.duration_ms),
         )
         prompt = prompt_ids(self._tokens, self._text, request.prompt, request.keywords)
         # By what is heard, so that the same recording has the same text once more.
         seed = crc32(request.window.pcm.tobytes()) if request.temperature else None
         recorded = uuid4().hex if request.words else ""
-        return TokenRequest(request.window, rules, prompt, request.temperature, seed, recorded)
+        return TokenRequest(window, rules, prompt, request.temperature, seed, recorded, positions)
 
 
 @dataclass
@@ -197,6 +205,7 @@ class _Assembly:
             tail=self._segmenter.tail(),
             ended=self._ended,
             origin=self,
+            is_shortened=self.asked.positions < MOST_FRAMES,
         )
 
     def _figures(self, first: LanguageDetection) -> WindowFigures:

@@ -24,15 +24,16 @@ from app.models.base import LanguageDetection
 from app.models.whisper_vllm import attention_recorder, forkserver
 from app.models.whisper_vllm.alignment_heads import Head
 from app.models.whisper_vllm.decoder import Step, TokenRequest
+from app.models.whisper_vllm.encoder_length import frames_of, padded
 from app.models.whisper_vllm.engine_arguments import engine_arguments
 from app.models.whisper_vllm.logits_processor import EXTRA_ARG
 from app.models.whisper_vllm.plan import EnginePlan
 from app.models.whisper_vllm.rules import forced_steps
 from app.models.whisper_vllm.shutdown import shut_down, tell_the_waiting
 from app.models.whisper_vllm.stat_logger import stat_logger
-from app.models.whisper_vllm.tokens import MOST_FRAMES, SpecialTokens
+from app.models.whisper_vllm.tokens import SpecialTokens
 from app.process import children_in_time, set_idle_priority
-from app.speech.alignment import FRAME_MS, CrossAttention
+from app.speech.alignment import CrossAttention
 from app.tracing import trace_headers
 
 log = logging.getLogger(__name__)
@@ -121,7 +122,7 @@ class VllmEngine:
         """Return what chose the first `count` tokens of a window that was `recorded`, behind the
         forced ones. Once. Raises EngineDied."""
         first = len(request.prompt) - 1 + len(forced_steps(self._tokens, request.rules))
-        frames = min(-(-request.window.duration_ms // FRAME_MS), MOST_FRAMES)
+        frames = frames_of(request.window.duration_ms)
         asked = (request.recorded, first, count, frames)
         try:
             async with asyncio.timeout(_LONGEST_CALL):
@@ -220,10 +221,11 @@ class VllmEngine:
         self, request: TokenRequest, sampling: SamplingParams, number: int
     ) -> AsyncGenerator[Any]:
         """Yield vLLM's CompletionOutputs, each with the tokens since the one before."""
+        samples = padded(request.window.samples, request.positions)
         prompt = {
             "encoder_prompt": {
                 "prompt": "",
-                "multi_modal_data": {"audio": (request.window.samples, SAMPLE_RATE)},
+                "multi_modal_data": {"audio": (samples, SAMPLE_RATE)},
             },
             "decoder_prompt": {"prompt_token_ids": list(request.prompt)},
         }

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from vllm.engine.arg_utils import AsyncEngineArgs
 
+from app.models.whisper_vllm import short_whisper
 from app.models.whisper_vllm.alignment_heads import Head
 from app.models.whisper_vllm.attention_recorder import HEADS
 from app.models.whisper_vllm.logits_processor import WhisperLogitsProcessor
@@ -27,6 +28,7 @@ def engine_arguments(
 ) -> AsyncEngineArgs:
     """Return vLLM's arguments for the checkpoint in `folder`. heads: those whose attention is
     recorded. is_observed: whether anybody reads its statistics and traces."""
+    short_whisper.register()
     return AsyncEngineArgs(
         model=str(folder),
         served_model_name=name,

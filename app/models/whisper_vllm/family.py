@@ -7,6 +7,7 @@ from app.models.whisper_vllm import forkserver
 from app.models.whisper_vllm.alignment_heads import AlignmentHeads
 from app.models.whisper_vllm.budget import footprint_of
 from app.models.whisper_vllm.decoder import WhisperDecoder
+from app.models.whisper_vllm.encoder_length import EncoderLengths
 from app.models.whisper_vllm.plan import plan_engine, shape_on
 from app.models.whisper_vllm.text import TextCodec
 from app.models.whisper_vllm.tokens import SpecialTokens
@@ -30,6 +31,7 @@ class WhisperFamily:
 
         tokens, shape = SpecialTokens.load(folder), shape_on(folder, device)
         heads = AlignmentHeads.of(folder)
+        lengths = EncoderLengths.of(folder, options.short_encoder, options.known_as)
         plan = plan_engine(shape, device, windows=options.windows, kv_bytes=options.kv_bytes,
                            memory_bytes=options.memory_bytes)  # fmt: skip
         engine = VllmEngine.start(
@@ -43,7 +45,8 @@ class WhisperFamily:
             traces_endpoint=options.traces_endpoint,
         )
         decoder = WhisperDecoder(
-            engine, tokens, TextCodec(folder, tokens), heads.lags, options.metrics
+            engine, tokens, TextCodec(folder, tokens), heads.lags, options.metrics, lengths
         )
         footprint = shape.weight_bytes + plan.kv_bytes
-        return LoadedModel(decoder, engine, plan.windows, footprint, {"alignment": heads.facts})
+        facts = {"alignment": heads.facts, "encoder": lengths.facts}
+        return LoadedModel(decoder, engine, plan.windows, footprint, facts)

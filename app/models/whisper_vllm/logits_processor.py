@@ -31,18 +31,23 @@ class WhisperLogitsProcessor(AdapterLogitsProcessor):
         asked = (params.extra_args or {}).get(EXTRA_ARG)
         if asked is None:
             return None
-        forced = forced_steps(self._tokens, WindowRules(**asked))
+        rules = WindowRules(**asked)
+        forced = forced_steps(self._tokens, rules)
 
         def apply(generated: list[int], logits: torch.Tensor) -> torch.Tensor:
-            return self._apply(forced, generated, logits)
+            return self._apply(forced, generated, logits, rules.frames)
 
         return apply
 
     def _apply(
-        self, forced: list[tuple[int, ...]], generated: list[int], row: torch.Tensor
+        self,
+        forced: list[tuple[int, ...]],
+        generated: list[int],
+        row: torch.Tensor,
+        frames: int = 0,
     ) -> torch.Tensor:
         """Mask one request's logits, shape (vocabulary,), in place."""
-        step = next_step(self._tokens, forced, generated)
+        step = next_step(self._tokens, forced, generated, frames)
         if isinstance(step, Allow):
             # The likeliest alone: at a temperature above 0 a language would be drawn by lot.
             allowed = row[list(step.ids)]

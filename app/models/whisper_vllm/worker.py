@@ -6,7 +6,10 @@ from typing import Any
 
 from vllm.platforms import current_platform
 
+from app.models.whisper_vllm import short_whisper
 from app.models.whisper_vllm.attention_recorder import HEADS, AttentionRecorder
+
+short_whisper.register()  # before the engine looks for its model's class
 
 
 def _vllm_worker() -> Any:
@@ -38,7 +41,8 @@ class WhisperWorker(_vllm_worker()):  # type: ignore[misc]  # the device decides
     def execute_model(self, scheduler_output: Any) -> Any:
         """Run a step, and keep what is to be recorded of it."""
         output = super().execute_model(scheduler_output)
-        self._recorder.after_step(self.model_runner.input_batch, scheduler_output)
+        runner = self.model_runner
+        self._recorder.after_step(runner.input_batch, scheduler_output, runner.requests)
         return output
 
     def take_attention(
