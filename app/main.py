@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__
-from app.api import envelope, health, models, openapi, quantize, transcriptions
+from app.api import envelope, health, models, openapi, page, quantize, transcriptions
 from app.api.context import Context
 from app.api.spool import check_spool_folder
 from app.api.stopping import StoppingMiddleware, Unfinished
@@ -44,11 +44,14 @@ def build_app(context: Context) -> FastAPI:
         version=__version__,
         description="Speech to text on your own hardware, behind OpenAI's API.",
         redirect_slashes=False,  # see TrailingSlashMiddleware
+        docs_url=None,  # FastAPI's pages load scripts from elsewhere; see app/api/page
+        redoc_url=None,
     )
     app.state.context = context
     envelope.install(app)
-    for router in (health.router, models.router, transcriptions.router, quantize.router):
-        app.include_router(router)
+    routed = (health, models, transcriptions, quantize, page)
+    for module in routed:
+        app.include_router(module.router)
     transcriptions.preregister_series(context.metrics)
     app.state.unfinished = Unfinished()
     app.add_middleware(StoppingMiddleware, unfinished=app.state.unfinished)
