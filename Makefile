@@ -6,7 +6,7 @@ VARIANT ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 RUN = $(VENV)/bin/python
 SERVE_ENV = $(if $(PORT),MARLINSCRIBE_PORT=$(PORT)) $(if $(MODEL),MARLINSCRIBE_MODEL="$(MODEL)") $(if $(CALIBRATION),MARLINSCRIBE_CALIBRATION="$(CALIBRATION)")
 
-.PHONY: serve test test-slow lint unit engine compatibility schemathesis fuzz demo-check bench-start bench-mayday bench-http bench-overhead bench-decode bench-prompts bench-beside bench-large bench-quantize bench-recovery bench-decoding bench-words bench-hours alerts dashboard reference observe faults image voices env
+.PHONY: serve test test-slow lint unit engine test-page bench-page compatibility schemathesis fuzz demo-check bench-start bench-mayday bench-http bench-overhead bench-decode bench-prompts bench-beside bench-large bench-quantize bench-recovery bench-decoding bench-words bench-hours alerts dashboard reference observe faults image voices env
 serve: $(VENV)/.serve-$(VARIANT)
 	@exec env $(SERVE_ENV) $(VENV)/bin/marlinscribe serve
 
@@ -21,7 +21,14 @@ lint: $(VENV)/.dev-$(VARIANT)
 	$(VENV)/bin/mypy
 
 unit: $(VENV)/.dev-$(VARIANT)
-	$(RUN) -m pytest -m "not engine and not slow" -n logical --maxprocesses=4 --cov --cov-report=term-missing --durations=10
+	$(RUN) -m pytest -m "not engine and not slow and not page" -n logical --maxprocesses=4 --cov --cov-report=term-missing --durations=10
+
+# The page in a real Chromium (Debian has it as `chromium`); `make unit` runs its main path.
+test-page: $(VENV)/.dev-$(VARIANT)
+	$(RUN) -m pytest tests/page tests/api/test_page.py -n logical --maxprocesses=4 --durations=10
+
+bench-page: $(VENV)/.dev-$(VARIANT)
+	$(RUN) -m bench.page
 
 engine: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m pytest -m "engine and not slow" --durations=10

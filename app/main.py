@@ -19,6 +19,7 @@ from app.api import (
     health,
     models,
     openapi,
+    page,
     quantize,
     transcriptions,
 )
@@ -56,10 +57,12 @@ def build_app(context: Context) -> FastAPI:
         version=__version__,
         description="Speech to text on your own hardware, behind OpenAI's API.",
         redirect_slashes=False,  # see TrailingSlashMiddleware
+        docs_url=None,  # FastAPI's pages load scripts from elsewhere; see app/api/page
+        redoc_url=None,
     )
     app.state.context = context
     envelope.install(app)
-    for one in (health, models, transcriptions, background, files, batches, quantize):
+    for one in (health, models, transcriptions, background, files, batches, quantize, page):
         app.include_router(one.router)
     transcriptions.preregister_series(context.metrics)
     app.state.unfinished = Unfinished()

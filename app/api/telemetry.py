@@ -14,7 +14,8 @@ from app.tracing import Tracing
 
 log = logging.getLogger("marlinscribe.requests")
 
-_QUIET = ("/health/live", "/health/ready", "/metrics")  # asked every few seconds
+# Asked every few seconds, or a score at once.
+_QUIET = ("/health/live", "/health/ready", "/metrics", "/page/limits", "/page/{name:path}")
 _UNMATCHED = "unmatched"  # paths anybody makes up
 
 

@@ -24,6 +24,7 @@ SMALL = {
     "mayday": ["--rounds", "1"],
     "observe": ["--seconds", "3"],
     "overhead": ["--clips", "2", "--rounds", "1"],
+    "page": ["--rounds", "1"],
     "prompts": ["--clips", "2"],
     "quantize": ["--clips", "4", "--recipes", "1"],
     "recovery": ["--clips", "4", "--recipes", "1", "--model", "demo"],

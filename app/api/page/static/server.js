@@ -1,0 +1,143 @@
+// The service behind the page: its routes, its errors, its streams.
+
+import { eventReader } from "./events.js";
+import { t } from "./i18n.js";
+import { askForKey, forget, keyFor } from "./keys.js";
+
+/** What the server refused, in its own words. status 0: it was not reached. */
+export class ServerError extends Error {
+  constructor(message, { status = 0, code = "", param = "", retryAfter = 0 } = {}) {
+    super(message);
+    Object.assign(this, { status, code, param, retryAfter });
+  }
+}
+
+/** Do `work`; where the server says 401, ask for a key and do it again, until a key fits or the
+ *  dialog is closed. Raises what `work` raises. */
+export async function withKey(work, kind = "client") {
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (error.status !== 401) throw error;
+      const wasWrong = keyFor(kind) !== "";
+      forget(kind);
+      if (!(await askForKey(kind, wasWrong ? error.message : ""))) throw error;
+    }
+  }
+}
+
+/** Call a route and return its JSON, with a key where one is needed. Raises ServerError. */
+export function ask(path, { method = "GET", body, kind = "client" } = {}) {
+  return withKey(async () => {
+    const answer = await reach(path, { method, body, kind });
+    if (answer.ok) return answer.json();
+    throw errorOf(answer.status, await answer.text(), answer.headers.get("retry-after"));
+  }, kind);
+}
+
+async function reach(path, { method, body, kind }) {
+  const headers = authorization(kind);
+  if (body !== undefined) headers["content-type"] = "application/json";
+  try {
+    return await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  } catch {
+    throw new ServerError(t("error.unreachable"));
+  }
+}
+
+function authorization(kind) {
+  const key = keyFor(kind);
+  return key ? { authorization: `Bearer ${key}` } : {};
+}
+
+/** The error in an answer's body; a proxy's answer has none of ours, so its status is told. */
+export function errorOf(status, text, retryAfter) {
+  const facts = { status, retryAfter: Number(retryAfter) || 0 };
+  try {
+    const { message, code, param } = JSON.parse(text).error;
+    return new ServerError(message, { ...facts, code, param });
+  } catch {
+    return new ServerError(t("error.status", { status }), facts);
+  }
+}
+
+export const limits = () => ask("page/limits");
+export const models = () => ask("v1/models");
+
+/** The stage of the service and, while it starts, its progress; null where it is not reached. */
+export async function readiness() {
+  try {
+    const answer = await fetch("health/ready");
+    return { ...(await answer.json()), answers: answer.ok };
+  } catch {
+    return null;
+  }
+}
+
+/** Ask whether a recording would be let in, by sending none. Raises ServerError where not. */
+export async function probe() {
+  try {
+    await ask("v1/audio/transcriptions", { method: "POST" });
+  } catch (error) {
+    if (error.status !== 400) throw error; // 400: all that is missing is the recording
+  }
+}
+
+/** Send a recording and follow its text.
+ *
+ *  `fields`: of the form, [name, value] each. `onSent` is called with the share of the recording
+ *  that is sent, `onEvent` with each of the stream's events. Resolves at the stream's end. Raises
+ *  ServerError, and what `signal` was aborted with. A request of the older kind, because a newer one
+ *  does not tell how much is sent. */
+export function transcribe(file, fields, { onSent, onEvent, signal }) {
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
+    const request = new XMLHttpRequest();
+    const stream = follow(request, onEvent, reject);
+    request.open("POST", "v1/audio/transcriptions");
+    for (const [name, value] of Object.entries(authorization("client"))) request.setRequestHeader(name, value);
+    request.upload.onprogress = (event) => onSent(event.total ? event.loaded / event.total : 0);
+    request.upload.onload = () => onSent(1);
+    request.onprogress = stream.read;
+    request.onload = () => stream.end(resolve);
+    request.onerror = () => reject(new ServerError(t("error.unreachable")));
+    request.onabort = () => reject(signal.reason);
+    signal.addEventListener("abort", () => request.abort());
+    request.send(form(file, fields));
+  });
+}
+
+function form(file, fields) {
+  const body = new FormData();
+  // The fields first: the server could refuse a bad one before it reads the recording.
+  for (const [name, value] of fields) body.append(name, value);
+  body.append("file", file, file.name);
+  return body;
+}
+
+/** Reads a request's stream: an error in it ends it, and so does an end without [DONE]. */
+function follow(request, onEvent, reject) {
+  let [seen, done] = [0, false];
+  const feed = eventReader((event) => {
+    if (event.error) reject(new ServerError(event.error.message, { status: 200, ...event.error }));
+    else if (event.type === "[DONE]") done = true;
+    else onEvent(event);
+  });
+  const read = () => {
+    if (request.status !== 200) return;
+    const text = request.responseText;
+    feed(text.slice(seen));
+    seen = text.length;
+  };
+  const end = (resolve) => {
+    if (request.status !== 200) {
+      reject(errorOf(request.status, request.responseText, request.getResponseHeader("retry-after")));
+      return;
+    }
+    read();
+    if (done) resolve();
+    else reject(new ServerError(t("error.cut")));
+  };
+  return { read, end };
+}
