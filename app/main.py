@@ -11,7 +11,8 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__
-from app.api import envelope, health, models, openapi, quantize, transcriptions
+from app.api import envelope, head, health, models, openapi, paths, quantize, transcriptions
+from app.api.compat import asr_webservice, whisper_cpp
 from app.api.context import Context
 from app.api.spool import check_spool_folder
 from app.api.stopping import StoppingMiddleware, Unfinished
@@ -43,13 +44,15 @@ def build_app(context: Context) -> FastAPI:
         title="Marlinscribe",
         version=__version__,
         description="Speech to text on your own hardware, behind OpenAI's API.",
-        redirect_slashes=False,  # see TrailingSlashMiddleware
+        redirect_slashes=False,  # see PathsMiddleware
     )
     app.state.context = context
     envelope.install(app)
-    for router in (health.router, models.router, transcriptions.router, quantize.router):
+    compat = (asr_webservice.router, whisper_cpp.router)
+    for router in (health.router, models.router, transcriptions.router, *compat, quantize.router):
         app.include_router(router)
-    transcriptions.preregister_series(context.metrics)
+    head.allow(app)
+    transcriptions.preregister_series(context.metrics, *compat)
     app.state.unfinished = Unfinished()
     app.add_middleware(StoppingMiddleware, unfinished=app.state.unfinished)
     app.add_middleware(TelemetryMiddleware, metrics=context.metrics, tracing=context.tracing)
@@ -63,7 +66,7 @@ def build_app(context: Context) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["x-request-id", "retry-after", openapi.SERVED_MODEL],
         )
-    app.add_middleware(envelope.TrailingSlashMiddleware)
+    app.add_middleware(paths.PathsMiddleware)
     app.add_middleware(envelope.RequestIdMiddleware)
     openapi.install(app, keys=bool(context.settings.api_keys))
     return app

@@ -5,7 +5,8 @@ The models check requests, describe them in /openapi.json and fill docs/referenc
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -137,13 +138,13 @@ class SpeechForm(BaseModel):
     @model_validator(mode="after")
     def _lines_have_a_width(self) -> "SpeechForm":
         if self.max_line_count and not self.max_line_width:
-            raise _fault("max_line_count", "it needs max_line_width beside it")
+            raise field_fault("max_line_count", "it needs max_line_width beside it")
         return self
 
     @model_validator(mode="after")
     def _subtitles_are_not_streamed(self) -> "SpeechForm":
         if self.stream and self.response_format in ("srt", "vtt"):
-            raise _fault(
+            raise field_fault(
                 "stream", f"{self.response_format} is not streamed: ask for json or verbose_json"
             )
         return self
@@ -159,9 +160,15 @@ class TranslationForm(SpeechForm):
     @field_validator("timestamp_granularities", mode="before")
     @classmethod
     def _translated_words_have_no_times(cls, value: Iterable[str]) -> Iterable[str]:
-        if "word" in value:
+        if isinstance(value, list) and "word" in value:  # JSON may hold what is none
             raise PydanticCustomError("not_supported", "words of a translation have no times")
         return value
+
+
+class HintedTranslationForm(TranslationForm):
+    """A translation as other servers' clients ask for it, who say what is spoken."""
+
+    language: str | None = None
 
 
 class TranscriptionForm(SpeechForm):
@@ -203,21 +210,21 @@ class TranscriptionForm(SpeechForm):
     @model_validator(mode="after")
     def _one_way_to_name_languages(self) -> "TranscriptionForm":
         if self.language and self.languages:
-            raise _fault("languages", "language and languages exclude each other")
+            raise field_fault("languages", "language and languages exclude each other")
         return self
 
     @model_validator(mode="after")
     def _logprobs_go_with_json(self) -> "TranscriptionForm":
         # verbose_json too, unlike OpenAI: gateways ask for it where their caller asked for json.
         if self.include and self.response_format not in ("json", "verbose_json"):
-            raise _fault("include", "logprobs come with response_format json or verbose_json")
+            raise field_fault("include", "logprobs come with response_format json or verbose_json")
         return self
 
     @model_validator(mode="after")
     def _words_go_with_verbose_json(self) -> "TranscriptionForm":
         # Subtitles too, unlike OpenAI: their cues go by the times of words, asked for or not.
         if "word" in self.timestamp_granularities and self.response_format in ("json", "text"):
-            raise _fault(
+            raise field_fault(
                 "timestamp_granularities", "'word' needs response_format verbose_json beside it"
             )
         return self
@@ -227,7 +234,7 @@ LISTS = {"languages", "keywords", "timestamp_granularities", "include"}
 # x, x[], x[0] and x[key]
 _SPELLING = re.compile(r"(?P<name>[^\[\]]+)(?:\[(?P<key>[^\[\]]*)\])?")
 
-F = TypeVar("F", bound=SpeechForm)
+F = TypeVar("F", bound=BaseModel)
 
 
 def parse(form: type[F], items: Iterable[tuple[str, str]]) -> F:
@@ -236,8 +243,23 @@ def parse(form: type[F], items: Iterable[tuple[str, str]]) -> F:
     Empty fields count as left out; of a field that is sent twice the last counts. Raises BadField.
     """
     values = _values(form, items)
-    try:
+    with _named():
         return form.model_validate(values)
+
+
+def parse_json(form: type[F], values: Mapping[str, Any]) -> F:
+    """Check values as JSON has them against `form`: a number is none where it is sent as a text.
+    Empty texts count as left out. Raises BadField."""
+    sent = {name: value for name, value in values.items() if value != ""}
+    with _named():
+        return form.model_validate_json(json.dumps(sent), strict=True)
+
+
+@contextmanager
+def _named() -> Generator[None]:
+    """Translate pydantic's error to one that names the field. Raises BadField."""
+    try:
+        yield
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         # A fault of fields together has no place of its own: it names one.
@@ -248,7 +270,7 @@ def parse(form: type[F], items: Iterable[tuple[str, str]]) -> F:
         ) from error
 
 
-def _values(form: type[SpeechForm], items: Iterable[tuple[str, str]]) -> dict[str, Any]:
+def _values(form: type[BaseModel], items: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """Return a form's items by field: a text, a list of them, or for x[key] an object. Raises
     BadField."""
     values: dict[str, Any] = {}
@@ -270,5 +292,6 @@ def _values(form: type[SpeechForm], items: Iterable[tuple[str, str]]) -> dict[st
     return objects | values
 
 
-def _fault(field: str, message: str) -> PydanticCustomError:
+def field_fault(field: str, message: str) -> PydanticCustomError:
+    """Return the error that a form's validator raises for one of several fields."""
     return PydanticCustomError("fields_together", "{message}", {"field": field, "message": message})

@@ -1,16 +1,20 @@
-"""Reading of a multipart form: bounded in bytes, on disk where it is large, and only once the
-client's key is checked and the service can answer."""
+"""Reading of a recording and the fields beside it, from a multipart form or from JSON: bounded in
+bytes, on disk where it is large, and only once the client's key is checked and the service can
+answer."""
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import Request
+from pydantic import BaseModel
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 
+from app.api.forms import parse, parse_json
+from app.api.json_upload import read_json
 from app.api.spool import SpoolingParser
 from app.audio.recording import RecordingFile
 from app.errors import BadBody, BadField, UploadNotStored, UploadStalled, UploadTooLarge
@@ -25,62 +29,96 @@ _LARGEST_FIELD = 2**17  # bytes
 _LOOK = 1.0  # seconds, between two looks at an upload that brings nothing
 _MISSING = "missing_required_parameter"  # OpenAI's code
 
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class UploadFormat:
+    """Where in a body the recording is. field: the form's that it is in. head: what goes before its
+    bytes, where they have no header of their own. takes_json: whether the body may be JSON."""
+
+    field: str = "file"
+    head: bytes = b""
+    takes_json: bool = False
+
 
 @dataclass(frozen=True)
 class Upload:
-    """A form's text fields, in the order they came, and its recording."""
+    """What was sent: a form's text fields, in the order they came, or JSON's values by name; the
+    recording, and the name that its file was given."""
 
-    fields: list[tuple[str, str]]
+    fields: list[tuple[str, str]] | dict[str, Any]
     recording: RecordingFile
+    filename: str = ""
+
+    def form(self, kind: type[M]) -> M:
+        """The fields, checked. Raises BadField."""
+        if isinstance(self.fields, dict):
+            return parse_json(kind, self.fields)
+        return parse(kind, self.fields)
 
 
 @asynccontextmanager
 async def read_upload(
-    request: Request, settings: Settings, receiving: "Receiving"
+    request: Request, settings: Settings, receiving: "Receiving", shape: UploadFormat
 ) -> AsyncGenerator[Upload]:
-    """The form in the request's body; its file lives as long as the context.
+    """What the request's body holds; its file lives as long as the context.
 
     Raises BadBody, BadField, UploadTooLarge, UploadStalled, UploadNotStored, or starlette's
     ClientDisconnect.
     """
-    kind = request.headers.get("content-type", "")
-    if kind.split(";")[0].strip().lower() != "multipart/form-data":
-        raise BadField(
-            "The body must be multipart/form-data, with the recording in 'file'.",
-            param="file",
-            code=_MISSING,
-        )
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    chunks = _bounded(request, settings, receiving)
+    async with AsyncExitStack() as held:
+        try:
+            if kind == "multipart/form-data":
+                upload = await _form(request, chunks, shape, held)
+            elif kind == "application/json" and shape.takes_json:
+                fields, file = await read_json(chunks, held)
+                upload = Upload(fields, RecordingFile(file))
+            else:
+                raise BadField(
+                    f"The body must be multipart/form-data, with the recording in {shape.field!r}.",
+                    param=shape.field,
+                    code=_MISSING,
+                )
+        except OSError as error:  # while a large part is written to disk
+            raise UploadNotStored(f"The upload cannot be stored: {error.strerror}.") from error
+        receiving.complete = True
+        yield upload
+
+
+async def _form(
+    request: Request, chunks: AsyncGenerator[bytes], shape: UploadFormat, held: AsyncExitStack
+) -> Upload:
     parser = SpoolingParser(
         request.headers,
-        _bounded(request, settings, receiving),
+        chunks,
         max_files=_MOST_FILES,
         max_fields=_MOST_FIELDS,
         max_part_size=_LARGEST_FIELD,
     )
+    parser.recording, parser.head = shape.field, shape.head
     try:
         form = await parser.parse()
-        receiving.complete = True
     except MultiPartException as error:
         raise BadBody(f"The form cannot be read: {error.message}") from error
     except UnicodeError as error:  # a charset that decodes nothing
         raise BadBody("The form cannot be read: its text is not in its charset.") from error
-    except OSError as error:  # while a large part is written to disk
-        raise UploadNotStored(f"The upload cannot be stored: {error.strerror}.") from error
-    try:
-        texts = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
-        yield Upload(texts, RecordingFile(_recording(form.getlist("file"), texts)))
-    finally:
-        await form.close()
+    held.push_async_callback(form.close)
+    texts = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
+    sent = _recording(form.getlist(shape.field), shape.field)
+    return Upload(texts, RecordingFile(sent.file), sent.filename or "")
 
 
-def _recording(sent: list[UploadFile | str], texts: list[tuple[str, str]]) -> BinaryIO:
+def _recording(sent: list[UploadFile | str], field: str) -> UploadFile:
     if not sent:
-        raise BadField("The field 'file' is required.", param="file", code=_MISSING)
+        raise BadField(f"The field {field!r} is required.", param=field, code=_MISSING)
     if len(sent) > 1:
-        raise BadField("One recording a request: 'file' was sent more than once.", param="file")
+        raise BadField(f"One recording a request: {field!r} was sent more than once.", param=field)
     if isinstance(sent[0], str):
-        raise BadField("The field 'file' must be an uploaded file, not text.", param="file")
-    return sent[0].file
+        raise BadField(f"The field {field!r} must be an uploaded file, not text.", param=field)
+    return sent[0]
 
 
 async def _bounded(
