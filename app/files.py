@@ -19,13 +19,18 @@ def file_facts(path: Path) -> tuple[str, int, int]:
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Replace a file by a value as JSON, as `write_whole` does. Raises OSError."""
+    write_whole(path, json.dumps(value, ensure_ascii=False, indent=1).encode())
+
+
+def write_whole(path: Path, content: bytes) -> None:
     """Replace a file by a new one as a whole, synced to the disk. Folders are created. Raises
     OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("w", encoding="utf-8") as file:
-            json.dump(value, file, ensure_ascii=False, indent=1)
+        with partial.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)

@@ -4,7 +4,8 @@
 
 A test fails where the committed page is not what this writes. Each description stands in the code:
 the settings' in app/settings.py, an error's in its docstring in app/errors, a field's in
-app/api/forms.py, a metric's in app/metrics.py, an option's in app/cli.py.
+app/api/forms.py, a metric's in app/metrics.py, an option's in app/cli.py or
+app/commands/server_arguments.py.
 """
 
 import argparse
@@ -34,7 +35,8 @@ _HEAD = """\
 # Reference
 
 Written by `make reference` from the code; a test fails where it is stale. Change the descriptions \
-in app/settings.py, app/errors, app/api/forms.py, app/metrics.py and app/cli.py, not here."""
+in app/settings.py, app/errors, app/api/forms.py, app/metrics.py, app/cli.py and \
+app/commands/server_arguments.py, not here."""
 _SETTINGS = "Variables of the environment."
 _FIELDS = """\
 Fields of the multipart form of `POST /v1/audio/transcriptions`; `POST /v1/audio/translations` \

@@ -1,11 +1,13 @@
-"""Clients in the wild, byte for byte, through the real engine."""
+"""Clients in the wild, byte for byte, through the real engine; and the command line on a folder."""
 
 import json
 import re
+import shutil
 
 import pytest
 
 from app.audio.decode import decode
+from app.cli import main
 from tests.engine.conftest import MAYDAY, MAYDAY_WORDS, RECORDINGS
 from tests.wild_clients import (
     bazarr,
@@ -89,3 +91,14 @@ def test_a_recording_in_json_is_heard(server):
 def test_a_path_without_the_version_is_heard(server):
     sent = json_request(openrouter_json(MAYDAY.read_bytes(), "mp3"), "/audio/transcriptions")
     assert replay(server.url, sent).json()["text"] == MAYDAY_WORDS
+
+
+def test_a_folder_gets_the_subtitles_that_the_server_writes(server, tmp_path):
+    shutil.copy(MAYDAY, tmp_path / "mayday.mp3")
+    shutil.copy(RECORDINGS / "test" / CHINESE["audio"], tmp_path / "chinese.ogg")
+    assert main(["transcribe", "--url", server.url, str(tmp_path), "--format", "srt,vtt,txt"]) == 0
+    for path in (tmp_path / "mayday.mp3", tmp_path / "chinese.ogg"):
+        for suffix in ("srt", "vtt"):
+            written = path.with_suffix(f".{suffix}").read_text("utf-8")
+            assert written == server.transcribe(path, response_format=suffix).text
+    assert (tmp_path / "mayday.txt").read_text() == MAYDAY_WORDS + "\n"
