@@ -2,13 +2,20 @@
 evaluate SET"""
 
 import argparse
-import os
 from pathlib import Path
 from typing import get_args
 
 from app import __version__
 from app.checkpoints.recipe import Component, Scheme
-from app.commands import align_heads, cache, plan, quantize, remote, serve, short_encoder
+from app.commands import (
+    align_heads,
+    cache,
+    plan,
+    quantize,
+    serve,
+    server_arguments,
+    short_encoder,
+)
 from app.environment import DEMO
 
 
@@ -108,56 +115,21 @@ def parser() -> argparse.ArgumentParser:
         )
     )
 
-    server = argparse.ArgumentParser(add_help=False)
-    server.add_argument(
-        "--url", default="http://127.0.0.1:8000", help="the server's address (default: %(default)s)"
+    server = server_arguments.server()
+    server_arguments.add_transcribe(
+        commands.add_parser(
+            "transcribe",
+            parents=[server],
+            help="have a server transcribe recordings, and folders of them",
+        )
     )
-    server.add_argument(
-        "--key",
-        default=os.environ.get("MARLINSCRIBE_API_KEYS", "").split(",")[0].strip(),
-        help="the server's key; else the first of MARLINSCRIBE_API_KEYS",
+    server_arguments.add_evaluate(
+        commands.add_parser(
+            "evaluate",
+            parents=[server],
+            help="measure a server's error rates on recordings with known words",
+        )
     )
-    transcribe_parser = commands.add_parser(
-        "transcribe", parents=[server], help="send recordings to a server"
-    )
-    transcribe_parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="recordings")
-    transcribe_parser.add_argument("--language", help="ISO code; detected if absent")
-    transcribe_parser.add_argument("--prompt", help="text that came before: it sways the spelling")
-    transcribe_parser.add_argument(
-        "--format",
-        default="text",
-        choices=["text", "json", "verbose_json", "srt", "vtt"],
-        dest="response_format",
-        help="what to print (default: %(default)s)",
-    )
-    transcribe_parser.set_defaults(run=remote.transcribe)
-
-    evaluate_parser = commands.add_parser(
-        "evaluate",
-        parents=[server],
-        help="measure a server's error rates on recordings with known words",
-    )
-    evaluate_parser.add_argument(
-        "recordings",
-        help="a manifest (jsonl, csv), a folder, or a hub's set: librispeech, librispeech:other, "
-        "fleurs:en_us, owner/name:config:split",
-    )
-    evaluate_parser.add_argument(
-        "--samples", type=_count, metavar="N", help="the first N recordings alone"
-    )
-    evaluate_parser.add_argument(
-        "--language", default="en", help="language of recordings that name none (default: en)"
-    )
-    evaluate_parser.add_argument(
-        "--detect", action="store_true", help="leave the language to the server"
-    )
-    evaluate_parser.add_argument(
-        "--at-once", type=int, default=4, help="requests at once (default: 4)"
-    )
-    evaluate_parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write every answer to this file"
-    )
-    evaluate_parser.set_defaults(run=remote.evaluate)
     return parser
 
 
@@ -285,12 +257,4 @@ def _share(text: str) -> float:
     return share
 
 
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise ValueError(text)
-    return count
-
-
-_count.__name__ = "number (1 or more)"
 _share.__name__ = "share (0 to 1)"  # as argparse names it

@@ -16,14 +16,17 @@ from app.api import (
     batches,
     envelope,
     files,
+    head,
     health,
     models,
     openapi,
     page,
+    paths,
     quantize,
     transcriptions,
 )
 from app.api.batch_reader import BatchReader
+from app.api.compat import asr_webservice, whisper_cpp
 from app.api.context import Context
 from app.api.spool import check_spool_folder
 from app.api.stopping import StoppingMiddleware, Unfinished
@@ -56,15 +59,18 @@ def build_app(context: Context) -> FastAPI:
         title="Marlinscribe",
         version=__version__,
         description="Speech to text on your own hardware, behind OpenAI's API.",
-        redirect_slashes=False,  # see TrailingSlashMiddleware
+        redirect_slashes=False,  # see PathsMiddleware
         docs_url=None,  # FastAPI's pages load scripts from elsewhere; see app/api/page
         redoc_url=None,
     )
     app.state.context = context
     envelope.install(app)
-    for one in (health, models, transcriptions, background, files, batches, quantize, page):
-        app.include_router(one.router)
-    transcriptions.preregister_series(context.metrics)
+    ours = (health, models, transcriptions, background, files, batches, quantize, page)
+    compat = (asr_webservice.router, whisper_cpp.router)
+    for router in (*(one.router for one in ours), *compat):
+        app.include_router(router)
+    head.allow(app)
+    transcriptions.preregister_series(context.metrics, *compat)
     app.state.unfinished = Unfinished()
     app.add_middleware(StoppingMiddleware, unfinished=app.state.unfinished)
     app.add_middleware(TelemetryMiddleware, metrics=context.metrics, tracing=context.tracing)
@@ -78,7 +84,7 @@ def build_app(context: Context) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["x-request-id", "retry-after", openapi.SERVED_MODEL],
         )
-    app.add_middleware(envelope.TrailingSlashMiddleware)
+    app.add_middleware(paths.PathsMiddleware)
     app.add_middleware(envelope.RequestIdMiddleware)
     openapi.install(app, keys=bool(context.settings.api_keys))
     return app

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import socket
 import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler
@@ -73,7 +74,7 @@ def test_a_refused_file_is_an_error_and_the_others_are_done(url, files, capsys, 
 
 def test_a_missing_file_is_an_error(url, capsys):
     assert main(["transcribe", "--url", url, "/no/such.wav"]) == 1
-    assert "No such file" in capsys.readouterr().err
+    assert "there is no such file" in capsys.readouterr().err
 
 
 def test_a_bad_setting_is_named_and_nothing_is_started(monkeypatch, capsys):
@@ -103,3 +104,20 @@ def test_transcripts_go_to_standard_output_also_under_a_progress_bar(url, files)
     os.close(terminal)
     os.close(master)
     assert [line.split(b"\t")[1] for line in done.stdout.splitlines()] == [b"Mayday."] * 2
+
+
+def test_a_port_that_is_taken_is_told_before_anything_is_started(monkeypatch, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("MARLINSCRIBE_PORT", str(taken.getsockname()[1]))
+        assert main(["serve"]) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "Another program has port" in told
+    assert "MARLINSCRIBE_PORT" in told
+    assert "Errno" not in told
+
+
+def test_an_address_of_another_machine_is_told(monkeypatch, capsys):
+    monkeypatch.setenv("MARLINSCRIBE_HOST", "192.0.2.1")  # RFC 5737: nobody's
+    monkeypatch.setenv("MARLINSCRIBE_API_KEYS", "k")
+    assert main(["serve"]) == 1
+    assert "has no address 192.0.2.1" in " ".join(capsys.readouterr().err.split())

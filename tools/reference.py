@@ -4,7 +4,8 @@
 
 A test fails where the committed page is not what this writes. Each description stands in the code:
 the settings' in app/settings.py, an error's in its docstring in app/errors, a field's in
-app/api/forms.py, a metric's in app/metrics.py, an option's in app/cli.py.
+app/api/forms.py, a metric's in app/metrics.py, an option's in app/cli.py or
+app/commands/server_arguments.py.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from pydantic.fields import FieldInfo
 
 from app import cli, errors
 from app.api import background, batches, files, health, models, quantize, transcriptions
+from app.api.compat import asr_webservice, whisper_cpp
 from app.api.forms import TranscriptionForm, TranslationForm
 from app.api.openapi import speech_route
 from app.background_settings import BackgroundSettings
@@ -34,12 +36,14 @@ _HEAD = """\
 # Reference
 
 Written by `make reference` from the code; a test fails where it is stale. Change the descriptions \
-in app/settings.py, app/errors, app/api/forms.py, app/metrics.py and app/cli.py, not here."""
+in app/settings.py, app/errors, app/api/forms.py, app/metrics.py, app/cli.py and \
+app/commands/server_arguments.py, not here."""
 _SETTINGS = "Variables of the environment."
 _FIELDS = """\
 Fields of the multipart form of `POST /v1/audio/transcriptions`; `POST /v1/audio/translations` \
 takes those that are marked. A list may be sent as `include[]=…` or `include=…`, several times. \
-Unknown fields are ignored, empty ones count as left out."""
+Unknown fields are ignored, empty ones count as left out. In a JSON body they have JSON's types, \
+and the recording is `input_audio`."""
 _ERRORS = """\
 Every error is OpenAI's envelope, `{"error": {"message", "type", "param", "code"}}`, and every \
 answer has an `x-request-id`. Where trying again later helps there is a `Retry-After`. Once a \
@@ -51,7 +55,10 @@ advice; no HTTP status of their own:"""
 _METRICS = """\
 Of `/metrics`, beside vLLM's `vllm:*` and the process's own. A histogram has `_bucket`, `_sum` and \
 `_count`."""
-_ROUTES = "`/docs` describes each with its schemas; `/openapi.json` is the same for programs."
+_ROUTES = """\
+`/docs` describes each with its schemas; `/openapi.json` is the same for programs. HEAD is \
+answered where GET is. Aliases: `/health` is `/health/ready`, `/models` is `/v1/models`, \
+`/audio/…` and `/openai/deployments/{model}/audio/…` are `/v1/audio/…`."""
 
 
 def written() -> str:
@@ -138,7 +145,8 @@ def _bounds(schema: dict[str, Any]) -> Iterator[str]:
 
 def _routes() -> Iterator[str]:
     def rows() -> Iterator[tuple[str, ...]]:
-        for module in (transcriptions, background, files, batches, models, health, quantize):
+        ours = (transcriptions, background, files, batches, models, health)
+        for module in (*ours, asr_webservice, whisper_cpp, quantize):
             for route in module.router.routes:
                 if isinstance(route, APIRoute) and route.include_in_schema:
                     methods = ", ".join(sorted(route.methods))

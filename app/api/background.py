@@ -25,6 +25,7 @@ from app.api.forms import TranscriptionForm
 from app.api.openapi import errors, event_stream, result_parameters
 from app.api.options import background_options
 from app.api.pages import Limit, Page
+from app.api.parsing import form_fields
 from app.api.security import require_key
 from app.api.telemetry import Telemetry
 from app.api.uploads import Upload
@@ -137,11 +138,13 @@ async def accept(
     context: Context, session: TranscriptionSession, form: TranscriptionForm, upload: Upload
 ) -> Response:
     """Keep an upload as a job; answer with the job. Raises BadField, JobsFull, UploadNotStored."""
+    sent = upload.fields
+    fields = sent if isinstance(sent, list) else form_fields(sent)
     ask = Ask(
         owner_of(context, session.caller),
         session.slot.name,
         background_options(session, form),
-        tuple(upload.fields),
+        tuple(fields),
         upload.filename,
         webhook_of(context.settings, form.webhook_url),
     )

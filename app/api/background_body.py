@@ -5,8 +5,9 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
-from app.api.forms import TranscriptionForm, parse
+from app.api.forms import TranscriptionForm
 from app.api.openapi import ErrorFields
+from app.api.parsing import parse
 from app.background import Progress, Status, TranscriptionJob
 from app.settings import Settings
 

@@ -1,7 +1,6 @@
 """What a line of a batch asks, and its result: the same form and the same answer as elsewhere."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,15 +8,14 @@ from prometheus_client import Histogram
 
 from app.api.answers import content_of, layout_of
 from app.api.context import Context
-from app.api.forms import TranscriptionForm, parse
+from app.api.forms import TranscriptionForm
 from app.api.options import background_options
+from app.api.parsing import form_fields, parse
 from app.background import Ask
 from app.errors import BadField
 from app.metrics import ModelMetrics
 from app.transcription.results import Transcript
 from app.transcription.session import Caller, TranscriptionSession
-
-_LONGEST_NAME = 100  # characters of a field that none has
 
 
 @dataclass
@@ -45,7 +43,7 @@ class BatchReader:
     def ask(self, owner: str, body: Mapping[str, Any]) -> Ask:
         """Return what a body asks. Raises BadField, UnknownModel, and NotReady while nobody can
         say what the model knows."""
-        fields = tuple(_items(body))
+        fields = tuple(form_fields(body))
         form = parse(TranscriptionForm, fields)
         if form.stream or form.background or form.webhook_url:
             raise BadField("A batch takes no stream, background or webhook_url.", param="stream")
@@ -60,19 +58,3 @@ class BatchReader:
         JSON."""
         form = parse(TranscriptionForm, ask.fields)
         return content_of(form, transcript, layout_of(form, self._context.settings))
-
-
-def _items(body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the fields of a JSON body as a form has them. Raises BadField."""
-    for name, value in body.items():
-        for one in value if isinstance(value, list) else [value]:
-            if one is not None:
-                yield name, _text(name, one)
-
-
-def _text(name: str, value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool | int | float | dict):
-        return json.dumps(value)
-    raise BadField(f"The field {name[:_LONGEST_NAME]!r} is not valid.", param=name[:_LONGEST_NAME])

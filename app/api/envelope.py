@@ -107,19 +107,6 @@ class InternalErrorMiddleware:
             await JSONResponse(body, 500)(scope, receive, send)
 
 
-class TrailingSlashMiddleware:
-    """Takes slashes off a path's end: both spellings are one route. Starlette would redirect, to
-    the address in the client's Host header, and clients drop their key or their body on the way."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in ("http", "websocket") and scope["path"].endswith("/"):
-            scope["path"] = scope["path"].rstrip("/") or "/"
-        await self._app(scope, receive, send)
-
-
 class RequestIdMiddleware:
     """Takes the client's x-request-id, or makes one, and sends it back."""
 

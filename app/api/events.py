@@ -48,16 +48,20 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await unless_client_leaves(receive, self._send(send, str(scope.get("request_id"))))
+            await unless_client_leaves(receive, self._send(send, scope))
         except ClientLeft:
             self._on_abort()
 
-    async def _send(self, send: Send, request_id: str) -> None:
+    async def _send(self, send: Send, scope: Scope) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        if scope["method"] != "HEAD":
+            await self._send_frames(send, str(scope.get("request_id")))
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _send_frames(self, send: Send, request_id: str) -> None:
         async with aclosing(self._frames(request_id)) as frames:
             async for frame in frames:
                 await send({"type": "http.response.body", "body": frame, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
 
     async def _frames(self, request_id: str) -> AsyncGenerator[bytes]:
         try:

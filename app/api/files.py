@@ -2,10 +2,10 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
@@ -18,7 +18,7 @@ from app.api.context import Ctx
 from app.api.openapi import errors, multipart
 from app.api.pages import Limit, Page
 from app.api.security import require_key
-from app.api.uploads import read_upload
+from app.api.uploads import UploadFormat, read_upload
 from app.background import Batches, StoredFile
 from app.errors import BadField, NotReady
 from app.process import run_shielded
@@ -27,6 +27,7 @@ _DAY = 86_400  # seconds
 _PIECE = 2**18  # bytes
 _CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody is there to read it
 _PURPOSES = ("batch", "user_data")
+_FILE = UploadFormat()
 _FORM = {
     "file": {"type": "string", "format": "binary", "description": "Lines of JSON, or a recording."},
     "purpose": {"type": "string", "enum": list(_PURPOSES)},
@@ -91,8 +92,8 @@ async def upload_file(
     limit = context.state.limit
     try:
         with limit.place(caller.name), limit.uploads.receiving(caller.name) as receiving:
-            async with read_upload(request, context.settings, receiving) as upload:
-                purpose = _purpose(upload.fields)
+            async with read_upload(request, context.settings, receiving, _FILE) as upload:
+                purpose = _purpose(dict(upload.fields))
                 source = upload.recording
 
                 def copy(sink: BinaryIO) -> None:
@@ -150,9 +151,9 @@ async def delete_file(owner: Owner, batches: Kept, id: str) -> DeletedFile:
     return DeletedFile(id=id, object="file", deleted=True)
 
 
-def _purpose(fields: list[tuple[str, str]]) -> str:
+def _purpose(fields: Mapping[str, Any]) -> str:
     """Return what a form says that its file is for. Raises BadField."""
-    said = dict(fields).get("purpose", "")
+    said = str(fields.get("purpose", ""))
     if said not in _PURPOSES:
         raise BadField(f"The field 'purpose' must be {' or '.join(_PURPOSES)}.", param="purpose")
     return said

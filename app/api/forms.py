@@ -4,22 +4,18 @@ The models check requests, describe them in /openapi.json and fill docs/referenc
 """
 
 import json
-import re
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
-
-from app.errors import BadField
 
 _LONGEST_TEXT = 20_000  # characters; of a prompt the decoder reads the last 224 tokens
 _MOST_ITEMS = 200
@@ -142,13 +138,13 @@ class SpeechForm(BaseModel):
     @model_validator(mode="after")
     def _lines_have_a_width(self) -> "SpeechForm":
         if self.max_line_count and not self.max_line_width:
-            raise _fault("max_line_count", "it needs max_line_width beside it")
+            raise field_fault("max_line_count", "it needs max_line_width beside it")
         return self
 
     @model_validator(mode="after")
     def _subtitles_are_not_streamed(self) -> "SpeechForm":
         if self.stream and self.response_format in ("srt", "vtt"):
-            raise _fault(
+            raise field_fault(
                 "stream", f"{self.response_format} is not streamed: ask for json or verbose_json"
             )
         return self
@@ -164,9 +160,15 @@ class TranslationForm(SpeechForm):
     @field_validator("timestamp_granularities", mode="before")
     @classmethod
     def _translated_words_have_no_times(cls, value: Iterable[str]) -> Iterable[str]:
-        if "word" in value:
+        if isinstance(value, list) and "word" in value:  # JSON may hold what is none
             raise PydanticCustomError("not_supported", "words of a translation have no times")
         return value
+
+
+class HintedTranslationForm(TranslationForm):
+    """A translation as other servers' clients ask for it, who say what is spoken."""
+
+    language: str | None = None
 
 
 class TranscriptionForm(SpeechForm):
@@ -219,29 +221,29 @@ class TranscriptionForm(SpeechForm):
     @model_validator(mode="after")
     def _nobody_listens_in_the_background(self) -> "TranscriptionForm":
         if self.background and self.stream:
-            raise _fault("background", "it excludes stream: follow the job's /events instead")
+            raise field_fault("background", "it excludes stream: follow the job's /events instead")
         if self.webhook_url and not self.background:
-            raise _fault("webhook_url", "it needs background beside it")
+            raise field_fault("webhook_url", "it needs background beside it")
         return self
 
     @model_validator(mode="after")
     def _one_way_to_name_languages(self) -> "TranscriptionForm":
         if self.language and self.languages:
-            raise _fault("languages", "language and languages exclude each other")
+            raise field_fault("languages", "language and languages exclude each other")
         return self
 
     @model_validator(mode="after")
     def _logprobs_go_with_json(self) -> "TranscriptionForm":
         # verbose_json too, unlike OpenAI: gateways ask for it where their caller asked for json.
         if self.include and self.response_format not in ("json", "verbose_json"):
-            raise _fault("include", "logprobs come with response_format json or verbose_json")
+            raise field_fault("include", "logprobs come with response_format json or verbose_json")
         return self
 
     @model_validator(mode="after")
     def _words_go_with_verbose_json(self) -> "TranscriptionForm":
         # Subtitles too, unlike OpenAI: their cues go by the times of words, asked for or not.
         if "word" in self.timestamp_granularities and self.response_format in ("json", "text"):
-            raise _fault(
+            raise field_fault(
                 "timestamp_granularities", "'word' needs response_format verbose_json beside it"
             )
         return self
@@ -249,50 +251,8 @@ class TranscriptionForm(SpeechForm):
 
 LISTS = {"languages", "keywords", "timestamp_granularities", "include"}
 # x, x[], x[0] and x[key]
-_SPELLING = re.compile(r"(?P<name>[^\[\]]+)(?:\[(?P<key>[^\[\]]*)\])?")
-
-F = TypeVar("F", bound=SpeechForm)
 
 
-def parse(form: type[F], items: Iterable[tuple[str, str]]) -> F:
-    """Check a form's items, in every spelling that clients use, against `form`.
-
-    Empty fields count as left out; of a field that is sent twice the last counts. Raises BadField.
-    """
-    values = _values(form, items)
-    try:
-        return form.model_validate(values)
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        # A fault of fields together has no place of its own: it names one.
-        name, *within = fault["loc"] or (fault.get("ctx", {}).get("field"),)
-        place = "".join(f"[{key}]" for key in within if isinstance(key, str))
-        raise BadField(
-            f"The field '{name}{place}' is not valid: {fault['msg']}.", param=str(name)
-        ) from error
-
-
-def _values(form: type[SpeechForm], items: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Return a form's items by field: a text, a list of them, or for x[key] an object. Raises
-    BadField."""
-    values: dict[str, Any] = {}
-    objects: dict[str, dict[str, str]] = {}
-    for sent, value in items:
-        spelling = _SPELLING.fullmatch(sent)
-        if spelling is None or value == "":
-            continue
-        name, key = spelling["name"], spelling["key"]
-        if name in LISTS:
-            values.setdefault(name, []).append(value)
-        elif not key:
-            values[name] = value
-        else:
-            objects.setdefault(name, {})[key] = value
-    for name in objects:
-        if name in values and name in form.model_fields:
-            raise BadField(f"The field {name!r} is sent both whole and in parts.", param=name)
-    return objects | values
-
-
-def _fault(field: str, message: str) -> PydanticCustomError:
+def field_fault(field: str, message: str) -> PydanticCustomError:
+    """Return the error that a form's validator raises for one of several fields."""
     return PydanticCustomError("fields_together", "{message}", {"field": field, "message": message})

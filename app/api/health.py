@@ -8,17 +8,13 @@ from app.api.context import Ctx
 
 router = APIRouter(tags=["health"])
 
-# Load balancers ask by HEAD too, which FastAPI does not take for GET; the server leaves bodies out.
 
-
-@router.head("/health/live", include_in_schema=False)
 @router.get("/health/live")
 async def live() -> dict[str, str]:
     """200 as long as the process answers."""
     return {"status": "live"}
 
 
-@router.head("/health/ready", include_in_schema=False)
 @router.get("/health/ready", responses={503: {"description": "Not ready; its body says why"}})
 async def ready(context: Ctx) -> JSONResponse:
     """200 when transcriptions are answered, by an idle engine too; otherwise 503 with the stage and
@@ -32,7 +28,6 @@ async def ready(context: Ctx) -> JSONResponse:
     return JSONResponse(body, 503, {"retry-after": str(status.retry_after)})
 
 
-@router.head("/metrics", include_in_schema=False)
 @router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(context: Ctx) -> Response:
     """Prometheus text: marlinscribe_* and vLLM's vllm:*."""

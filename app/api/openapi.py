@@ -65,6 +65,7 @@ _ERRORS: dict[int, dict[str, Any]] = {
     408: {"description": "The body stopped coming"},
     413: {"description": "Too many bytes, or too many seconds of audio"},
     415: {"description": "The file is not audio"},
+    431: {"description": "The query and the headers have over 64 kB"},
     429: {"description": "Too many requests under way, or jobs waiting", "headers": _RETRY},
     500: {"description": "A defect of the server"},
     503: {
@@ -89,27 +90,65 @@ def event_stream(data: str, **of_it: Any) -> dict[str, Any]:
 def speech_route(form: type[SpeechForm], job: Any = None) -> dict[str, Any]:
     """Return arguments for the decorator of a route that answers a form with a transcript, or with
     the body of a `job` where the form asks for one."""
-    text = {"schema": {"type": "string"}}
-    answers = {
-        "model": JsonBody | VerboseBody,
-        "description": "By response_format: json, verbose_json, text and srt, vtt; or the stream",
-        "headers": _SERVED,
-        "content": {
-            "text/plain": text,
-            "text/vtt": text,
-            **event_stream(
-                "An event's JSON, an error's envelope, or [DONE] at the end.", contentSchema=_EVENTS
-            ),
-        },
+    stream = event_stream(
+        "An event's JSON, an error's envelope, or [DONE] at the end.", contentSchema=_EVENTS
+    )
+    route = _recording_route(
+        {"requestBody": {"required": True, "content": _form(form, "file") | _json(form)}},
+        "By response_format: json, verbose_json, text and srt, vtt; or the stream",
+        JsonBody | VerboseBody,
+        **_texts("text/plain", "text/vtt"),
+        **stream,
+    )
+    if job:
+        accepted = {"model": job, "description": "A job, where `background` asks for one"}
+        route["responses"][202] = accepted
+    return route
+
+
+def form_route(form: type[BaseModel], answer: Any) -> dict[str, Any]:
+    """Return arguments for the decorator of a route that takes a form with a recording and answers
+    with JSON or text."""
+    asked = {"requestBody": {"required": True, "content": _form(form, "file")}}
+    texts = _texts("text/plain", "text/vtt", "application/x-subrip")
+    return _recording_route(asked, "By response_format", answer, **texts)
+
+
+def query_route(query: type[BaseModel], field: str, answer: Any = None) -> dict[str, Any]:
+    """Return arguments for the decorator of a route that is asked by its query, with a recording in
+    a form's `field`; without an `answer` it answers with text."""
+    described = query.model_json_schema(ref_template=_REF)["properties"]
+    parameters = [
+        {"name": name, "in": "query", "description": schema["description"],
+         "schema": _without_null({k: v for k, v in schema.items() if k != "description"})}
+        for name, schema in described.items()
+    ]  # fmt: skip
+    asked = {
+        "parameters": parameters,
+        "requestBody": {"required": True, "content": _form(None, field)},
     }
-    accepted = {"model": job, "description": "A job, where `background` asks for one"}
+    texts = {} if answer else _texts("text/plain")
+    route = _recording_route(asked, "As the query asks for it", answer, **texts)
+    route["responses"] |= errors(431)
+    return route
+
+
+def _recording_route(
+    asked: dict[str, Any], description: str, answer: Any, **others: Any
+) -> dict[str, Any]:
+    """others: what it may answer beside JSON, by its media type."""
+    answers = {"description": description, "headers": _SERVED, "content": others}
+    if answer:
+        answers["model"] = answer
     return {
         "response_model": None,
-        "responses": {200: answers}
-        | ({202: accepted} if job else {})
-        | errors(400, 401, 404, 408, 413, 415, 429, 500, 503),
-        "openapi_extra": {"requestBody": _request_body(form)},
+        "responses": {200: answers} | errors(400, 401, 404, 408, 413, 415, 429, 500, 503),
+        "openapi_extra": asked,
     }
+
+
+def _texts(*kinds: str) -> dict[str, Any]:
+    return {kind: {"schema": {"type": "string"}} for kind in kinds}
 
 
 def json_request(body: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
@@ -143,20 +182,54 @@ def result_parameters(names: Iterable[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _request_body(form: type[SpeechForm]) -> dict[str, Any]:
+_RECORDING = {
+    "type": "string",
+    "format": "binary",
+    "description": "wav, mp3, flac, m4a, mp4, ogg, opus, webm and whatever else FFmpeg reads.",
+}
+_INPUT_AUDIO = {
+    "type": "object",
+    "required": ["data"],
+    "description": "The recording, in base64; what `format` says is not needed.",
+    "properties": {
+        "data": {"type": "string", "contentEncoding": "base64"},
+        "format": {"type": ["string", "null"]},
+    },
+}
+
+
+def _form(form: type[BaseModel] | None, recording: str) -> dict[str, Any]:
+    properties = {recording: _RECORDING} | {
+        f"{name}[]" if name in LISTS else name: _without_null(field)
+        for name, field in (_fields(form) if form else {}).items()
+    }
+    schema = {"type": "object", "required": [recording], "properties": properties}
+    return {"multipart/form-data": {"schema": schema}}
+
+
+def _json(form: type[BaseModel]) -> dict[str, Any]:
+    """A form's fields in JSON, where each may be null too."""
+    properties = {"input_audio": _INPUT_AUDIO} | {
+        name: _with_null(field) for name, field in _fields(form).items()
+    }
+    schema = {"type": "object", "required": ["input_audio"], "properties": properties}
+    return {"application/json": {"schema": schema}}
+
+
+def _fields(form: type[BaseModel]) -> dict[str, Any]:
     described = form.model_json_schema(ref_template=_REF)
     _BODY_PARTS.update(described.get("$defs", {}))
-    fields = {name: _without_null(field) for name, field in described["properties"].items()}
-    recording = {
-        "type": "string",
-        "format": "binary",
-        "description": "wav, mp3, flac, m4a, mp4, ogg, opus, webm and whatever else FFmpeg reads.",
-    }
-    properties = {"file": recording} | {
-        f"{name}[]" if name in LISTS else name: field for name, field in fields.items()
-    }
-    schema = {"type": "object", "required": ["file"], "properties": properties}
-    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+    properties: dict[str, Any] = described["properties"]
+    return properties
+
+
+def _with_null(field: dict[str, Any]) -> dict[str, Any]:
+    if {"type": "null"} in field.get("anyOf", ()):
+        return field
+    about = ("description", "default", "examples")
+    kind = {key: value for key, value in field.items() if key not in about}
+    told = {key: value for key, value in field.items() if key in about}
+    return told | {"anyOf": [kind, {"type": "null"}]}
 
 
 def _without_null(field: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from app.api.answers import layout_of, wants_words
-from app.api.forms import SpeechForm, TranscriptionForm
+from app.api.forms import HintedTranslationForm, SpeechForm, TranscriptionForm
 from app.errors import BadField
 from app.languages import code_of, is_left_open, script_of
 from app.models.base import Capabilities
@@ -13,8 +13,11 @@ from app.transcription.session import TranscriptionSession
 
 def options_of(session: TranscriptionSession, form: SpeechForm) -> Options:
     """What a form asks of the session's model. Raises BadField."""
-    capabilities, settings = session.model.loaded.capabilities, session.shared.settings
+    settings, asked = session.shared.settings, _asked_languages(form)
+    param = "languages" if getattr(form, "languages", ()) else "language"
+    codes = [_language(session.model.loaded.capabilities, name, param) for name in asked]
     common = Options(
+        languages=tuple(dict.fromkeys(codes)),
         temperature=form.temperature,
         fallback=settings.temperature_fallback,
         prompt=form.prompt,
@@ -23,14 +26,9 @@ def options_of(session: TranscriptionSession, form: SpeechForm) -> Options:
     )
     if not isinstance(form, TranscriptionForm):
         return replace(common, translate=True)
-    asked = (form.language,) if form.language else form.languages
-    if any(map(is_left_open, asked)):
-        asked = ()
-    param = "language" if form.language else "languages"
     strategy = form.chunking_strategy
     return replace(
         common,
-        languages=tuple(dict.fromkeys(_language(capabilities, name, param) for name in asked)),
         keywords=form.keywords,
         logprobs="logprobs" in form.include,
         words=_needs_words(session, form),
@@ -44,6 +42,14 @@ def background_options(session: TranscriptionSession, form: TranscriptionForm) -
     may be asked for in any format later. Raises BadField."""
     options = options_of(session, form)
     return replace(options, words=session.model.loaded.capabilities.word_times)
+
+
+def _asked_languages(form: SpeechForm) -> tuple[str, ...]:
+    """The languages that may be spoken; none where the model is to find out."""
+    asked: tuple[str, ...] = form.languages if isinstance(form, TranscriptionForm) else ()
+    if isinstance(form, TranscriptionForm | HintedTranslationForm) and form.language:
+        asked = (form.language,)
+    return () if any(map(is_left_open, asked)) else asked
 
 
 def _needs_words(session: TranscriptionSession, form: TranscriptionForm) -> bool:

@@ -1,4 +1,5 @@
-"""Authentication by keys as OpenAI's clients send them, `Authorization: Bearer KEY`.
+"""Authentication by keys as OpenAI's clients send them, `Authorization: Bearer KEY`, and as those
+of Azure (`api-key`) and of others do (`x-api-key`).
 
 Keys are checked before a body is read.
 """
@@ -19,10 +20,24 @@ from pydantic import SecretStr
 from app.api.context import Ctx
 from app.errors import AdminClosed, WrongKey
 
-_bearer = HTTPBearer(
+_OTHER_HEADERS = ("api-key", "x-api-key")
+
+
+class _Key(HTTPBearer):
+    """Reads a client's key from the header that it has it in."""
+
+    async def __call__(self, request: Request) -> HTTPAuthorizationCredentials | None:
+        if bearer := await super().__call__(request):
+            return bearer
+        given = next(filter(None, map(request.headers.get, _OTHER_HEADERS)), None)
+        return HTTPAuthorizationCredentials(scheme="Bearer", credentials=given) if given else None
+
+
+_bearer = _Key(
     auto_error=False,
     scheme_name="key",
-    description="One of MARLINSCRIBE_API_KEYS; anything, or nothing, where none are set.",
+    description="One of MARLINSCRIBE_API_KEYS; anything, or nothing, where none are set. It may be "
+    "in the header `api-key` or `x-api-key` instead.",
 )
 _admin_bearer = HTTPBearer(
     auto_error=False, scheme_name="admin key", description="MARLINSCRIBE_ADMIN_KEY."

@@ -41,14 +41,21 @@ def check_spool_folder() -> None:
         log.warning("%s is full: large uploads are answered 503 until it is not", folder)
 
 
+def spooled_file() -> SpooledTemporaryFile[bytes]:
+    """Return a file that is in memory while it is small, else in the folder."""
+    return SpooledTemporaryFile(max_size=MultiPartParser.spool_max_size, dir=spool_folder())
+
+
 class SpoolingParser(MultiPartParser):
-    """Keeps files above `spool_max_size` bytes in the folder."""
+    """Keeps large files in the folder. `head` goes before the bytes of the file `recording`."""
+
+    recording = "file"
+    head = b""
 
     def on_headers_finished(self) -> None:
         super().on_headers_finished()
         if (upload := self._current_part.file) is not None:
             upload.file.close()
-            file = SpooledTemporaryFile(  # noqa: SIM115  closed with the form
-                max_size=self.spool_max_size, dir=spool_folder()
-            )
-            upload.file = self._files_to_close_on_error[-1] = file  # type: ignore[assignment]
+            file = upload.file = self._files_to_close_on_error[-1] = spooled_file()  # type: ignore[assignment]
+            if self.head and self._current_part.field_name == self.recording:
+                file.write(self.head)

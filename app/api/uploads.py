@@ -1,17 +1,21 @@
-"""Reading of a multipart form: bounded in bytes, on disk where it is large, and only once the
-client's key is checked and the service can answer."""
+"""Reading of a recording and the fields beside it, from a multipart form or from JSON: bounded in
+bytes, on disk where it is large, and only once the client's key is checked and the service can
+answer."""
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 from fastapi import Request
-from starlette.datastructures import UploadFile
+from pydantic import BaseModel
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException
 
+from app.api.json_upload import read_json
+from app.api.parsing import parse, parse_json
 from app.api.spool import SpoolingParser, spool_folder
 from app.audio.recording import RecordingFile
 from app.errors import BadBody, BadField, UploadNotStored, UploadStalled, UploadTooLarge
@@ -29,61 +33,103 @@ _SPOOLED = 2**20  # bytes, from which what is fetched waits on the disk
 _URL = "file_url"
 _MISSING = "missing_required_parameter"  # OpenAI's code
 
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class UploadFormat:
+    """Where in a body the recording is. field: the form's that it is in. head: what goes before its
+    bytes, where they have no header of their own. takes_json: whether the body may be JSON.
+    takes_url: whether a form may name an address instead."""
+
+    field: str = "file"
+    head: bytes = b""
+    takes_json: bool = False
+    takes_url: bool = False
+
 
 @dataclass(frozen=True)
 class Upload:
-    """A form's text fields, in the order they came, and its recording, with the name that the
-    client has for it."""
+    """What was sent: a form's text fields, in the order they came, or JSON's values by name; the
+    recording, and the name that the client has for it."""
 
-    fields: list[tuple[str, str]]
+    fields: list[tuple[str, str]] | dict[str, Any]
     recording: RecordingFile
-    filename: str
+    filename: str = ""
+
+    def form(self, kind: type[M]) -> M:
+        """The fields, checked. Raises BadField."""
+        if isinstance(self.fields, dict):
+            return parse_json(kind, self.fields)
+        return parse(kind, self.fields)
 
 
 @asynccontextmanager
 async def read_upload(
-    request: Request, settings: Settings, receiving: "Receiving"
+    request: Request, settings: Settings, receiving: "Receiving", shape: UploadFormat
 ) -> AsyncGenerator[Upload]:
-    """The form in the request's body; its file lives as long as the context.
+    """What the request's body holds; its file lives as long as the context.
 
     Raises BadBody, BadField, UploadTooLarge, UploadStalled, UploadNotStored, or starlette's
     ClientDisconnect.
     """
-    kind = request.headers.get("content-type", "")
-    if kind.split(";")[0].strip().lower() != "multipart/form-data":
-        raise BadField(
-            "The body must be multipart/form-data, with the recording in 'file'.",
-            param="file",
-            code=_MISSING,
-        )
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    chunks = _bounded(request, settings, receiving)
+    async with AsyncExitStack() as held:
+        try:
+            if kind == "multipart/form-data":
+                form = await _form(request, chunks, shape)
+                held.push_async_callback(form.close)
+                receiving.complete = True
+                upload = await _of_form(form, shape, settings, receiving, held)
+            elif kind == "application/json" and shape.takes_json:
+                fields, file = await read_json(chunks, held)
+                upload = Upload(fields, RecordingFile(file))
+            else:
+                raise BadField(
+                    f"The body must be multipart/form-data, with the recording in {shape.field!r}.",
+                    param=shape.field,
+                    code=_MISSING,
+                )
+        except OSError as error:  # while a large part is written to disk
+            raise UploadNotStored(f"The upload cannot be stored: {error.strerror}.") from error
+        receiving.complete = True
+        yield upload
+
+
+async def _form(request: Request, chunks: AsyncGenerator[bytes], shape: UploadFormat) -> FormData:
     parser = SpoolingParser(
         request.headers,
-        _bounded(request, settings, receiving),
+        chunks,
         max_files=_MOST_FILES,
         max_fields=_MOST_FIELDS,
         max_part_size=_LARGEST_FIELD,
     )
+    parser.recording, parser.head = shape.field, shape.head
     try:
-        form = await parser.parse()
-        receiving.complete = True
+        return await parser.parse()
     except MultiPartException as error:
         raise BadBody(f"The form cannot be read: {error.message}") from error
     except UnicodeError as error:  # a charset that decodes nothing
         raise BadBody("The form cannot be read: its text is not in its charset.") from error
-    except OSError as error:  # while a large part is written to disk
-        raise UploadNotStored(f"The upload cannot be stored: {error.strerror}.") from error
-    try:
-        texts = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
-        sent = form.getlist("file")
-        url = dict(texts).get(_URL, "")
-        if url and not sent:
-            async with _fetched(url, settings, receiving) as (file, name):
-                yield Upload(texts, RecordingFile(file), name)
-        else:
-            one = _recording(sent, url)
-            yield Upload(texts, RecordingFile(one.file), one.filename or "")
-    finally:
-        await form.close()
+
+
+async def _of_form(
+    form: FormData,
+    shape: UploadFormat,
+    settings: Settings,
+    receiving: "Receiving",
+    held: AsyncExitStack,
+) -> Upload:
+    """What a form holds, or names."""
+    texts = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
+    sent = form.getlist(shape.field)
+    url = dict(texts).get(_URL, "") if shape.takes_url else ""
+    if url and not sent:
+        file, name = await held.enter_async_context(_fetched(url, settings, receiving))
+        return Upload(texts, RecordingFile(file), name)
+    one = _recording(sent, shape.field, url)
+    return Upload(texts, RecordingFile(one.file), one.filename or "")
 
 
 @asynccontextmanager
@@ -102,15 +148,15 @@ async def _fetched(
         yield sink, name
 
 
-def _recording(sent: list[UploadFile | str], url: str) -> UploadFile:
+def _recording(sent: list[UploadFile | str], field: str, url: str) -> UploadFile:
     if url:
-        raise BadField("'file' and 'file_url' exclude each other.", param=_URL)
+        raise BadField(f"{field!r} and {_URL!r} exclude each other.", param=_URL)
     if not sent:
-        raise BadField("The field 'file' is required.", param="file", code=_MISSING)
+        raise BadField(f"The field {field!r} is required.", param=field, code=_MISSING)
     if len(sent) > 1:
-        raise BadField("One recording a request: 'file' was sent more than once.", param="file")
+        raise BadField(f"One recording a request: {field!r} was sent more than once.", param=field)
     if isinstance(sent[0], str):
-        raise BadField("The field 'file' must be an uploaded file, not text.", param="file")
+        raise BadField(f"The field {field!r} must be an uploaded file, not text.", param=field)
     return sent[0]
 
 

@@ -35,6 +35,10 @@ class Waveform:
     def seconds(self) -> float:
         return len(self.pcm) / SAMPLE_RATE
 
+    def beginning(self, seconds: float | None) -> "Waveform":
+        """Return a view of its first seconds; None is all of them."""
+        return self if seconds is None else Waveform(self.pcm[: int(seconds * SAMPLE_RATE)])
+
 
 def to_pcm(samples: Samples) -> Pcm:
     """Return samples in 16 bits; what is beyond full scale is cut off there."""

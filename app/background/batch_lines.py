@@ -1,7 +1,7 @@
 """The lines of a batch's input, each of which asks for one recording."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ class Line:
     body: dict[str, Any]
 
 
-def lines_of(path: Path) -> Iterator[bytes]:
+def lines_of(path: Path) -> Generator[bytes]:
     """Yield the lines that are not blank; of one that is too long, no more than shows that.
     Blocking. Raises OSError."""
     with path.open("rb") as file:

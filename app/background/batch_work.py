@@ -1,7 +1,8 @@
 """One batch's work: a few of its lines at a time as jobs, until each has a result or an error."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from app.background.job import Ask, Status, TranscriptionJob, error_of
 from app.background.service import BackgroundJobs
 from app.background.sources import SOURCES, recording_of
 from app.errors import JobsFull, RequestError, Unavailable
+from app.process import run_shielded
 from app.process import run_shielded
 from app.settings import Settings
 from app.transcription.results import Transcript
@@ -51,10 +53,13 @@ class BatchWork:
     async def run(self) -> None:
         """Do all lines that have no result yet. A cancellation leaves their jobs as they are.
         Raises OSError."""
-        lines = lines_of(self._path)
+        with closing(lines_of(self._path)) as lines:
+            await self._all(lines)
+
+    async def _all(self, lines: Iterator[bytes]) -> None:
         async with asyncio.TaskGroup() as group:
             number = 0
-            while (line := await asyncio.to_thread(next, lines, None)) is not None:
+            while (line := await run_shielded(next, lines, None)) is not None:
                 if number not in self._results.known:
                     await self._places.acquire()
                     group.create_task(self._placed(number, line))

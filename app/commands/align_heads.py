@@ -11,7 +11,8 @@ import numpy.typing as npt
 from rich.console import Console
 
 from app.audio.decode import decode
-from app.commands.console import FAILURE, SUCCESS, USAGE, settings_for
+from app.client import explained
+from app.commands.console import FAILURE, SUCCESS, USAGE, print_error, settings_for
 from app.errors import MarlinscribeError, NoCalibration
 from app.models.base import DecodeRequest, WindowResult
 from app.models.whisper_vllm import forkserver
@@ -65,7 +66,7 @@ def align_heads(arguments: argparse.Namespace) -> int:
         else:
             print("The heads that it had are better, and kept.")
     except (OSError, MarlinscribeError) as error:
-        console.print(str(error), style="red", highlight=False, markup=False)
+        print_error(console, explained(error))
         return FAILURE
     return SUCCESS
 

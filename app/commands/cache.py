@@ -20,7 +20,8 @@ from app.checkpoints.cache import (
     size_of,
     sources,
 )
-from app.commands.console import FAILURE, INTERRUPTED, SUCCESS, USAGE, settings_for
+from app.client import explained
+from app.commands.console import FAILURE, INTERRUPTED, SUCCESS, USAGE, print_error, settings_for
 from app.errors import Unavailable
 from app.jobs import Records
 from app.models.whisper_vllm.plan import pick_device
@@ -168,7 +169,7 @@ def _deleted(going: Sequence[Removal], settings: Settings, console: Console) -> 
                 console.print(f"{one.path.name} is in use by now: kept", highlight=False)
         except OSError as error:
             status = FAILURE
-            console.print(f"{error}", style="red", highlight=False, markup=False)
+            print_error(console, explained(error))
     console.print(f"{_size(freed)} are free again.", highlight=False)
     return status
 

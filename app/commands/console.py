@@ -63,6 +63,11 @@ def _log_to(console: Console, settings: Settings) -> None:
             logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
+def print_error(console: Console, text: str) -> None:
+    """Print what went wrong, as it is."""
+    console.print(text, style="red", highlight=False, markup=False)
+
+
 class StageProgress:
     """Shows the stages of long work: as a bar in a terminal, as lines of the log elsewhere."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from app.client import Refused, transcribe
+from app.client import Refused, explained, transcribe
 from app.languages import code_of
 from app.recordings.clip import Clip
 from app.recordings.error_rates import Interval, Metric, Pair, count, metrics_of, rate
@@ -102,7 +102,7 @@ def _ask(client: httpx.Client, clip: Clip, send_language: bool) -> Outcome:
         assert not isinstance(clip.audio, bytes), "recordings to be sent are files"
         body = transcribe(client, clip.audio, fields).json()
     except (OSError, Refused, httpx.HTTPError) as error:
-        return Outcome(clip, fault=str(error) or repr(error))
+        return Outcome(clip, fault=explained(error, str(client.base_url).rstrip("/")))
     return Outcome(
         clip, body["text"], code_of(body["language"]) or body["language"], body["duration"]
     )

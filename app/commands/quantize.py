@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.checkpoints.recipe import Recipe
+from app.client import explained
 from app.commands.console import FAILURE, INTERRUPTED, SUCCESS, USAGE, StageProgress, settings_for
 from app.commands.hub_copies import copied_for_proof
 from app.errors import BadField, MarlinscribeError
@@ -45,7 +46,7 @@ def quantize(arguments: argparse.Namespace) -> int:
         given = _given_order(arguments)
         check_writable(arguments.json)  # before hours of work whose result it is to hold
     except (OSError, ValueError) as error:
-        _complain(console, str(error))
+        _complain(console, explained(error))
         return USAGE
     progress = StageProgress(console)
     loader = Loader(settings, pick_device(settings.device))

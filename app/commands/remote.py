@@ -12,25 +12,42 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from app import client
-from app.commands.console import FAILURE, SUCCESS, USAGE, settings_for
+from app.commands.batch import SUFFIX_OF, Batch
+from app.commands.console import FAILURE, SUCCESS, USAGE, print_error, settings_for
 from app.commands.evaluation import Report
 from app.commands.evaluation import evaluate as measure
 from app.commands.hub_copies import copied
+from app.commands.transcribe import write_all
 from app.errors import NoCalibration, StartupError
 from app.files import check_writable
 from app.recordings.error_rates import Interval
 from app.recordings.known_sets import is_hub_set
 from app.recordings.read import recordings
 
+_FIELDS = ("model", "language", "prompt")
+
 
 def transcribe(arguments: argparse.Namespace) -> int:
-    """Print each file's transcript; errors go to standard error, and decide the status."""
-    errors, status = Console(stderr=True), SUCCESS
-    several = len(arguments.files) > 1
-    fields = {"response_format": arguments.response_format}
-    for name in ("language", "prompt"):
-        if value := getattr(arguments, name):
-            fields[name] = value
+    """Print each file's transcript, or write them to files; errors go to standard error, and decide
+    the status."""
+    errors = Console(stderr=True)
+    try:
+        arguments.url = client.server_url(arguments.url)
+    except ValueError as error:
+        print_error(errors, str(error))
+        return USAGE
+    fields = {name: getattr(arguments, name) for name in _FIELDS if getattr(arguments, name)}
+    suffixes = tuple(dict.fromkeys(SUFFIX_OF[one] for one in arguments.formats))
+    asked = arguments.out or arguments.save or arguments.watch or len(suffixes) > 1
+    if asked or any(path.is_dir() for path in arguments.files):
+        return write_all(arguments, Batch(tuple(arguments.files), suffixes, arguments.out), fields)
+    wanted = arguments.formats[0]
+    fields["response_format"] = "text" if wanted == "txt" else wanted
+    return _print_all(arguments, fields, errors)
+
+
+def _print_all(arguments: argparse.Namespace, fields: dict[str, str], errors: Console) -> int:
+    several, status = len(arguments.files) > 1, SUCCESS
     with (
         client.connect(arguments.url, arguments.key) as server,
         _progress(errors, shown=several) as progress,
@@ -41,7 +58,7 @@ def transcribe(arguments: argparse.Namespace) -> int:
             try:
                 text = client.transcribe(server, path, fields).text
             except (OSError, client.Refused, httpx.HTTPError) as error:
-                _print_error(errors, f"{path}: {error}")
+                print_error(errors, f"{path}: {client.explained(error, arguments.url)}")
                 status = FAILURE
             else:
                 text = text if text.endswith("\n") else text + "\n"
@@ -55,18 +72,19 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """Print error rates by language; 1 where a recording got no answer."""
     errors = Console(stderr=True)
     try:
+        arguments.url = client.server_url(arguments.url)
         check_writable(arguments.json)
     except ValueError as error:
-        _print_error(errors, str(error))
+        print_error(errors, str(error))
         return USAGE
     try:
         stream = recordings(_folder(arguments, errors), arguments.language)
         clips = list(islice(stream, arguments.samples))
     except StartupError as error:
-        _print_error(errors, error.message)
+        print_error(errors, error.message)
         return FAILURE
     if not clips:
-        _print_error(errors, f"{arguments.recordings} holds no recordings with text.")
+        print_error(errors, f"{arguments.recordings} holds no recordings with text.")
         return FAILURE
     with (
         client.connect(arguments.url, arguments.key) as server,
@@ -82,7 +100,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         )
     Console().print(_table(report))
     for outcome in report.faults:
-        _print_error(errors, f"{outcome.clip.audio!s}: {outcome.fault}")
+        print_error(errors, f"{outcome.clip.audio!s}: {outcome.fault}")
     if arguments.json:
         text = json.dumps(report.as_json(), ensure_ascii=False, indent=1)
         arguments.json.write_text(text + "\n", "utf-8")
@@ -123,10 +141,6 @@ def _table(report: Report) -> Table:
 
 def _percent(one: Interval | None) -> str:
     return f"{one.value:.1%} ({one.low:.1%} to {one.high:.1%})" if one else ""
-
-
-def _print_error(errors: Console, text: str) -> None:
-    errors.print(text, style="red", highlight=False, markup=False)
 
 
 def _progress(console: Console, *, shown: bool = True) -> Progress:

@@ -1,6 +1,7 @@
 """marlinscribe serve: run the service."""
 
 import argparse
+import errno
 import logging
 import os
 import signal
@@ -21,6 +22,7 @@ from app.commands.console import (
     SUCCESS,
     USAGE,
     StageProgress,
+    print_error,
     settings_for,
 )
 from app.main import create_app, drain
@@ -42,6 +44,11 @@ def serve(_: argparse.Namespace) -> int:
     settings = settings_for(console)
     if settings is None:
         return USAGE
+    try:
+        check_address(settings.host, settings.port)
+    except OSError as error:
+        print_error(console, _advice(error, settings))
+        return FAILURE
     keep_freed_memory()
     progress = StageProgress(console)
     failed = False
@@ -64,6 +71,28 @@ def serve(_: argparse.Namespace) -> int:
     # out.
     logging.shutdown()
     os._exit(FAILURE if failed or not server.started else SUCCESS)
+
+
+def check_address(host: str, port: int) -> None:
+    """Check that a server can listen there, before minutes go into a start. Raises OSError."""
+    for family, kind, protocol, _, address in socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    ):
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as uvicorn's loop does
+            probe.bind(address)
+
+
+def _advice(error: OSError, settings: Settings) -> str:
+    where = f"port {settings.port} of {settings.host}"
+    if error.errno == errno.EADDRINUSE:
+        return f"Another program has {where}: end it, or set MARLINSCRIBE_PORT to a free one."
+    if error.errno == errno.EACCES:
+        return f"You may not listen on {where}: set MARLINSCRIBE_PORT to one above 1023."
+    return (
+        f"This machine has no address {settings.host}: set MARLINSCRIBE_HOST to one of its own, to "
+        "127.0.0.1 for itself alone, or to 0.0.0.0 for all."
+    )
 
 
 def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:

@@ -3,8 +3,11 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 
-from app.models.base import WindowResult
+from app.admission.control import Slot
+from app.models.base import DecodeRequest, LanguageDetection, LoadedModel, WindowResult
+from app.speech.windows import Window
 from app.transcription.finished import Detected
 
 # How likely a window is in a language that none before it was in.
@@ -90,3 +93,10 @@ def _prior(seconds: Mapping[str, float] | None, language: str) -> float:
 def likeliest(languages: Mapping[str, float]) -> str:
     """Return the language with the highest figure; "" where there is none."""
     return max(languages, key=lambda code: languages[code], default="")
+
+
+async def detect(model: LoadedModel, window: Window, slot: Slot) -> LanguageDetection:
+    """Decode a window as far as the model's first look at it. Raises EngineDied."""
+    results = model.decoder.decode_window(DecodeRequest(window))
+    async with slot(window.duration_ms / 1000), aclosing(results):
+        return (await anext(results)).detection

@@ -20,17 +20,20 @@ from app.audio.pool import DecoderPool
 from app.audio.recording import RecordingFile, Selection
 from app.audio.waveform import Waveform
 from app.metrics import Metrics, ModelMetrics
+from app.models.base import LanguageDetection
 from app.serving.state import ModelSlot, ServedModel
 from app.settings import Settings
-from app.speech.cutting import Cutting
+from app.speech.cutting import Cutting, first_piece
 from app.transcription.channels import merged
 from app.transcription.coalescing import Event, InFlight
 from app.transcription.coverage import Coverage
+from app.transcription.language import detect
 from app.transcription.pipeline import Plan, plan, transcribe
 from app.transcription.results import Options, Transcript
 
 # From which a file is long to decode: two minutes of 16-bit WAV, and more where it is compressed.
 _LONG_BYTES = 2**22
+_SEARCHED_SECONDS = 600.0  # of a recording, for speech to tell its language by
 _NEARLY = 0.9  # of its timeout: a client that leaves then left because of it
 _numbers = itertools.count()
 
@@ -124,9 +127,29 @@ class TranscriptionSession:
             place=partial(self.slot.admission.reserved, caller.name),
         )
 
-    async def _planned(self, recording: RecordingFile, options: Options, read: float) -> list[Plan]:
+    async def detection(self, recording: RecordingFile) -> LanguageDetection:
+        """What the model takes the first speech for, which is looked for in a recording's first
+        minutes; without a language where nobody speaks in them. Raises as `events` does."""
+        read = time.perf_counter()
+        (planned,) = await self._planned(recording, Options(), read, at_most=_SEARCHED_SECONDS)
+        if not planned.windows:
+            return LanguageDetection({}, no_speech_prob=1.0)
+        window, _ = first_piece(planned.windows[0], planned.window_seconds)
+        queued = self.slot.admission.queued(
+            self.caller.name,
+            _next_name(),
+            window.duration_ms / 1000,
+            held_seconds=planned.seconds,
+        )
+        with queued as slot:
+            return await detect(self.slot.successor(self.model).loaded, window, slot)
+
+    async def _planned(
+        self, recording: RecordingFile, options: Options, read: float, at_most: float | None = None
+    ) -> list[Plan]:
         """Decode and cut, each channel by itself where that is asked for, when a slot is this
-        client's. A cancellation ends the decoder at once."""
+        client's; `at_most` so many seconds of it are cut. A cancellation ends the decoder at once.
+        """
         shared, request = self.shared, _next_name()
         slots, cutting = shared.limit.audio_decoding, Cutting.of(shared.settings)
         try:
@@ -137,7 +160,7 @@ class TranscriptionSession:
                 waves = await shared.decoded(recording, options)
                 self._observe("decode", begun, shared.metrics.decode)
                 begun = time.perf_counter()
-                plans = [await plan(wave, options, cutting) for wave in waves]
+                plans = [await plan(one.beginning(at_most), options, cutting) for one in waves]
                 self._observe("vad", begun, shared.metrics.vad)
         finally:
             slots.forget(self.caller.name, request)

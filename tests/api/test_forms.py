@@ -2,7 +2,8 @@
 
 import pytest
 
-from app.api.forms import TranscriptionForm, TranslationForm, parse
+from app.api.forms import TranscriptionForm, TranslationForm
+from app.api.parsing import parse
 from app.errors import BadField
 
 

@@ -35,6 +35,7 @@ def valid(described, schema, body):
 def test_every_route_is_described(described):
     assert set(described["paths"]) == {
         SPEECH, "/v1/audio/translations", "/v1/models", "/v1/models/{model}",
+        "/asr", "/detect-language", "/inference",
         "/health/live", "/health/ready", "/metrics",
         f"{SPEECH}/{{id}}", f"{SPEECH}/{{id}}/result", f"{SPEECH}/{{id}}/events",
         "/v1/files", "/v1/files/{id}", "/v1/files/{id}/content",
@@ -53,14 +54,47 @@ def test_no_route_answers_422(described):
 
 def test_the_form_lists_every_field_with_lists_in_brackets(described):
     body = described["paths"][SPEECH]["post"]["requestBody"]
-    (kind,) = body["content"]
-    schema = body["content"][kind]["schema"]
-    assert kind == "multipart/form-data"
+    schema = body["content"]["multipart/form-data"]["schema"]
     assert schema["required"] == ["file"]
     names = {name.removesuffix("[]") for name in schema["properties"]}
     assert names == {"file", *TranscriptionForm.model_fields}
     assert schema["properties"]["include[]"]["type"] == "array"
     assert "null" not in str(schema)
+
+
+@pytest.mark.parametrize(
+    ("sent", "fits"),
+    [({"language": "en", "include": ["logprobs"], "stream": None}, True),
+     ({"stream": "true"}, False), ({"input_audio": "UklGR"}, False), ({"temperature": 2}, False)],
+)  # fmt: skip
+def test_the_form_is_described_in_json_too_with_null_for_what_is_left_out(described, sent, fits):
+    body = described["paths"][SPEECH]["post"]["requestBody"]
+    schema = body["content"]["application/json"]["schema"]
+    assert set(schema["properties"]) == {"input_audio", *TranscriptionForm.model_fields}
+    checked = {**schema, "components": described["components"]}
+    whole = {"input_audio": {"data": "UklGR", "format": "wav"}} | sent
+    assert jsonschema.Draft202012Validator(checked).is_valid(whole) is fits
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "fields"),
+    [("/inference", "file", {"response_format": "json"}),
+     ("/inference", "file", {"response_format": "verbose_json"}),
+     ("/inference", "file", {"response_format": "verbose_json", "no_timestamps": "true"}),
+     ("/detect-language", "audio_file", {})],
+)  # fmt: skip
+def test_other_servers_bodies_are_as_described(client, described, path, field, fields):
+    answer = client.post(path, files={field: WAV}, data=fields)
+    content = described["paths"][path]["post"]["responses"]["200"]["content"]
+    valid(described, content["application/json"]["schema"], answer.json())
+
+
+def test_what_is_asked_in_a_query_is_described_there(described):
+    asked = {one["name"]: one for one in described["paths"]["/asr"]["post"]["parameters"]}
+    assert set(asked) == {
+        "encode", "task", "language", "initial_prompt", "word_timestamps", "output",
+    }  # fmt: skip
+    assert asked["output"]["schema"]["enum"] == ["txt", "vtt", "srt", "tsv", "json"]
 
 
 @pytest.mark.parametrize(

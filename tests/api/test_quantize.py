@@ -788,4 +788,4 @@ def test_the_admin_key_is_described_also_where_clients_need_none(described):
 def test_a_method_that_is_none_is_told_all_that_are(client):
     answer = client.put("/quantize")
     assert answer.status_code == 405
-    assert answer.headers["allow"] == "GET, POST"
+    assert answer.headers["allow"] == "GET, HEAD, POST"

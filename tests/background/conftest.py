@@ -1,5 +1,6 @@
 """Jobs in the background, over HTTP, with a decoder that needs no engine."""
 
+import subprocess
 import time
 from contextlib import asynccontextmanager, contextmanager
 
@@ -71,6 +72,13 @@ def until(client, job, statuses, headers=None, seconds=30):
         return body if body["status"] in statuses else None
 
     return wait_until(found, seconds)
+
+
+def copied(folder, target):
+    """Copy what is on the disk while the server works on it, as a kill would leave it; a file may
+    go meanwhile."""
+    subprocess.run(["cp", "-r", folder, target], stderr=subprocess.DEVNULL, check=False)
+    assert target.exists()
 
 
 def wait_until(found, seconds=30):

@@ -9,7 +9,7 @@ import pytest
 
 from app.background.batch_lines import LONGEST_LINE, lines_of
 from app.background.batch_results import Results, failed, succeeded
-from tests.background.conftest import SPEECH, FakeDecoder, submit, wait_until, working
+from tests.background.conftest import SPEECH, FakeDecoder, copied, submit, wait_until, working
 from tests.background.receiver import receiving
 from tests.background.test_jobs import WAV, error
 from tests.background.test_webhooks import SECRET, read
@@ -177,7 +177,7 @@ def test_a_batch_goes_on_in_the_next_server(context, transcriber, tmp_path):
         batch = begin(client, *(line(f"n{number}") for number in range(40)), "{").json()["id"]
         results = cache / "batches" / batch / "results.jsonl"
         wait_until(lambda: results.exists() and results.read_bytes().count(b"\n") > 4)
-        shutil.copytree(cache, tmp_path / "copy")
+        copied(cache, tmp_path / "copy")
     shutil.rmtree(cache)
     shutil.move(tmp_path / "copy", cache)
     decoder = FakeDecoder()

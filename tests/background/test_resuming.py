@@ -7,7 +7,16 @@ import pytest
 
 from app.checkpoints.checkpoint import Checkpoint
 from app.sources.source import Source
-from tests.background.conftest import SPEECH, FakeDecoder, over, submit, until, wait_until, working
+from tests.background.conftest import (
+    SPEECH,
+    FakeDecoder,
+    copied,
+    over,
+    submit,
+    until,
+    wait_until,
+    working,
+)
 from tests.serving.fakes import served
 from tests.sound import encode, tone
 
@@ -56,7 +65,7 @@ def killed(context, transcriber, tmp_path):
         until(client, job, {"in_progress"})
         log = tmp_path / "cache" / "transcriptions" / job / "windows.jsonl"
         wait_until(lambda: log.exists() and log.read_bytes().count(b"\n") == 4)
-        shutil.copytree(tmp_path / "cache" / "transcriptions", tmp_path / "copy")
+        copied(tmp_path / "cache" / "transcriptions", tmp_path / "copy")
     shutil.rmtree(tmp_path / "cache" / "transcriptions")
     shutil.move(tmp_path / "copy", tmp_path / "cache" / "transcriptions")
     return job, log

@@ -149,7 +149,7 @@ def test_a_limit_without_recordings_to_judge_by_is_refused(made, model, capsys):
         ('{"recipe": {"scheme": "W5A16"}}', [], "recipe.scheme"),
         ("{}", ["--scheme", "W8A8"], "leave scheme to"),
         ("{}", ["somewhere"], "leave model to"),
-        (None, [], "No such file"),
+        (None, [], "there is no such file"),
     ],
 )
 def test_an_order_that_is_none_is_refused(made, tmp_path, capsys, content, more, told):

@@ -1,5 +1,7 @@
 """What schemathesis cannot make up: recordings, and names that are served. Loaded by it."""
 
+from base64 import b64encode
+
 import schemathesis
 from hypothesis import strategies as st
 
@@ -12,10 +14,13 @@ RECORDINGS = [
 ]
 KNOWN = {
     "file": st.sampled_from(RECORDINGS),
+    "audio_file": st.sampled_from(RECORDINGS),
     "model": st.sampled_from(["whisper-1", "marine-radio"]),
     "language": st.sampled_from(["en", "zh-TW", "English"]),
     "languages[]": st.lists(st.sampled_from(["en", "zh"]), min_size=1, max_size=2),
 }
+KNOWN["languages"] = KNOWN["languages[]"]
+INPUT_AUDIO = st.sampled_from([{"data": b64encode(one).decode()} for one in RECORDINGS])
 
 
 @schemathesis.hook
@@ -40,6 +45,27 @@ def flatmap_body(context, body):
     so is what was generated to be of the wrong type."""
     if not isinstance(body, dict):
         return st.just(body)
+    if _is_recording(body.get("input_audio")):
+        whole = st.one_of(INPUT_AUDIO, INPUT_AUDIO, INPUT_AUDIO, st.just(body["input_audio"]))
+        return whole.flatmap(lambda one: _meaningful(body | {"input_audio": one}))
+    return _meaningful(body)
+
+
+@schemathesis.hook
+def filter_query(context, query):
+    """As in a form."""
+    return not any(_is_empty(value) for value in (query or {}).values())
+
+
+def _is_recording(value):
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("data"), str)
+        and isinstance(value.get("format", ""), str | None)
+    )
+
+
+def _meaningful(body):
     fields = {
         name: st.one_of(KNOWN[name], KNOWN[name], KNOWN[name], st.just(value))
         if name in KNOWN and _is_text(value) else st.just(value)

@@ -3,8 +3,8 @@
     python -m tests.contract.matrix [--write]
 
 Each client is a program of its own that reads cases and writes outcomes; checks are made here,
-the same for all. --write puts the table into docs/compatibility.md. Ends with status 1 where a
-client does not get what it must.
+the same for all. What clients of other servers get is a table of its own (others.py). --write puts
+both into docs/compatibility.md. Ends with status 1 where a client does not get what it must.
 """
 
 import json
@@ -16,13 +16,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from harness.server import Server
+from tests.contract import others
 from tests.contract.cases import CASES, WHILE_STARTING, Case
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 TOOLS = ROOT / ".contract"  # made by `make compatibility`
 PAGE = ROOT / "docs" / "compatibility.md"
-BEGIN, END = "<!-- matrix -->", "<!-- end of matrix -->"
+MATRIX, OTHERS = "matrix", "other clients"  # between <!-- … --> and <!-- end of … -->
 
 NODE = str(shutil.which("node"))
 APART = str(TOOLS / "venv/bin/python")  # LiteLLM wants an older openai than the service tests with
@@ -32,6 +33,12 @@ CLIENTS = {
     "openai (Node)": [NODE, "clients/openai_node.mjs", str(TOOLS / "package.json")],
     "LiteLLM": [APART, "clients/litellm_sync.py"],
     "curl": [sys.executable, "clients/curl.py"],
+}
+OTHER_CLIENTS = {
+    others.REQUESTS: [APART],
+    others.CURL: [sys.executable],
+    others.AZURE: [sys.executable],
+    others.SDK: [sys.executable],
 }
 # What a client cannot ask or cannot show, whatever the server does.
 BEYOND = {
@@ -51,6 +58,7 @@ def main() -> int:
         # 0.0.0.0: on a loopback address any model's name is taken, and one case asks for a 404.
         with Server(cache_dir=cache, api_keys="first,second", host="0.0.0.0") as server:
             table = {name: run(name, server.url, CASES) for name in CLIENTS}
+            rows = others.seen(server.url, other_commands(), Path(cache), "first")
         # A start with the checkpoint in the cache: what a client meets when the service restarts.
         with ThreadPoolExecutor() as pool:
             server = Server(cache_dir=cache, api_keys="first,second")
@@ -59,13 +67,29 @@ def main() -> int:
             for name, future in asked.items():
                 table[name] |= future.result()
             server.stop()
-    text = render(table)
-    print(text)
+    texts = {MATRIX: render(table), OTHERS: others.render(rows)}
+    print("\n\n".join(texts.values()))
     if "--write" in sys.argv:
-        page = PAGE.read_text("utf-8")
-        head, tail = page.split(BEGIN)[0], page.split(END)[1]
-        PAGE.write_text(f"{head}{BEGIN}\n{text}\n{END}{tail}", "utf-8")
-    return any(fault for column in table.values() for fault in column.values())
+        write(texts)
+    faults = [fault for column in table.values() for fault in column.values()]
+    for other, fault in rows.items():
+        if fault:
+            print(f"{other.program}, {other.asks}: {fault}", file=sys.stderr)
+    return any(faults) or any(rows.values())
+
+
+def write(texts: dict[str, str]) -> None:
+    """Put tables into the page, each in its place."""
+    page = PAGE.read_text("utf-8")
+    for name, text in texts.items():
+        begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+        page = f"{page.split(begin)[0]}{begin}\n{text}\n{end}{page.split(end)[1]}"
+    PAGE.write_text(page, "utf-8")
+
+
+def other_commands() -> dict[str, list[str]]:
+    folder = HERE / "clients"
+    return {name: [*command, str(folder / name)] for name, command in OTHER_CLIENTS.items()}
 
 
 def run(client: str, url: str, cases: list[Case]) -> dict[str, str | None]:
