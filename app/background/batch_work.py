@@ -16,7 +16,6 @@ from app.background.service import BackgroundJobs
 from app.background.sources import SOURCES, recording_of
 from app.errors import JobsFull, RequestError, Unavailable
 from app.process import run_shielded
-from app.process import run_shielded
 from app.settings import Settings
 from app.transcription.results import Transcript
 

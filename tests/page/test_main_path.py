@@ -15,6 +15,16 @@ DROP = """([name, bytes]) => {
     new DragEvent("drop", {dataTransfer: transfer, bubbles: true, cancelable: true}));
 }"""
 
+# Waits for them in the page: Playwright's own waiting takes a promise for an answer.
+PEAKS = """async () => {
+  const { all } = await import("./page/library.js");
+  for (;;) {
+    const [transcript] = await all();
+    if (transcript.peaks) return [...transcript.peaks];
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}"""
+
 
 def texts(page):
     return page.locator(".row .text").all_text_contents()
@@ -80,12 +90,7 @@ def test_a_click_on_the_waveform_seeks(page):
 
 def test_the_waveform_is_drawn_from_what_the_recording_holds(page):
     opened(page)
-    page.wait_for_function(
-        "async () => (await import('./page/library.js')).all().then((all) => all[0].peaks?.length)"
-    )
-    peaks = page.evaluate(
-        "async () => [...(await (await import('./page/library.js')).all())[0].peaks]"
-    )
+    peaks = page.evaluate(PEAKS)
     assert max(peaks) == 255
     assert sum(peaks) / len(peaks) > 100
 
