@@ -22,8 +22,10 @@ lint: $(VENV)/.dev-$(VARIANT)
 
 unit: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m pytest -m "not engine and not slow and not page" -n logical --maxprocesses=4 --cov --cov-report=term-missing --durations=10
+	$(RUN) -m pytest tests/page/test_main_path.py -n logical --maxprocesses=4
 
-# The page in a real Chromium (Debian has it as `chromium`); `make unit` runs its main path.
+# The page in a real Chromium (Debian has it as `chromium`); `make unit` runs its main path, in
+# processes of its own, for Playwright leaves an event loop in its thread.
 test-page: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m pytest tests/page tests/api/test_page.py -n logical --maxprocesses=4 --durations=10
 

@@ -290,7 +290,18 @@ def test_a_format_that_there_is_none_of_is_refused(folder, capsys):
 
 def command(url, *arguments):
     whole = [sys.executable, "-m", "app", "transcribe", "--url", url, *map(str, arguments)]
-    return subprocess.Popen(whole, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        whole,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_ctrl_c,
+    )
+
+
+def heed_ctrl_c():
+    """What runs in a shell's background, tests too, has SIGINT ignored, and so would its child."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def until(condition):

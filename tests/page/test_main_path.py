@@ -8,6 +8,8 @@ import pytest
 from tests.page.conftest import PATIENCE, SENTENCES, give, kept, opened, sound
 from tests.sound import encode, tone
 
+pytestmark = pytest.mark.page
+
 DROP = """([name, bytes]) => {
   const transfer = new DataTransfer();
   transfer.items.add(new File([new Uint8Array(bytes)], name, {type: "audio/wav"}));
