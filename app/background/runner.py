@@ -115,9 +115,9 @@ class _Meter:
     ) -> None:
         self._job, self._live, self._planned = job, live, planned
         self._begun = time.monotonic()
-        self._done = self._before = 0.0
-        for place in windows.places:
-            self._before += self._length(place)
+        # Milliseconds, which add up to the whole exactly.
+        self._whole = sum(w.duration_ms for one in planned.channels for w in one.windows)
+        self._before = sum(map(self._length, windows.places))
         self._done = self._before
         self._tell()
         windows.listen(self._on_kept)
@@ -126,23 +126,23 @@ class _Meter:
         self._done += self._length(place)
         self._tell()
 
-    def _length(self, place: Place) -> float:
+    def _length(self, place: Place) -> int:
         channel, number = place
-        return self._planned.channels[channel].windows[number].duration_ms / 1000
+        return self._planned.channels[channel].windows[number].duration_ms
 
     def _tell(self) -> None:
         """What is silent counts as done with what is said."""
-        whole, decoded = self._planned.seconds, self._planned.decoded_seconds
-        share = min(1.0, self._done / decoded) if decoded else 1.0
+        whole = self._planned.seconds
+        share = self._done / self._whole if self._whole else 1.0
         progress = Progress(round(whole * share, 3), round(whole, 3), self._eta())
         self._job.progress = progress
         self._live.progress(progress)
 
     def _eta(self) -> float | None:
-        worked, left = self._done - self._before, self._planned.decoded_seconds - self._done
+        worked, left = self._done - self._before, self._whole - self._done
         if worked <= 0:
             return None
-        return round(max(0.0, left) * (time.monotonic() - self._begun) / worked, 1)
+        return round(left * (time.monotonic() - self._begun) / worked, 1)
 
 
 def waiting_again(job: TranscriptionJob) -> None:

@@ -36,10 +36,6 @@ class Planned:
         """How long the recording lasts."""
         return self.channels[0].seconds
 
-    @property
-    def decoded_seconds(self) -> float:
-        return sum(one.decoded_seconds for one in self.channels)
-
 
 class BackgroundTranscriptions:
     """Transcribes recordings behind all that somebody waits for. For the event loop's thread."""
