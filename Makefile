@@ -1,12 +1,12 @@
 # make serve   the service on port 8000, with openai/whisper-base unless MODEL= says otherwise
-# make test    lint, unit tests, and tests against a real server: a quarter of an hour on two cores
+# make test    lint, unit tests, and tests against a real server: half an hour on two cores
 # make test-slow   what is long and seldom the first to fail, every benchmark in small among it
 VENV ?= .venv
 VARIANT ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 RUN = $(VENV)/bin/python
 SERVE_ENV = $(if $(PORT),MARLINSCRIBE_PORT=$(PORT)) $(if $(MODEL),MARLINSCRIBE_MODEL="$(MODEL)") $(if $(CALIBRATION),MARLINSCRIBE_CALIBRATION="$(CALIBRATION)")
 
-.PHONY: serve test test-slow lint unit engine test-page bench-page compatibility schemathesis fuzz demo-check bench-start bench-mayday bench-http bench-overhead bench-decode bench-prompts bench-beside bench-large bench-quantize bench-recovery bench-decoding bench-words bench-hours alerts dashboard reference observe faults image voices env
+.PHONY: serve test test-slow lint unit engine test-page bench-page compatibility schemathesis fuzz demo-check bench-start bench-mayday bench-http bench-overhead bench-decode bench-prompts bench-beside bench-large bench-quantize bench-recovery bench-decoding bench-words bench-hours bench-throughput alerts dashboard reference observe faults image voices env
 serve: $(VENV)/.serve-$(VARIANT)
 	@exec env $(SERVE_ENV) $(VENV)/bin/marlinscribe serve
 
@@ -100,6 +100,9 @@ bench-words: $(VENV)/.dev-$(VARIANT)
 
 bench-hours: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.hours
+
+bench-throughput: $(VENV)/.dev-$(VARIANT)
+	$(RUN) -m bench.throughput
 
 bench-recovery: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.recovery

@@ -1,5 +1,6 @@
 """How fast the service is beside others, on the same weights, machine and recordings.
 
+    make bench-throughput
     python -m bench.throughput [--faster-whisper PYTHON --peer-model FOLDER] [--vllm FOLDER]
 
 What a start makes of whisper-base, the unquantized source, faster-whisper in int8 and float32, with
