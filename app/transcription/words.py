@@ -66,7 +66,10 @@ def _in_speech(words: Sequence[Word], segment: Segment, window: Window) -> tuple
     """Return the words clipped to speech, in order, none before the end of the one before it."""
     told, earliest = list[Word](), segment.start_ms
     for word in words:
-        start, end = _under(word, window)
+        # The last word that a pass aligns takes all that is left of the window, also what is
+        # decoded next: its segment's end is its own.
+        ends = max(word.start_ms, min(word.end_ms, segment.end_ms))
+        start, end = _under(replace(word, end_ms=ends), window)
         start = max(start, earliest)
         end = max(start, end)
         told.append(replace(word, start_ms=start, end_ms=end))

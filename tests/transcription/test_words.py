@@ -40,12 +40,25 @@ def test_a_word_across_a_pause_is_where_most_of_it_is():
     assert times(found) == [(1000, 2000)]
 
 
+def test_the_last_word_does_not_take_what_is_said_behind_its_segment():
+    """Alignment gives it all that is left of the window, which a next pass decodes."""
+    words = (Word(0, 500, " one"), Word(500, 3000, " two"))
+    told = told_words(Segment(0, 1000, " one two", words=words), window((0, 900), (1500, 2900)))
+    assert times(told) == [(0, 500), (500, 900)]
+
+
+def test_a_word_behind_its_segments_end_is_not_moved():
+    words = (Word(0, 500, " one"), Word(1100, 1300, " two"))
+    told = told_words(Segment(0, 1000, " one two", words=words), window((0, 2000)))
+    assert times(told) == [(0, 500), (1100, 1100)]
+
+
 def test_a_word_over_no_speech_stays_where_it_is():
     assert times(told_words(segment((3000, 4000, " one")), window((0, 100)))) == [(3000, 4000)]
 
 
 def test_words_never_overlap():
-    found = told_words(segment((0, 2000, " one"), (100, 300, " two")), window((0, 2000)))
+    found = told_words(segment((0, 2000, " one"), (100, 2000, " two")), window((0, 2000)))
     assert times(found) == [(0, 2000), (2000, 2000)]
 
 
