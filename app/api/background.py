@@ -3,6 +3,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -13,7 +14,6 @@ from app.api.background_body import (
     RENDERED,
     DeletedTranscriptionJob,
     TranscriptionJobBody,
-    TranscriptionJobList,
     form_of,
     job_body,
     progress_body,
@@ -24,7 +24,7 @@ from app.api.events import DONE, Event, EventStream
 from app.api.forms import TranscriptionForm
 from app.api.openapi import errors, event_stream, result_parameters
 from app.api.options import background_options
-from app.api.pages import Limit, Page
+from app.api.pages import Limit, ListBody, Page
 from app.api.parsing import form_fields
 from app.api.security import require_key
 from app.api.telemetry import Telemetry
@@ -69,17 +69,10 @@ async def transcription_jobs(
     owner: Owner,
     limit: Limit = 20,
     after: str | None = None,
-) -> TranscriptionJobList:
+) -> ListBody[TranscriptionJobBody]:
     """List the transcriptions that were begun in the background with this key, the newest first;
     `after` is the last id of the page before."""
-    page = Page(jobs.all(owner), limit, after)
-    return TranscriptionJobList(
-        object="list",
-        data=[job_body(context.settings, job) for job in page.records],
-        first_id=page.first_id,
-        last_id=page.last_id,
-        has_more=page.has_more,
-    )
+    return Page(jobs.all(owner), limit, after).body(partial(job_body, context.settings))
 
 
 @router.get("/{id}", responses=errors(404))

@@ -45,14 +45,6 @@ class TranscriptionJobBody(TypedDict):
     expires_at: int | None
 
 
-class TranscriptionJobList(TypedDict):
-    object: Literal["list"]
-    data: list[TranscriptionJobBody]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
-
-
 class DeletedTranscriptionJob(TypedDict):
     id: str
     object: Literal["transcription.job"]

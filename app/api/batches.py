@@ -1,5 +1,6 @@
 """/v1/batches: many recordings asked for in one file, as OpenAI has it, with Groq's endpoint."""
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request
@@ -11,7 +12,7 @@ from app.api.context import Ctx
 from app.api.files import Kept
 from app.api.json_body import read_json
 from app.api.openapi import errors, json_request
-from app.api.pages import Limit, Page
+from app.api.pages import Limit, ListBody, Page
 from app.api.security import require_key
 from app.background import ENDPOINT, Batch, BatchStatus, new_batch_id
 from app.settings import Settings
@@ -72,14 +73,6 @@ class BatchBody(TypedDict):
     metadata: dict[str, str] | None
 
 
-class BatchList(TypedDict):
-    object: Literal["list"]
-    data: list[BatchBody]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
-
-
 router = APIRouter(
     prefix="/v1/batches",
     tags=["background"],
@@ -112,16 +105,9 @@ async def create_batch(request: Request, context: Ctx, owner: Owner, batches: Ke
 @router.get("")
 async def list_batches(
     context: Ctx, owner: Owner, batches: Kept, limit: Limit = 20, after: str | None = None
-) -> BatchList:
+) -> ListBody[BatchBody]:
     """List the batches of this key, the newest first."""
-    page = Page(batches.all(owner), limit, after)
-    return BatchList(
-        object="list",
-        data=[_body(context.settings, one) for one in page.records],
-        first_id=page.first_id,
-        last_id=page.last_id,
-        has_more=page.has_more,
-    )
+    return Page(batches.all(owner), limit, after).body(partial(_body, context.settings))
 
 
 @router.get("/{id}", responses=errors(404))

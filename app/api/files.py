@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
@@ -16,7 +17,7 @@ from app.api.background import Owner
 from app.api.caller import Calling
 from app.api.context import Ctx
 from app.api.openapi import errors, multipart
-from app.api.pages import Limit, Page
+from app.api.pages import Limit, ListBody, Page
 from app.api.security import require_key
 from app.api.uploads import UploadFormat, read_upload
 from app.background import Batches, StoredFile
@@ -45,14 +46,6 @@ class FileBody(TypedDict):
     filename: str
     purpose: str
     status: Literal["processed"]
-
-
-class FileList(TypedDict):
-    object: Literal["list"]
-    data: list[FileBody]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 class DeletedFile(TypedDict):
@@ -111,17 +104,10 @@ async def upload_file(
 async def files(
     context: Ctx, owner: Owner, batches: Kept, purpose: str | None = None,
     limit: Limit = 100, after: str | None = None,
-) -> FileList:  # fmt: skip
+) -> ListBody[FileBody]:  # fmt: skip
     """List the files of this key, the newest first."""
     several = [one for one in batches.files.all(owner) if purpose in (None, one.purpose)]
-    page = Page(several, limit, after)
-    return FileList(
-        object="list",
-        data=[_body(context, one) for one in page.records],
-        first_id=page.first_id,
-        last_id=page.last_id,
-        has_more=page.has_more,
-    )
+    return Page(several, limit, after).body(partial(_body, context))
 
 
 @router.get("/{id}", responses=errors(404))

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 from fastapi import Request
@@ -16,7 +15,7 @@ from starlette.formparsers import MultiPartException
 
 from app.api.json_upload import read_json
 from app.api.parsing import parse, parse_json
-from app.api.spool import SpoolingParser, spool_folder
+from app.api.spool import SpoolingParser, spooled_file
 from app.audio.recording import RecordingFile
 from app.errors import BadBody, BadField, UploadNotStored, UploadStalled, UploadTooLarge
 from app.outbound.fetching import Fetching
@@ -29,7 +28,6 @@ _MOST_FIELDS = 250
 _MOST_FILES = 8  # one is used; others are fields nobody knows
 _LARGEST_FIELD = 2**17  # bytes
 _LOOK = 1.0  # seconds, between two looks at an upload that brings nothing
-_SPOOLED = 2**20  # bytes, from which what is fetched waits on the disk
 _URL = "file_url"
 _MISSING = "missing_required_parameter"  # OpenAI's code
 
@@ -139,7 +137,7 @@ async def _fetched(
     """What is at an address, and its last name. Raises BadField, UploadTooLarge,
     UploadNotStored."""
     fetching = Fetching.of(settings, _URL)
-    with SpooledTemporaryFile(max_size=_SPOOLED, dir=spool_folder()) as file:
+    with spooled_file() as file:
         sink = cast("BinaryIO", file)
         try:
             name = await fetching.fetch(url, sink, _URL, receiving.add)
