@@ -14,8 +14,8 @@ from harness.server import DEMO, Server
 
 RECORDINGS = DEMO / "recordings"
 MAYDAY = RECORDINGS / "radio.mp3"
-# Of four-bit weights, on processors with AVX-512 and without.
-KERNELS = {"CPUWNA16LinearKernel", "DequantizedFloatKernel"}
+# Of four-bit weights, on processors with AVX-512 (AMD's, others') and without.
+KERNELS = {"ZentorchWNA16LinearKernel", "CPUWNA16LinearKernel", "DequantizedFloatKernel"}
 MAYDAY_WORDS = (RECORDINGS / "radio.txt").read_text("utf-8").strip()
 
 # Whoever finds in a cache what `server` has made must ask for the same.
