@@ -1,9 +1,12 @@
 """The adapter masks exactly what the rules forbid."""
 
 import random
+from dataclasses import asdict
 
 import pytest
 import torch
+from vllm import SamplingParams
+from vllm.v1.sample.logits_processor import BatchUpdate
 
 from app.environment import DEMO
 from app.models.whisper_vllm.rules import Allow, WindowRules, forced_steps, next_step
@@ -17,17 +20,30 @@ class FakeConfig:
         model = str(CHECKPOINT)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def processor():
     from app.models.whisper_vllm.logits_processor import WhisperLogitsProcessor
 
     return WhisperLogitsProcessor(FakeConfig, torch.device("cpu"), False)
 
 
-def masked(processor, rules, generated, logits):
-    forced = forced_steps(processor._tokens, rules)
-    row = processor._apply(forced, generated, logits.clone(), rules.frames)
+def add(processor, *requests):
+    """Have requests come, each with its rules (None for one without) and what it generated."""
+    added = []
+    for row, (rules, generated) in enumerate(requests):
+        carried = None if rules is None else {"marlinscribe": asdict(rules)}
+        added.append((row, SamplingParams(extra_args=carried), None, generated))
+    processor.update_state(BatchUpdate(len(added), [], added, []))
+
+
+def banned_in(row):
     return {i for i in range(VOCABULARY) if row[i] == -torch.inf}
+
+
+def masked(processor, rules, generated, logits):
+    add(processor, (rules, generated))
+    (row,) = processor.apply(logits[None].clone())
+    return banned_in(row)
 
 
 @pytest.mark.parametrize("timestamps", [True, False])
@@ -67,3 +83,35 @@ def test_no_timestamp_lies_behind_a_window_that_is_heard_shortened(processor):
                     torch.zeros(VOCABULARY))  # fmt: skip
     assert set(range(first + 101, tokens.timestamps.stop)) <= banned
     assert first + 100 not in banned
+
+
+def test_each_row_of_a_batch_is_masked_as_it_would_be_alone(processor):
+    tokens = processor._tokens
+    first = tokens.first_timestamp
+    logits = torch.randn(6, VOCABULARY, generator=torch.Generator().manual_seed(0))
+    requests = [
+        (WindowRules(), []),
+        (None, [5]),
+        (WindowRules(), [902, tokens.transcribe]),
+        (WindowRules(), [902, tokens.transcribe, first, 5]),
+        (WindowRules(frames=100), [902, tokens.transcribe, first, 5, first + 40]),
+        (WindowRules(timestamps=False), [902, tokens.transcribe, tokens.no_timestamps, 5]),
+    ]
+    alone = []
+    for (rules, generated), row in zip(requests, logits, strict=True):
+        alone.append(set() if rules is None else masked(processor, rules, generated, row))
+    add(processor, *requests)
+    together = [banned_in(row) for row in processor.apply(logits.clone())]
+    assert together == alone
+
+
+def test_a_request_keeps_its_rules_where_its_row_moves(processor):
+    from vllm.v1.sample.logits_processor import MoveDirectionality
+
+    tokens = processor._tokens
+    add(processor, (WindowRules(), []), (WindowRules(), [902, tokens.transcribe]))
+    moved = [(1, 0, MoveDirectionality.UNIDIRECTIONAL)]
+    processor.update_state(BatchUpdate(1, [0], [], moved))
+    (row,) = processor.apply(torch.zeros(1, VOCABULARY))
+    alone = masked(processor, WindowRules(), [902, tokens.transcribe], torch.zeros(VOCABULARY))
+    assert banned_in(row) == alone
