@@ -1,14 +1,17 @@
 """How fast the service is beside others, on the same weights, machine and recordings.
 
     make bench-throughput
-    python -m bench.throughput [--faster-whisper PYTHON --peer-model FOLDER] [--vllm FOLDER]
+    python -m bench.throughput [--own-kernels] [--faster-whisper PYTHON --peer-model FOLDER]
+                               [--vllm FOLDER]
 
 What a start makes of whisper-base, the unquantized source, faster-whisper in int8 and float32, with
 one worker on all processors and with a worker on each, and vLLM's own server are up at once. They
 are asked in turn, round by round, and who is first changes, so that a drift of the machine's speed
 hits all. Clips are those of a synthetic voice: short ones of the judge, middle ones of 25 seconds
 (each nearly a window), and eleven minutes. The language is told, tokens are the likeliest. Of a
-recording of minutes faster-whisper has its windows in batches, behind its detector.
+recording of minutes faster-whisper has its windows in batches, behind its detector. On AMD's
+processors vLLM takes zentorch's kernels, its server's too; --own-kernels asks ours without them
+beside.
 
 RTFx is seconds of sound a second. `ours / it` is the ratio of the default's to it in the same
 round, with 95 % intervals; the processors' time is of all of a server's processes, memory their
@@ -48,6 +51,7 @@ MIDDLE_SECONDS = 25.0
 AT_ONCE = (1, 4, 16)
 REQUESTS = {"short": {1: 6, 4: 16, 16: 32}, "middle": {1: 3, 4: 8, 16: 16}, "long": {1: 1}}
 DEFAULT, SOURCE = "Marlinscribe", "Marlinscribe, unquantized"
+_WITHOUT = ", without zentorch"
 PATIENCE = 600  # seconds without an answer
 
 
@@ -89,6 +93,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     wanted = with_model(parser("bench.throughput", __doc__, clips=16, rounds=5))
     wanted.add_argument("--faster-whisper", metavar="PYTHON", help="of its environment")
     wanted.add_argument("--peer-model", metavar="FOLDER", help="the weights for CTranslate2")
+    wanted.add_argument(
+        "--own-kernels", action="store_true", help="ours without zentorch's kernels too"
+    )
     wanted.add_argument("--vllm", metavar="FOLDER", help="the weights for vLLM")
     wanted.add_argument("--only", choices=REQUESTS, help="recordings of one length")
     asked = wanted.parse_args(argv)
@@ -110,9 +117,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def everybody(asked: argparse.Namespace) -> Iterator[Any]:
     """Yield a context for each peer in which it is up."""
-    yield ours(DEFAULT, model_settings(asked))
+    kinds = {DEFAULT: model_settings(asked)}
     if asked.quantization != "none":
-        yield ours(SOURCE, model_settings(asked) | {"quantization": "none"})
+        kinds[SOURCE] = model_settings(asked) | {"quantization": "none"}
+    for name, settings in kinds.items():
+        yield ours(name, settings)
+        if asked.own_kernels:
+            yield ours(name + _WITHOUT, settings, has_zentorch=False)
     processors = len(os.sched_getaffinity(0))
     if asked.faster_whisper:
         for kind in ("int8", "float32"):
@@ -123,9 +134,13 @@ def everybody(asked: argparse.Namespace) -> Iterator[Any]:
 
 
 @contextmanager
-def ours(name: str, settings: dict[str, Any]) -> Iterator[Peer]:
-    with Server(**settings) as server:
-        yield Peer(name, server.port, server.process.pid, {"language": "en"})
+def ours(name: str, settings: dict[str, Any], *, has_zentorch: bool = True) -> Iterator[Peer]:
+    with tempfile.TemporaryDirectory() as folder:
+        # vLLM does without what cannot be imported.
+        (Path(folder) / "zentorch.py").write_text("raise ImportError('left out')\n")
+        prefix = () if has_zentorch else ("env", f"PYTHONPATH={folder}")
+        with Server(prefix=prefix, **settings) as server:
+            yield Peer(name, server.port, server.process.pid, {"language": "en"})
 
 
 @contextmanager

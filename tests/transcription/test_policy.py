@@ -191,6 +191,19 @@ def test_a_shortened_window_that_loops_is_heard_whole():
     assert again(result(FIRST, shortened=True), looped=True).reason == "shortened"
 
 
+@pytest.mark.parametrize("is_open", [False, True])
+def test_a_shortened_window_whose_last_sentence_is_told_twice_is_heard_whole(is_open):
+    said = Segment(0, 4000, "週末には多くの家族が見に来ます")
+    more = Segment(4000, 8000, "中山寺にわおくの家族が見に来ます")
+    one = result(said, tail=more, shortened=True) if is_open else result(said, more, shortened=True)
+    assert again(one).reason == "shortened"
+
+
+def test_a_shortened_window_with_more_text_than_can_be_said_is_heard_whole():
+    hasty = Segment(0, 8000, " fourteen words" * 3 + "".join(map(chr, range(0x4E00, 0x4E80))))
+    assert again(result(hasty, shortened=True)).reason == "shortened"
+
+
 def test_a_shortened_window_without_doubt_is_accepted():
     assert judge(result(FIRST, tail=TAIL, shortened=True)) == Accept((FIRST, TAIL))
 
