@@ -214,7 +214,7 @@ class Settings(BackgroundSettings):
     )
     linear_backend: str = Field("auto", description="vLLM's linear kernel; `marlin` insists on it")
     short_encoder: Literal["auto", "on", "off"] = Field(
-        "off", description="Encoder as long as the window; `auto`: where that was measured to pass"
+        "auto", description="Encoder as long as the window; `auto`: where that was measured to pass"
     )
     failure_linger_seconds: float = Field(
         5,

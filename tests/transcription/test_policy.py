@@ -192,7 +192,7 @@ def test_a_shortened_window_that_loops_is_heard_whole():
 
 
 @pytest.mark.parametrize("is_open", [False, True])
-def test_a_shortened_window_whose_last_sentence_is_told_twice_is_heard_whole(is_open):
+def test_a_shortened_window_that_tells_its_end_twice_is_heard_whole(is_open):
     said = Segment(0, 4000, "週末には多くの家族が見に来ます")
     more = Segment(4000, 8000, "中山寺にわおくの家族が見に来ます")
     one = result(said, tail=more, shortened=True) if is_open else result(said, more, shortened=True)
