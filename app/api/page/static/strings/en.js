@@ -90,6 +90,7 @@ export default {
   "download.srt": "Subtitles (.srt)",
   "download.vtt": "Web subtitles (.vtt)",
   "download.txt": "Text (.txt)",
+  "download.docx": "Word document (.docx)",
   "download.json": "Everything (.json)",
   "copy": "Copy the text",
   "copied": "The text is copied",

@@ -90,6 +90,7 @@ export default {
   "download.srt": "字幕（.srt）",
   "download.vtt": "網頁字幕（.vtt）",
   "download.txt": "純文字（.txt）",
+  "download.docx": "Word 文件（.docx）",
   "download.json": "全部資料（.json）",
   "copy": "複製文字",
   "copied": "文字已複製",
