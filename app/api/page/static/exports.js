@@ -74,9 +74,15 @@ export const FORMATS = {
 /** Have the browser save a transcript. */
 export function download(transcript, ending) {
   const [write, type] = FORMATS[ending];
+  const name = transcript.name.replace(/\.[^.]{1,5}$/, "") || "transcript";
+  saveAs(new Blob([write(transcript)], { type }), `${name}.${ending}`);
+}
+
+/** Have the browser save bytes under a name. */
+export function saveAs(blob, name) {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([write(transcript)], { type }));
-  link.download = `${transcript.name.replace(/\.[^.]{1,5}$/, "") || "transcript"}.${ending}`;
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
