@@ -27,8 +27,12 @@ from tests.sound import encode, silence
 
 PICTURES = Path(__file__).resolve().parent.parent.parent / "docs" / "pictures"
 CLIPS = sorted((DEMO / "recordings" / "test").glob("*.ogg"))[:40:4]
-WIDE = {"viewport": {"width": 1040, "height": 720}}
-PHONE = {"viewport": {"width": 390, "height": 780}, "has_touch": True, "is_mobile": True}
+WIDE: dict[str, Any] = {"viewport": {"width": 1040, "height": 720}}
+PHONE: dict[str, Any] = {
+    "viewport": {"width": 390, "height": 780},
+    "has_touch": True,
+    "is_mobile": True,
+}
 DELETE_ALL = """async () => {
   const {jobs, remove} = await import("./page/background.js");
   for (const job of (await jobs()).data) await remove(job);

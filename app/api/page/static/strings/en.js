@@ -161,7 +161,6 @@ export default {
   "batch.finalizing": "Being written",
   "batch.completed": "Done",
   "batch.failed": "Failed",
-  "batch.expired": "Expired",
   "batch.cancelling": "Being cancelled",
   "batch.cancelled": "Cancelled",
   "batch.counts": "{done} of {total} done, {failed} failed",

@@ -161,7 +161,6 @@ export default {
   "batch.finalizing": "寫入中",
   "batch.completed": "完成",
   "batch.failed": "失敗",
-  "batch.expired": "已過期",
   "batch.cancelling": "取消中",
   "batch.cancelled": "已取消",
   "batch.counts": "{total} 個中完成 {done} 個，失敗 {failed} 個",
