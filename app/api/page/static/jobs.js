@@ -59,7 +59,7 @@ class Jobs {
     try {
       const { data, has_more: hasMore } = await background.jobs();
       if (this.stop.signal.aborted) return;
-      this.told.replaceChildren();
+      this.told.querySelector("[data-kind=all]")?.remove();
       this.body.hidden = false;
       if (!this.older.length) this.more.hidden = !hasMore;
       this.last ??= data.at(-1)?.id;
@@ -85,10 +85,13 @@ class Jobs {
     const jobs = [...newest, ...this.older.filter((job) => !known.has(job.id))];
     // A job that is as it was keeps its element: who has the focus in there keeps it.
     const shown = new Map([...this.list.children].map((one) => [one.told, one]));
-    const focused = document.activeElement?.closest?.(".job")?.dataset.id;
-    this.list.replaceChildren(...jobs.map((job) => shown.get(JSON.stringify(job)) ?? this.#job(job)));
-    if (!jobs.length) this.list.append(el("li", { class: "quiet" }, t("jobs.none")));
-    if (focused && !this.list.contains(document.activeElement)) this.list.querySelector(`[data-id="${focused}"] a, [data-id="${focused}"] button`)?.focus();
+    const items = jobs.map((job) => shown.get(JSON.stringify(job)) ?? this.#job(job));
+    if (!items.length) items.push(el("li", { class: "quiet" }, t("jobs.none")));
+    if (items.length === this.list.childElementCount && items.every((one, index) => one === this.list.children[index])) return;
+    const focused = this.list.contains(document.activeElement) ? document.activeElement : null;
+    const id = focused?.closest(".job")?.dataset.id;
+    this.list.replaceChildren(...items);
+    if (focused) (focused.isConnected ? focused : this.list.querySelector(`[data-id="${id}"] button`))?.focus({ preventScroll: true });
   }
 
   #job(job) {
@@ -139,15 +142,14 @@ class Jobs {
 
   #showUploads() {
     const { uploads } = background;
-    const before = this.uploads.childElementCount;
-    this.uploads.hidden = !uploads.length;
-    this.uploads.replaceChildren(...uploads.map((one) => el("li", { class: "job" },
-      el("div", { class: "job-head" }, el("strong", { class: "job-name" }, one.file.name), el("span", { class: "quiet small" }, one.error ? "" : t("status.sending", { share: percent(one.sent) }))),
-      one.error ? el("p", { class: "lost small", role: "alert" }, one.error.message) : null,
-      el("div", { class: "actions" },
-        one.error ? el("button", { class: "button", onclick: () => background.sendAgain(one) }, t("again")) : null,
-        el("button", { class: "button", onclick: () => background.drop(one) }, t("cancel"))))));
-    if (uploads.length < before) this.refresh();
+    const items = [...this.uploads.children];
+    if (items.length !== uploads.length || items.some((item, index) => item.of !== uploads[index] || item.error !== uploads[index].error)) {
+      this.uploads.replaceChildren(...uploads.map(upload));
+      this.uploads.hidden = !uploads.length;
+      if (uploads.length < items.length) this.refresh();
+    }
+    // Only the share: a button that is replaced while it is pressed is not clicked.
+    for (const { share, of } of this.uploads.children) share.textContent = of.error ? "" : t("status.sending", { share: percent(of.sent) });
   }
 
   /** Batches and their files, where there are any: programs begin them. */
@@ -171,6 +173,7 @@ class Jobs {
   }
 
   async #do(work) {
+    this.told.replaceChildren();
     try {
       await work();
       this.refresh();
@@ -181,8 +184,20 @@ class Jobs {
 
   #tell(error, isAll = false) {
     const again = el("button", { class: "button", onclick: () => this.refresh() }, t("again"));
-    this.told.replaceChildren(el("div", { class: "notice bad", role: "alert" }, el("p", {}, error.message), isAll ? again : null));
+    this.told.replaceChildren(el("div", { class: "notice bad", role: "alert", "data-kind": isAll ? "all" : "one" }, el("p", {}, error.message), isAll ? again : null));
   }
+}
+
+/** What is on its way to be a job, or was refused. */
+function upload(one) {
+  const share = el("span", { class: "quiet small" });
+  const item = el("li", { class: "job" },
+    el("div", { class: "job-head" }, el("strong", { class: "job-name" }, one.file.name), share),
+    one.error ? el("p", { class: "lost small", role: "alert" }, one.error.message) : null,
+    el("div", { class: "actions" },
+      one.error ? el("button", { class: "button", onclick: () => background.sendAgain(one) }, t("again")) : null,
+      el("button", { class: "button", onclick: () => background.drop(one) }, t("cancel"))));
+  return Object.assign(item, { of: one, error: one.error, share });
 }
 
 function facts({ progress: done, created_at: created, model }) {

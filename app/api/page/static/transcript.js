@@ -38,7 +38,8 @@ export function heardWhole(transcript, result) {
     words.get(word.channel).push(word);
   }
   const rows = result.segments.map((one) => rowOf({ ...one, words: within(one, words.get(one.channel) ?? []) }));
-  const isHeard = transcript.rows.length === rows.length && transcript.rows.some((row) => row.words.length);
+  const hasWords = (some) => some.some((row) => row.words.length);
+  const isHeard = transcript.rows.length === rows.length && (hasWords(transcript.rows) || !hasWords(rows));
   if (!isHeard) transcript.rows = rows;
 }
 
