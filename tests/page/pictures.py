@@ -124,9 +124,9 @@ def jobs(browser: Any, url: str, name: str, how: dict[str, Any]) -> None:
 
 @cache
 def long_talk() -> dict[str, Any]:
-    """The talk forty times over."""
+    """The talk ten times over."""
     parts = [part for clip in CLIPS for part in (samples(clip), silence(0.8))]
-    return {"buffer": encode(np.tile(np.concatenate(parts), 40))}
+    return {"buffer": encode(np.tile(np.concatenate(parts), 10))}
 
 
 def models(browser: Any) -> None:

@@ -23,7 +23,7 @@ export function choicesForm(known, models) {
   const form = el("form", { class: "choices", onchange: change, onsubmit: (event) => event.preventDefault() },
     field("language", t("choice.language"), languageSelect(known, chosen.language)),
     field("keywords", t("choice.keywords"), el("input", { value: (chosen.keywords ?? []).join(", "), placeholder: t("choice.keywords.example"), autocomplete: "off" }), t("choice.keywords.why")),
-    el("div", { class: "more" }, checkbox("background", t("choice.background"), Boolean(chosen.background), t("choice.background.why"))),
+    el("div", { class: "across" }, checkbox("background", t("choice.background"), Boolean(chosen.background), t("choice.background.why"))),
     el("details", { class: "more", open: Boolean(chosen.prompt || chosen.channels) },
       el("summary", {}, t("choice.more")),
       field("prompt", t("choice.prompt"), el("textarea", { rows: "2" }, chosen.prompt ?? ""), t("choice.prompt.why")),

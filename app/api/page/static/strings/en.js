@@ -32,7 +32,7 @@ export default {
   "choice.channels": "One speaker on each channel",
   "choice.channels.why": "For telephone calls and interviews with a microphone each.",
   "choice.background": "In the background",
-  "choice.background.why": "It goes on when this page is closed, behind people who wait; Jobs shows it. For long recordings.",
+  "choice.background.why": "For long recordings: it goes on when this page is closed, lets people who wait go first, and is found under Jobs.",
   "choice.model": "Model",
   "language.detect": "Detect automatically",
   "language.common": "Common",
