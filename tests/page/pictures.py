@@ -113,6 +113,9 @@ def jobs(browser: Any, url: str, name: str, how: dict[str, Any]) -> None:
     page = browser.new_context(**how).new_page()
     page.goto(f"{url}/#/jobs")
     page.locator("#jobs li").first.wait_for()
+    page.evaluate(DELETE_ALL)  # of a run that was cut short
+    page.reload()
+    page.locator("#jobs li").first.wait_for()
     page.set_input_files("#job-files", [talk()])
     page.locator(".badge.completed").first.wait_for()
     page.set_input_files("#job-files", [talk() | {"name": "Channel 16, all day.wav"} | long_talk()])
