@@ -130,12 +130,12 @@ def client(context):
 
 
 @contextmanager
-def serving(app, protocol=BoundedHttpProtocol):
+def serving(app, protocol=BoundedHttpProtocol, lifespan="off"):
     """The app behind a real socket, in a thread: in-process transports join streamed bodies."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         config = uvicorn.Config(
-            app, http=protocol, log_config=None, lifespan="off", timeout_graceful_shutdown=1
+            app, http=protocol, log_config=None, lifespan=lifespan, timeout_graceful_shutdown=1
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -32,9 +32,8 @@ async def both(context):  # noqa: F811
         yield
 
 
-@contextmanager
-def working(context):  # noqa: F811
-    """A client of a server that does its jobs. One after another is a server that is restarted."""
+def app_of(context):  # noqa: F811
+    """The app of a server that does its jobs while its lifespan lasts."""
     app = build_app(context)
     context.background = BackgroundJobs(
         context.settings, context.state, context.transcriptions, context.metrics, 0.01
@@ -43,7 +42,13 @@ def working(context):  # noqa: F811
         context.settings, context.background, BatchReader(context), context.metrics
     )
     app.router.lifespan_context = lambda _: both(context)
-    with TestClient(app, raise_server_exceptions=False) as client:
+    return app
+
+
+@contextmanager
+def working(context):  # noqa: F811
+    """A client of a server that does its jobs. One after another is a server that is restarted."""
+    with TestClient(app_of(context), raise_server_exceptions=False) as client:
         yield client
 
 

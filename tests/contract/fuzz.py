@@ -3,8 +3,9 @@
     python -m tests.contract.fuzz [--uploads N] [--seed N]
 
 Speech of at most 2 s in a dozen containers is cut, flipped, spliced and lied about; forms get
-fields, spellings and values from everywhere, and some bodies are damaged as bodies. Every answer
-must be a whole one: a transcript, or an error below 500 in the envelope. Ends with status 1 where
+fields, spellings and values from everywhere, and some bodies are damaged as bodies. Some come as
+JSON, some as other servers' clients send them, some are kept as jobs. Every answer must be a whole
+one: a transcript, a job, or an error below 500 in the envelope. Ends with status 1 where
 one is not, where the server is not healthy afterwards, or where its memory grew beyond the bound.
 """
 
@@ -14,22 +15,19 @@ import json
 import random
 import re
 import sys
+import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-import numpy as np
 import psutil
 from rich.console import Console
 from rich.table import Table
 
-from app.audio.decode import decode
-from app.audio.waveform import SAMPLE_RATE
 from harness.server import DEMO, Server
-from tests.audio.test_decode import PLAYLIST, SESSION
-from tests.sound import encode
+from tests.contract.damaged import damaged, request_of, seeds
 
 AT_ONCE = 8
 SLOWEST_SECONDS = 60
@@ -38,39 +36,6 @@ SETTLED = 1000  # uploads until pools and caches are filled; memory is compared 
 # app.process.keep_freed_memory.
 MOST_GROWTH = 300e6
 ENGINE_SHARE = 0.05  # of the uploads, at least, must be whole enough to reach the engine
-BOUNDARY = "frontier"
-KINDS = [f"multipart/form-data; boundary={BOUNDARY}"] * 95 + [
-    f"multipart/form-data; boundary={BOUNDARY}; charset=undefined",
-    f"multipart/form-data; boundary={BOUNDARY}; charset=utf-16",
-    "multipart/form-data; boundary=another", "multipart/form-data", "application/json",
-]  # fmt: skip
-CONTAINERS = {
-    "wav": ("wav", "pcm_s16le"), "wav mu-law": ("wav", "pcm_mulaw", 8000),
-    "wav float": ("wav", "pcm_f32le", 44_100, "stereo"), "aiff": ("aiff", "pcm_s16be"),
-    "mp3": ("mp3", "libmp3lame"), "flac": ("flac", "flac"), "m4a": ("ipod", "aac"),
-    "adts": ("adts", "aac"), "ogg opus": ("ogg", "libopus", 48_000),
-    "ogg flac": ("ogg", "flac"), "webm": ("webm", "libopus", 48_000), "mkv": ("matroska", "flac"),
-    "mov": ("mov", "alac"), "amr": ("amr", "libopencore_amrnb", 8000), "au": ("au", "pcm_s16be"),
-}  # fmt: skip
-VALUES = {
-    "model": ["whisper-1", "marine-radio", "gpt-9", "../../etc/passwd", "鷺"],
-    "language": ["en", "zh", "zh-TW", "English", "fr", "klingon", "<|en|>", "e" * 5000],
-    "languages[]": ["en", "zh", "xx"],
-    "prompt": ["Mayday", "<|endoftext|><|zh|>", "求救" * 400, "\x00\x01", "𠮷🚢", "a" * 30_000],
-    "keywords[]": ["Blue Heron", "<|0.00|>", ""],
-    "response_format": ["json", "text", "srt", "vtt", "verbose_json", "xml", "diarized_json"],
-    "temperature": ["0", "0.7", "1", "-1", "nan", "1e400", "warm"],
-    "stream": ["true", "false", "maybe"],
-    "include[]": ["logprobs", "item"],
-    "timestamp_granularities[]": ["segment", "word"],
-    "chunking_strategy": [
-        "auto", '{"type":"server_vad","threshold":0.3}', '{"type":"', "none", '{"a":' * 50_000,
-    ],
-    "chunking_strategy[type]": ["server_vad"],
-    "max_line_width": ["12", "0", "-3", "99999999999999999999"],
-    "max_line_count": ["2", "x"],
-    "seed": ["7"], "[": ["x"], "file": ["text instead of a file"],
-}  # fmt: skip
 
 
 @dataclass
@@ -80,66 +45,6 @@ class Tally:
     transcripts: int = 0
     slowest: float = 0.0
     memory: list[tuple[int, float]] = field(default_factory=list)
-
-
-def seeds() -> list[bytes]:
-    """Two clips of speech, at most 2 s each, in every container."""
-    clips = []
-    for path in sorted((DEMO / "recordings" / "test").glob("*.ogg"))[:40:20]:
-        with path.open("rb") as file:
-            samples = decode(file, max_seconds=60).samples
-        loud = int(np.argmax(np.abs(samples) > 0.05))
-        clips.append(samples[loud : loud + 2 * SAMPLE_RATE])
-    lists = [SESSION.encode(), PLAYLIST.encode()]  # what would have a decoder open other things
-    return lists + [encode(clip, *container) for clip in clips for container in CONTAINERS.values()]
-
-
-def damaged(choose: random.Random, content: bytes, others: list[bytes]) -> bytes:
-    data = bytearray(content)
-    for _ in range(choose.choice([0, 0, 1, 1, 2, 3, 5, 20])):
-        # Headers decide what a decoder believes: half the damage goes there.
-        end = min(len(data), 128) if choose.random() < 0.5 else len(data)
-        if end < 8:
-            break
-        at = choose.randrange(end)
-        match choose.randrange(9):
-            case 0:
-                data[at] ^= 1 << choose.randrange(8)
-            case 1:
-                data[at : at + 4] = choose.choice([b"\0" * 4, b"\xff" * 4, b"\x7f\xff\xff\xff"])
-            case 2:
-                data[at : at + 8] = choose.randbytes(8)
-            case 3:
-                del data[at:]
-            case 4:
-                del data[at : at + choose.randrange(1, 400)]
-            case 5:
-                data[at:at] = choose.randbytes(choose.randrange(1, 400))
-            case 6:
-                data[at:at] = data[at : at + choose.randrange(1, 2000)]
-            case 7:
-                other = choose.choice(others)
-                data[at:] = other[choose.randrange(len(other)) :]
-            case 8:
-                data[at : at + 64] = bytes(len(data[at : at + 64]))
-    return bytes(data)
-
-
-def body(choose: random.Random, content: bytes) -> bytes:
-    parts = []
-    for _ in range(choose.choice([0, 1, 1, 2, 3, 6])):
-        name = choose.choice(list(VALUES))
-        value = choose.choice(VALUES[name]).encode()
-        parts.append(f'content-disposition: form-data; name="{name}"\r\n\r\n'.encode() + value)
-    if choose.random() < 0.98:
-        filename = choose.choice(["a.wav", "a.mp3", "鷺.ogg", "", "../../x", "a" * 300])
-        kind = choose.choice(["audio/wav", "application/octet-stream", "text/html", "x"])
-        head = f'content-disposition: form-data; name="file"; filename="{filename}"\r\n'
-        parts.append(f"{head}content-type: {kind}\r\n\r\n".encode() + content)
-        choose.shuffle(parts)
-    whole = b"".join(b"--" + BOUNDARY.encode() + b"\r\n" + part + b"\r\n" for part in parts)
-    whole += b"--" + BOUNDARY.encode() + b"--\r\n"
-    return damaged(choose, whole, [whole]) if choose.random() < 0.05 else whole
 
 
 def fault_of(answer: httpx.Response, tally: Tally) -> str:
@@ -158,7 +63,9 @@ def fault_of(answer: httpx.Response, tally: Tally) -> str:
     tally.answers[f"{answer.status_code} {kind}"] += 1
     tally.transcripts += 1
     try:
-        if kind == "application/json":
+        if answer.status_code == 202:
+            assert answer.json()["object"] == "transcription.job", "no job"
+        elif kind == "application/json":
             answer.json()["text"]
         elif kind == "text/event-stream":
             data = re.findall(r"^data: (.*)$", answer.text, re.MULTILINE)
@@ -180,13 +87,13 @@ async def send_all(url: str, uploads: int, seed: int, tally: Tally, pid: int) ->
         for number in numbers:
             choose = random.Random(seed * uploads + number)  # one upload can be made again alone
             content = damaged(choose, choose.choice(originals), originals)
-            task = choose.choice(["transcriptions"] * 9 + ["translations"])
+            path, whole, kind = request_of(choose, content)
             started = time.monotonic()
             try:
                 answer = await client.post(
-                    f"{url}/v1/audio/{task}",
-                    content=body(choose, content),
-                    headers={"content-type": choose.choice(KINDS)},
+                    f"{url}{path}",
+                    content=whole,
+                    headers={"content-type": kind},
                 )
                 fault = fault_of(answer, tally)
             except httpx.HTTPError as error:
@@ -220,7 +127,7 @@ def main() -> int:
     asked = parser.parse_args()
     tally, started = Tally(), time.monotonic()
     mayday = Path(DEMO / "recordings" / "radio.mp3")
-    with Server() as server:
+    with tempfile.TemporaryDirectory() as cache, Server(cache_dir=cache) as server:
         asyncio.run(send_all(server.url, asked.uploads, asked.seed, tally, server.process.pid))
         seconds = time.monotonic() - started
         if server.health().get("status") != "ready" or not server.transcribe(mayday).is_success:

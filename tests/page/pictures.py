@@ -27,8 +27,16 @@ from tests.sound import encode, silence
 
 PICTURES = Path(__file__).resolve().parent.parent.parent / "docs" / "pictures"
 CLIPS = sorted((DEMO / "recordings" / "test").glob("*.ogg"))[:40:4]
-WIDE = {"viewport": {"width": 1040, "height": 720}}
-PHONE = {"viewport": {"width": 390, "height": 780}, "has_touch": True, "is_mobile": True}
+WIDE: dict[str, Any] = {"viewport": {"width": 1040, "height": 720}}
+PHONE: dict[str, Any] = {
+    "viewport": {"width": 390, "height": 780},
+    "has_touch": True,
+    "is_mobile": True,
+}
+DELETE_ALL = """async () => {
+  const {jobs, remove} = await import("./page/background.js");
+  for (const job of (await jobs()).data) await remove(job);
+}"""
 COLOURS = 128  # of a picture: enough for text and flat colours, in a third of the bytes
 
 
@@ -42,6 +50,8 @@ def main() -> None:
             transcript(browser, server.url, name, how)
         chinese_phone(browser, server.url)
         docs(browser, server.url)
+        for name, how in (("jobs", WIDE), ("phone-jobs", PHONE | {"locale": "zh-TW"})):
+            jobs(browser, server.url, name, how)
         models(browser)
 
 
@@ -96,6 +106,30 @@ def docs(browser: Any, url: str) -> None:
         page.goto(f"{url}/{name}", wait_until="networkidle")
         page.get_by_text("/v1/audio/transcriptions").first.wait_for()
         save(page, name)
+
+
+def jobs(browser: Any, url: str, name: str, how: dict[str, Any]) -> None:
+    """One is done; one that takes longer is begun, and shown as it runs."""
+    page = browser.new_context(**how).new_page()
+    page.goto(f"{url}/#/jobs")
+    page.locator("#jobs li").first.wait_for()
+    page.evaluate(DELETE_ALL)  # of a run that was cut short
+    page.reload()
+    page.locator("#jobs li").first.wait_for()
+    page.set_input_files("#job-files", [talk()])
+    page.locator(".badge.completed").first.wait_for()
+    page.set_input_files("#job-files", [talk() | {"name": "Channel 16, all day.wav"} | long_talk()])
+    page.locator(".badge.in_progress").wait_for()
+    page.locator("progress[value]").wait_for()
+    save(page, name)
+    page.evaluate(DELETE_ALL)
+
+
+@cache
+def long_talk() -> dict[str, Any]:
+    """The talk ten times over."""
+    parts = [part for clip in CLIPS for part in (samples(clip), silence(0.8))]
+    return {"buffer": encode(np.tile(np.concatenate(parts), 10))}
 
 
 def models(browser: Any) -> None:

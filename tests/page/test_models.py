@@ -3,6 +3,7 @@
 import pytest
 
 from tests.api.test_quantize import FakeQuantizing
+from tests.page.test_everybody import findings
 
 pytestmark = pytest.mark.page
 
@@ -83,6 +84,21 @@ def test_the_report_opens_with_the_admin_key_as_a_password(models, quantizing, b
     report = reader.new_page()
     assert report.goto(f"{url}/{link}").status == 200
     reader.close()
+
+
+class TestEverybody:
+    @pytest.fixture(params=["light", "dark"])
+    def how(self, request):
+        return {"color_scheme": request.param}
+
+    def test_the_view_has_nothing_that_axe_finds(self, models, quantizing):
+        assert findings(models) == []
+        job = ordered(models, "rejected")
+        assert findings(models) == []
+        quantizing.go.set()
+        job.get_by_text("en: too bad").wait_for()
+        ordered(models, "openai/whisper-tiny").get_by_text("Proven").wait_for()
+        assert findings(models) == []
 
 
 class TestWithoutAnAdminKey:

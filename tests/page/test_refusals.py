@@ -6,6 +6,7 @@ import pytest
 
 from app.errors import EngineDied, TooManyRequests
 from app.serving.lifecycle import Stage
+from tests.audio.test_timeline import film
 from tests.page.conftest import give, kept, opened, sound
 from tests.page.test_main_path import spoken, texts
 
@@ -55,6 +56,29 @@ def test_an_error_in_a_stream_keeps_what_was_heard(page, transcriber):
 def test_a_file_without_sound_is_told_as_the_server_tells_it(page):
     give(page, {"name": "notes.mp4", "mimeType": "video/mp4", "buffer": b"none of it" * 99})
     assert "audio" in refused(page)
+
+
+def test_a_video_without_sound_is_told_as_the_server_tells_it(page):
+    silent = film(defaults=()).getvalue()
+    give(page, {"name": "silent.mkv", "mimeType": "video/x-matroska", "buffer": silent})
+    assert "audio" in refused(page)
+
+
+# As large as the page believes it to be: a browser gives a file's size without reading the file.
+TEN_GIGABYTES = """async () => {
+  const file = new File(["x"], "days.wav", {type: "audio/wav"});
+  Object.defineProperty(file, "size", {value: 10e9});
+  const [transcript] = (await import("./page/queue.js")).add([file], {});
+  location.hash = `#/transcript/${transcript.id}`;
+}"""
+
+
+def test_ten_gigabytes_are_told_before_they_are_sent(page):
+    asked = []
+    page.on("request", lambda request: asked.append(request.method))
+    page.evaluate(TEN_GIGABYTES)
+    assert "The file has 10 GB; this server takes at most" in refused(page)
+    assert "POST" not in asked
 
 
 def test_a_recording_that_is_too_long_is_told_as_the_server_tells_it(page):

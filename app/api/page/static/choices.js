@@ -23,6 +23,7 @@ export function choicesForm(known, models) {
   const form = el("form", { class: "choices", onchange: change, onsubmit: (event) => event.preventDefault() },
     field("language", t("choice.language"), languageSelect(known, chosen.language)),
     field("keywords", t("choice.keywords"), el("input", { value: (chosen.keywords ?? []).join(", "), placeholder: t("choice.keywords.example"), autocomplete: "off" }), t("choice.keywords.why")),
+    el("div", { class: "across" }, checkbox("background", t("choice.background"), Boolean(chosen.background), t("choice.background.why"))),
     el("details", { class: "more", open: Boolean(chosen.prompt || chosen.channels) },
       el("summary", {}, t("choice.more")),
       field("prompt", t("choice.prompt"), el("textarea", { rows: "2" }, chosen.prompt ?? ""), t("choice.prompt.why")),
@@ -38,6 +39,7 @@ export function read(form) {
   return {
     language: value("language"), prompt: value("prompt"), model: value("model"), keywords,
     channels: form.querySelector('[name="channels"]').checked ? "split" : undefined,
+    background: form.querySelector('[name="background"]').checked || undefined,
   };
 }
 

@@ -1,5 +1,6 @@
 // A transcript's view: it is played, read, corrected and saved here, also while it is still heard.
 
+import { hearJob } from "./background.js";
 import { announce, el, icon, menu } from "./dom.js";
 import { download, FORMATS, plain } from "./exports.js";
 import { clock, seconds } from "./format.js";
@@ -58,6 +59,7 @@ class Editor {
     document.addEventListener("keydown", (event) => this.#key(event), { signal });
     this.#loadSound();
     this.#progress();
+    hearJob(this.transcript, () => this.#heardSoon(), signal);
   }
 
   close() {
@@ -135,18 +137,18 @@ class Editor {
   #heard() {
     const { documentElement: page } = document;
     const follows = page.scrollHeight - scrollY - innerHeight < 160 && scrollY > 0;
-    this.rows.sync();
     this.#progress();
     if (follows) scrollTo({ top: page.scrollHeight });
   }
 
   #progress() {
     const { status, error } = this.transcript;
-    if (!this.transcript.rows.length && this.rows.rows.length) this.#startAgain();
-    const busy = library.isUnderWay(this.transcript);
+    if (this.rows.of !== this.transcript.rows) this.#startAgain();
+    const isSent = library.isUnderWay(this.transcript);
+    const busy = isSent || status === "background";
     const silent = status === "done" && !this.transcript.rows.length;
     this.status.textContent = facts(this.transcript) + (silent ? ` · ${t("transcript.silent")}` : "");
-    this.stopButton.hidden = !busy;
+    this.stopButton.hidden = !isSent;
     this.element.classList.toggle("busy", busy);
     this.#dropNotice("failed");
     if (status === "failed") this.#notice("failed", wordsOf(error), this.#againButton());
@@ -271,7 +273,7 @@ class Editor {
 
 /** An error in words: the server's own, where it is the server's. */
 function wordsOf({ code, message, retryAfter }) {
-  if (code === "stopped" || code === "interrupted") return t(`error.${code}`);
+  if (["stopped", "interrupted", "job-gone"].includes(code)) return t(`error.${code}`);
   return retryAfter ? `${message} ${t("error.retry", { n: seconds(retryAfter) })}` : message;
 }
 

@@ -1,6 +1,7 @@
 // Transcripts as files.
 
 import { cues } from "./cues.js";
+import { docx } from "./docx.js";
 import { speaker } from "./transcript.js";
 
 const pad = (number, width) => String(number).padStart(width, "0");
@@ -63,18 +64,25 @@ const who = (transcript, row) => (row.who === null ? {} : { speaker: speaker(tra
 
 /** By a file's ending: how it is written, and its media type. */
 export const FORMATS = {
-  srt: [srt, "application/x-subrip"],
-  vtt: [vtt, "text/vtt"],
-  txt: [plain, "text/plain"],
-  json: [json, "application/json"],
+  srt: [srt, "application/x-subrip;charset=utf-8"],
+  vtt: [vtt, "text/vtt;charset=utf-8"],
+  txt: [plain, "text/plain;charset=utf-8"],
+  docx: [docx, "application/vnd.openxmlformats-officedocument.wordprocessingml.document"],
+  json: [json, "application/json;charset=utf-8"],
 };
 
 /** Have the browser save a transcript. */
 export function download(transcript, ending) {
   const [write, type] = FORMATS[ending];
+  const name = transcript.name.replace(/\.[^.]{1,5}$/, "") || "transcript";
+  saveAs(new Blob([write(transcript)], { type }), `${name}.${ending}`);
+}
+
+/** Have the browser save bytes under a name. */
+export function saveAs(blob, name) {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([write(transcript)], { type: `${type};charset=utf-8` }));
-  link.download = `${transcript.name.replace(/\.[^.]{1,5}$/, "") || "transcript"}.${ending}`;
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }

@@ -1,5 +1,6 @@
 // The first view: a recording is dropped, chosen or made here, and what was transcribed is listed.
 
+import * as background from "./background.js";
 import { announce, el, icon } from "./dom.js";
 import { choicesForm, read } from "./choices.js";
 import { bytes, clock, hours, languageName, moment, percent } from "./format.js";
@@ -37,6 +38,11 @@ export function show(root) {
 function take(files, choices, told) {
   told.querySelector(".bad")?.remove();
   if (!files.length) return;
+  if (choices.background) {
+    background.send(files, choices);
+    location.hash = "#/jobs";
+    return;
+  }
   const taken = queue.add(files, choices);
   if (taken.length === 1) location.hash = `#/transcript/${taken[0].id}`;
   else announce(t("home.taken", { n: taken.length }));
@@ -164,6 +170,7 @@ export function facts(transcript) {
   if (status === "waiting") return t("status.waiting");
   if (status === "sending") return t("status.sending", { share: percent(queue.sentShare(transcript)) });
   if (status === "hearing") return hearing(transcript);
+  if (status === "background") return inBackground(transcript);
   if (status === "failed") return t("status.failed");
   return [duration ? clock(duration) : "", language ? languageName(language) : "", moment(created)].filter(Boolean).join(" · ");
 }
@@ -171,6 +178,11 @@ export function facts(transcript) {
 function hearing(transcript) {
   const at = clock(transcript.rows.at(-1)?.end ?? 0);
   return transcript.duration ? t("status.hearing.of", { at, of: clock(transcript.duration) }) : t("status.hearing", { at });
+}
+
+function inBackground({ progress }) {
+  if (!progress?.seconds_total) return t("status.background");
+  return t("status.background.of", { at: clock(progress.seconds_done), of: clock(progress.seconds_total) });
 }
 
 function showProgress(list, transcript, refresh) {

@@ -61,6 +61,12 @@ export function add(transcript, file) {
   attach(transcript.id, file);
 }
 
+/** Take in a transcript whose recording is elsewhere. */
+export function adopt(transcript) {
+  open.set(transcript.id, transcript);
+  return save(transcript);
+}
+
 /** Keep a transcript soon: changes that follow one another are kept together. */
 export function saveSoon(transcript) {
   clearTimeout(timers.get(transcript.id));

@@ -4,13 +4,15 @@ import { announce, el } from "./dom.js";
 import * as editor from "./editor.js";
 import * as home from "./home.js";
 import { choose, language, languages, t } from "./i18n.js";
+import * as jobs from "./jobs.js";
 import * as models from "./models.js";
 
 // A view is a path behind the #, with an id where it shows one of several. `tab` names it among the
-// tabs; a view of background jobs would be one more line.
+// tabs.
 const VIEWS = [
   { path: "", tab: "tab.transcribe", show: home.show },
   { path: "transcript", of: "", show: editor.show },
+  { path: "jobs", tab: "tab.jobs", show: jobs.show },
   { path: "models", tab: "tab.models", show: models.show },
 ];
 

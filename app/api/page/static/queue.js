@@ -99,7 +99,7 @@ const QUICK = 5e6; // bytes: a smaller recording is sent as fast as it is asked 
 
 /** What can be known before a recording is sent: a browser reads no refusal until it has sent all,
  *  which of a large recording takes long. */
-async function check(file) {
+export async function check(file) {
   const known = await limits();
   const most = known.max_upload_bytes;
   if (file.size > most) {
@@ -117,7 +117,8 @@ async function draw(transcript, file) {
   tell("progress", transcript);
 }
 
-function fieldsOf({ language, prompt, keywords = [], channels, model }) {
+/** The form's fields for what was chosen. */
+export function fieldsOf({ language, prompt, keywords = [], channels, model }) {
   const fields = [["stream", "true"], ["response_format", "verbose_json"], ["timestamp_granularities[]", "word"]];
   const chosen = { language, prompt, channels, model };
   fields.push(...Object.entries(chosen).filter(([, value]) => value));

@@ -17,6 +17,7 @@ const TURN = 4; // ms of a frame that go to making words elements
 export class Rows {
   constructor(transcript, actions) {
     this.transcript = transcript;
+    this.of = transcript.rows;
     this.actions = actions;
     this.rows = []; // elements, by their index
     this.current = 0; // the row that the keyboard is at

@@ -27,23 +27,20 @@ export async function withKey(work, kind = "client") {
   }
 }
 
-/** Call a route and return its JSON, with a key where one is needed. Raises ServerError. */
-export function ask(path, { method = "GET", body, kind = "client" } = {}) {
-  return withKey(async () => {
-    const answer = await reach(path, { method, body, kind });
-    if (answer.ok) return answer.json();
-    throw errorOf(answer.status, await answer.text(), answer.headers.get("retry-after"));
-  }, kind);
+/** Call a route and return its JSON (or its blob, as `as` says), with a key where one is needed.
+ *  Raises ServerError. */
+export function ask(path, { method = "GET", body, kind = "client", as = "json" } = {}) {
+  return withKey(async () => (await reach(path, { method, body, kind }))[as](), kind);
 }
 
-async function reach(path, { method, body, kind }) {
+async function reach(path, { method = "GET", body, kind = "client", signal }) {
   const headers = authorization(kind);
   if (body !== undefined) headers["content-type"] = "application/json";
-  try {
-    return await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
-  } catch {
-    throw new ServerError(t("error.unreachable"));
-  }
+  const answer = await fetch(path, { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) }).catch((error) => {
+    throw signal?.aborted ? error : new ServerError(t("error.unreachable"));
+  });
+  if (answer.ok) return answer;
+  throw errorOf(answer.status, await answer.text(), answer.headers.get("retry-after"));
 }
 
 function authorization(kind) {
@@ -94,18 +91,51 @@ export function transcribe(file, fields, { onSent, onEvent, signal }) {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
     const request = new XMLHttpRequest();
-    const stream = follow(request, onEvent, reject);
-    request.open("POST", "v1/audio/transcriptions");
-    for (const [name, value] of Object.entries(authorization("client"))) request.setRequestHeader(name, value);
-    request.upload.onprogress = (event) => onSent(event.total ? event.loaded / event.total : 0);
-    request.upload.onload = () => onSent(1);
+    const stream = streamOf(request, onEvent, reject);
     request.onprogress = stream.read;
     request.onload = () => stream.end(resolve);
-    request.onerror = () => reject(new ServerError(t("error.unreachable")));
-    request.onabort = () => reject(signal.reason);
-    signal.addEventListener("abort", () => request.abort());
-    request.send(form(file, fields));
+    sendForm(request, form(file, fields), { onSent, signal, reject });
   });
+}
+
+/** Send a recording to be transcribed in the background. Resolves to its job. Raises as above. */
+export function submit(file, fields, { onSent, signal }) {
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
+    const request = new XMLHttpRequest();
+    request.onload = () => {
+      if (request.status === 202) resolve(JSON.parse(request.responseText));
+      else reject(refusal(request));
+    };
+    sendForm(request, form(file, fields), { onSent, signal, reject });
+  });
+}
+
+function sendForm(request, body, { onSent, signal, reject }) {
+  request.open("POST", "v1/audio/transcriptions");
+  for (const [name, value] of Object.entries(authorization("client"))) request.setRequestHeader(name, value);
+  request.upload.onprogress = (event) => onSent(event.total ? event.loaded / event.total : 0);
+  request.upload.onload = () => onSent(1);
+  request.onerror = () => reject(new ServerError(t("error.unreachable")));
+  request.onabort = () => reject(signal.reason);
+  signal.addEventListener("abort", () => request.abort());
+  request.send(body);
+}
+
+const refusal = (request) => errorOf(request.status, request.responseText, request.getResponseHeader("retry-after"));
+
+/** Follow a route's events to their end. Raises ServerError, also where they are cut. */
+export async function follow(path, signal, onEvent) {
+  const answer = await reach(path, { signal });
+  const text = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let done = false;
+  const feed = eventReader((event) => {
+    if (event.error) throw new ServerError(event.error.message, { status: 200, ...event.error });
+    else if (event.type === "[DONE]") done = true;
+    else onEvent(event);
+  });
+  for (let piece = await text.read(); !piece.done; piece = await text.read()) feed(piece.value);
+  if (!done) throw new ServerError(t("error.cut"));
 }
 
 function form(file, fields) {
@@ -117,7 +147,7 @@ function form(file, fields) {
 }
 
 /** Reads a request's stream: an error in it ends it, and so does an end without [DONE]. */
-function follow(request, onEvent, reject) {
+function streamOf(request, onEvent, reject) {
   let [seen, done] = [0, false];
   const feed = eventReader((event) => {
     if (event.error) reject(new ServerError(event.error.message, { status: 200, ...event.error }));
@@ -132,7 +162,7 @@ function follow(request, onEvent, reject) {
   };
   const end = (resolve) => {
     if (request.status !== 200) {
-      reject(errorOf(request.status, request.responseText, request.getResponseHeader("retry-after")));
+      reject(refusal(request));
       return;
     }
     read();

@@ -29,6 +29,27 @@ export function hear(transcript, event) {
   transcript.duration = event.duration ?? transcript.duration;
 }
 
+/** Take in a whole verbose_json. Rows that were heard already are kept as they were edited. */
+export function heardWhole(transcript, result) {
+  hear(transcript, { ...result, type: "transcript.text.done" });
+  const words = new Map(); // by channel: those that are in no segment yet
+  for (const word of result.words ?? []) {
+    if (!words.has(word.channel)) words.set(word.channel, []);
+    words.get(word.channel).push(word);
+  }
+  const rows = result.segments.map((one) => rowOf({ ...one, words: within(one, words.get(one.channel) ?? []) }));
+  const hasWords = (some) => some.some((row) => row.words.length);
+  const isHeard = transcript.rows.length === rows.length && (hasWords(transcript.rows) || !hasWords(rows));
+  if (!isHeard) transcript.rows = rows;
+}
+
+/** The words of a segment, taken from the first of those that are left. */
+function within({ end }, left) {
+  let count = 0;
+  while (count < left.length && (left[count].start + left[count].end) / 2 <= end) count += 1;
+  return left.splice(0, count);
+}
+
 function rowOf({ start, end, text, words = [], channel, speaker }) {
   const said = text.trim();
   const who = speaker ? `s${speaker}` : channel === undefined ? null : `c${channel}`;
