@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 from app import __version__
-from app.checkpoints.recipe import Component, Scheme
+from app.checkpoints.recipe import Component, written_scheme
 from app.commands import (
     align_heads,
     cache,
@@ -66,8 +66,17 @@ def parser() -> argparse.ArgumentParser:
         type=_component,
         dest="components",
         metavar="NAME=SCHEME",
-        help="a scheme of its own for a part, or none: encoder.mlp=none; may be given several "
+        help="a scheme of its own for a part, perhaps with a group size, or none: "
+        "encoder.mlp=none; may be given several "
         f"times (parts: {', '.join(get_args(Component))})",
+    )
+    quantize_parser.add_argument(
+        "--layers",
+        action="append",
+        type=_layers,
+        metavar="PATTERN=SCHEME",
+        help="the same for layers, by a shell-like pattern: decoder.layers.[0-2].*=W8A8; may be "
+        "given several times, and later ones win",
     )
     quantize_parser.add_argument(
         "--emulate",
@@ -134,13 +143,24 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _component(text: str) -> tuple[str, str]:
-    name, _, scheme = text.partition("=")
-    if name not in get_args(Component) or scheme not in (*get_args(Scheme), "none"):
+    name, scheme = _layers(text)
+    if name not in get_args(Component):
         raise ValueError(text)
     return name, scheme
 
 
+def _layers(text: str) -> tuple[str, str]:
+    pattern, _, scheme = text.rpartition("=")
+    if not pattern:
+        raise ValueError(text)
+    try:
+        return pattern, written_scheme(scheme)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 _component.__name__ = "part and scheme, such as encoder.mlp=W8A8"
+_layers.__name__ = "pattern and scheme, such as decoder.layers.[0-2].*=W8A8"
 
 
 def _add_cache(parser: argparse.ArgumentParser) -> None:

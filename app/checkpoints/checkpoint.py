@@ -48,7 +48,12 @@ class Checkpoint:
     def known_as(self) -> str:
         """Return what the checkpoint is known by wherever it lies: its source's weights, and what
         was made of them. Blocking: all weights may be read. Raises BadSource."""
-        return f"{self._source_weights()} {self.scheme}"
+        return f"{self._source_weights()} {self.scheme}{self._layers()}"
+
+    def _layers(self) -> str:
+        """Return what the label leaves out: the patterns of layers, with their schemes."""
+        layers = self.recipe.layers if self.recipe else {}
+        return "".join(f" {pattern}={scheme}" for pattern, scheme in layers.items())
 
     def _source_weights(self) -> str:
         if self.recipe is None:

@@ -14,7 +14,8 @@ Processors without AVX-512 run W4A16 through a kernel of ours (`models/whisper_v
 
 from typing import Any
 
-from app.checkpoints.recipe import Recipe, Scheme
+from app.checkpoints.fused_groups import decided_by, fused_groups, layer_schemes, misnamed
+from app.checkpoints.recipe import LayerScheme, Recipe, Scheme
 from app.models.base import Device
 
 SERVED: dict[Device, frozenset[Scheme]] = {
@@ -32,34 +33,55 @@ def refusal(recipe: Recipe, config: dict[str, Any], device: Device) -> str | Non
 
 def unfit(recipe: Recipe, config: dict[str, Any]) -> str | None:
     """Return why a recipe cannot be made at all, whatever device is to run it, or None."""
-    schemes = set(recipe.schemes.values()) - {"none"}
-    if recipe.group_size != "channel" and schemes - {"W8A8"}:
-        for width in widths(config):
-            if width % recipe.group_size:
-                return f"groups of {recipe.group_size} do not divide a width of {width}"
+    if why := misnamed(recipe, config):
+        return why
+    found = layer_schemes(recipe, config)
+    embedding = recipe.component_schemes["embedding"]
+    schemes = {one.scheme for one in (*found.values(), embedding)}
+    if schemes == {"none"}:
+        return "every layer is left alone: nothing would be quantized"
     if recipe.emulate and "W8A8" in schemes:
         return "W8A8 rounds activations, which weights cannot emulate"
-    if not recipe.emulate and recipe.schemes["embedding"] != "none":
+    if not recipe.emulate and embedding.scheme != "none":
         return "vLLM's Whisper has no quantized embedding; emulate can prove it"
+    return _undivided(recipe, config, found) or _undivided_embedding(embedding, config)
+
+
+def _undivided(recipe: Recipe, config: dict[str, Any], found: dict[str, LayerScheme]) -> str | None:
+    """Return which group size does not divide the width of an input that it is to divide."""
+    for group, (width, _) in fused_groups(config).items():
+        size = found[group].group_size
+        if size != "channel" and width % size:
+            where = _named(recipe, config, group)
+            return f"groups of {size} do not divide a width of {width}{where}"
     return None
+
+
+def _undivided_embedding(embedding: LayerScheme, config: dict[str, Any]) -> str | None:
+    width, size = config["d_model"], embedding.group_size
+    undivided = size != "channel" and width % size
+    return f"groups of {size} do not divide a width of {width}" if undivided else None
+
+
+def _named(recipe: Recipe, config: dict[str, Any], group: str) -> str:
+    """Return a group's name, and what gives it its scheme, where that is not the whole recipe's."""
+    by = decided_by(recipe, config, group)
+    return f" ({group}, by {by})" if by else ""
 
 
 def _unserved(recipe: Recipe, config: dict[str, Any], device: Device) -> str | None:
-    wanted = {scheme for scheme in recipe.schemes.values() if scheme != "none"}
-    missing = sorted(wanted - SERVED[device])
-    if missing:
-        runs = ", ".join(sorted(SERVED[device]))
-        return (
-            f"vLLM has no kernel for {missing[0]} on this device ({device}), which runs {runs}; "
-            "emulate can prove it"
-        )
-    if device == "cpu" and "W4A16" in wanted:
-        for width in widths(config):
-            if width % _CPU_TILE:
-                return f"the CPU's kernel takes widths in multiples of {_CPU_TILE}, not {width}"
+    shapes = fused_groups(config)
+    for group, one in layer_schemes(recipe, config).items():
+        if one.scheme != "none" and one.scheme not in SERVED[device]:
+            runs = ", ".join(sorted(SERVED[device]))
+            return (
+                f"vLLM has no kernel for {one.scheme} on this device ({device}), which runs {runs}"
+                f"{_named(recipe, config, group)}; emulate can prove it"
+            )
+        odd = [width for width in shapes[group] if width % _CPU_TILE]
+        if device == "cpu" and one.scheme == "W4A16" and odd:
+            return (
+                f"the CPU's kernel takes widths in multiples of {_CPU_TILE}, not {odd[0]}"
+                f"{_named(recipe, config, group)}"
+            )
     return None
-
-
-def widths(config: dict[str, Any]) -> list[int]:
-    """Return the widths of every Linear's input and output."""
-    return [config["d_model"], config["encoder_ffn_dim"], config["decoder_ffn_dim"]]

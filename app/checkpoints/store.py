@@ -47,7 +47,7 @@ class Entry:
 def fingerprint(found: Mapping[str, Any], recipe: Recipe, versions: dict[str, str]) -> str:
     """Return 16 hex digits that are the same for the same source, recipe, recordings and quantizer.
     `found` is content_hashes() of source and calibration."""
-    steps = recipe.model_dump(mode="json")
+    steps = recipe.facts()
     if recipe.calibration is not None:
         # The recordings' content, not their place: recordings may be added, and folders moved.
         steps["calibration"] = found["calibration"]

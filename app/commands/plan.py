@@ -130,13 +130,15 @@ def checkpoint_of(model: str, scheme: str | None, device: Device, cache: Path) -
 
 def _by_shape(name: str, shape: Architecture, scheme: str, device: Device) -> Checkpoint:
     if scheme not in _UNQUANTIZED:
-        widths = {
+        config = {
             "d_model": shape.d_model,
+            "encoder_layers": shape.encoder_layers,
             "encoder_ffn_dim": shape.encoder_ffn,
+            "decoder_layers": shape.decoder_layers,
             "decoder_ffn_dim": shape.decoder_ffn,
         }
         if reason := refusal(
-            Recipe.model_validate({"method": "rtn", "scheme": scheme}), widths, device
+            Recipe.model_validate({"method": "rtn", "scheme": scheme}), config, device
         ):
             raise BadRecipe(f"{scheme}: {reason}.", "Choose another --scheme.")
     geometry = shape.geometry(scheme)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from app.checkpoints.fused_groups import without_effect
 from app.checkpoints.recipe import Recipe
 from app.client import explained
 from app.commands.console import FAILURE, INTERRUPTED, SUCCESS, USAGE, StageProgress, settings_for
@@ -32,7 +33,7 @@ from app.sources.resolve import resolve
 from app.sources.source import Source
 
 _OF_THE_SETTINGS = ("model", "calibration", "quantization", "group_size")
-_OF_THE_RECIPE = ("scheme", "emulate", "components")
+_OF_THE_RECIPE = ("scheme", "emulate", "components", "layers")
 _OF_AN_ORDER = (*_OF_THE_SETTINGS, *_OF_THE_RECIPE, "prove", "min_recovery")
 
 
@@ -134,10 +135,16 @@ def _order(
 
 def _recipe(settings: Settings, source: Source, arguments: argparse.Namespace) -> Recipe:
     """Raises BadField."""
-    more = settings_fields(settings, source) | _given(arguments, _OF_THE_RECIPE)
-    if components := more.get("components"):
-        more["components"] = dict(components)
+    given = _given(arguments, _OF_THE_RECIPE)
+    more = settings_fields(settings, source) | given
+    more |= {name: dict(more.get(name, ())) for name in ("components", "layers")}
     try:
+        recipe = Recipe(**more)
+        if "components" in given:
+            return recipe
+        # Of those that nobody asked for, layers may leave nothing.
+        for name in without_effect(recipe, source.config):
+            del more["components"][name]
         return Recipe(**more)
     except ValidationError as error:
         what = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")

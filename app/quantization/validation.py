@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from app.checkpoints.content_hashes import content_hashes
+from app.checkpoints.fused_groups import fused_groups
 from app.checkpoints.recipe import Recipe
 from app.checkpoints.result_cache import ResultCache
-from app.checkpoints.schemes import widths
 from app.environment import DEMO
 from app.errors import BadField
 from app.languages import NAMES
@@ -68,8 +68,9 @@ class RequestValidator:
         source = self._source(request.model or self._settings.model)
         whole = self._checked(self._with_proof(request, source), source, decode)
         found = content_hashes(source, whole.recipe.calibration, whole.proof)
+        order = whole.as_json() | {"recipe": whole.recipe.facts()}
         return ValidatedRequest(
-            whole, ResultCache.key(order=whole.as_json(), versions=versions, **found), found
+            whole, ResultCache.key(order=order, versions=versions, **found), found
         )
 
     def checked(
@@ -132,7 +133,7 @@ class RequestValidator:
     def _check_source(self, source: Source) -> None:
         with as_bad_field("model"):
             languages(source)
-            widths(source.config)
+            fused_groups(source.config)
             if source.quantized:
                 raise BadField(f"{source.name} is quantized already.", param="model")
 

@@ -14,6 +14,7 @@ import torch
 from pydantic import BaseModel
 from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
+from app.checkpoints.fused_groups import layer_schemes
 from app.checkpoints.recipe import Recipe
 from app.checkpoints.schemes import unfit
 from app.errors import BadRecipe, NoCalibration
@@ -42,7 +43,8 @@ def quantize(job: Job, report: Reporter) -> dict[str, Any]:
     StartupErrors."""
     started = time.monotonic()
     recipe = job.recipe
-    if why := unfit(recipe, json.loads((job.folder / "config.json").read_text("utf-8"))):
+    config = json.loads((job.folder / "config.json").read_text("utf-8"))
+    if why := unfit(recipe, config):
         raise BadRecipe(f"It cannot be {recipe.label}: {why}.", "Choose another recipe.")
     dtype = getattr(torch, recipe.dtype)
     model = WhisperForConditionalGeneration.from_pretrained(job.folder, dtype=dtype)
@@ -59,6 +61,7 @@ def quantize(job: Job, report: Reporter) -> dict[str, Any]:
         "seconds": round(time.monotonic() - started, 1),
         **child_protocol.peaks(),
         "quantized": outcome.quantized,
+        "schemes": {group: str(one) for group, one in layer_schemes(recipe, config).items()},
         "losses": outcome.losses,
         "rounded_to_nearest": outcome.rounded,
         "calibration": _described(clips, len(heard)) if clips else None,

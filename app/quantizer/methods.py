@@ -14,6 +14,7 @@ from llmcompressor.modifiers.quantization import QuantizationModifier
 from pydantic import PrivateAttr
 from torch.utils.data import DataLoader
 
+from app.checkpoints.fused_groups import layer_schemes
 from app.checkpoints.recipe import Recipe, Scheme
 from app.quantizer import emulation, groups
 from app.quantizer.autoround import WhisperAutoRound
@@ -158,11 +159,11 @@ def apply(
     """Quantize `model` in place; calibrated methods learn from `samples`. The recipe must fit the
     model (see schemes.py)."""
     linears = {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
-    wanted = groups.wanted(recipe, linears)
+    wanted = groups.wanted(recipe, model.config.to_dict(), linears)
     counted = Counter(wanted.values())
-    embedding = recipe.schemes["embedding"]
-    if embedding != "none":  # before the rest, which then is calibrated on what it gives
-        counted[embedding] += 1
+    embedding = recipe.component_schemes["embedding"]
+    if embedding.scheme != "none":  # before the rest, which then is calibrated on what it gives
+        counted[embedding.scheme] += 1
         emulation.round_embedding(model, groups.weights_of(embedding, recipe))
     if not wanted:
         return Outcome(dict(counted), {}, [])
@@ -176,10 +177,11 @@ def _run(
     model: Any, recipe: Recipe, samples: list[Sample], processor: Any, report: Reporter
 ) -> tuple[Any, Watch]:
     """Run the method; return its modifier, and the one that watched it."""
-    together, later = _modifiers(recipe)
+    config = model.config.to_dict()
+    together, later = _modifiers(recipe, config)
     method = together[0]
     layers = model.config.encoder_layers + model.config.decoder_layers
-    encoded_before = model.config.encoder_layers if _learns_decoder_alone(recipe) else 0
+    encoded_before = model.config.encoder_layers if _learns_decoder_alone(recipe, config) else 0
     watch = Watch().over(method, model, report, encoded_before)
     together.append(watch)
     if recipe.method == "rtn":
@@ -218,12 +220,12 @@ def _calibrate(
     )
 
 
-def _learns_decoder_alone(recipe: Recipe) -> bool:
+def _learns_decoder_alone(recipe: Recipe, config: groups.Config) -> bool:
     """Return whether nothing of the encoder is learned: it then runs once a clip, instead of twice
     a clip and layer."""
-    fewer = [part for part, scheme in recipe.schemes.items() if scheme not in ("none", "W8A8")]
-    learned = [part for part in fewer if part != "embedding"]
-    decoders = all(part.startswith("decoder.") for part in learned)
+    schemes = layer_schemes(recipe, config)
+    learned = [group for group, one in schemes.items() if one.scheme not in ("none", "W8A8")]
+    decoders = all(group.startswith("decoder.") for group in learned)
     return recipe.method == "gptq" and bool(learned) and decoders
 
 
@@ -244,9 +246,9 @@ def _scaled(module: Any) -> bool:
     return hasattr(module, "weight_scale") and not module.weight_scale.isnan().any()
 
 
-def _modifiers(recipe: Recipe) -> tuple[list[Any], list[Any]]:
+def _modifiers(recipe: Recipe, config: groups.Config) -> tuple[list[Any], list[Any]]:
     """Return the modifiers that run together, the method's first, and those that run after them."""
-    found, ignored = groups.config_groups(recipe), groups.ignored(recipe)
+    found, ignored = groups.config_groups(recipe, config), groups.ignored(recipe, config)
     what: dict[str, Any] = {"config_groups": found, "ignore": ignored}
     match recipe.method:
         case "gptq":

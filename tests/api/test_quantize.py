@@ -199,6 +199,7 @@ def test_what_is_no_object_is_400(client, quantizing, content):
         ({"recipe": {"bits": 4}}, "recipe.bits"),
         ({"recipe": {"method": "rtn", "observer": "imatrix"}}, "recipe"),
         ({"recipe": {"components": {"encoder.mlp": "W5A5"}}}, "recipe.components.encoder.mlp"),
+        ({"recipe": {"layers": {"*.fc1": "W8A8 g32"}}}, "recipe.layers.*.fc1"),
         ({"calibration": {"sources": []}}, "calibration.sources"),
         ({"calibration": {"sources": "x", "samples": 0}}, "calibration.samples"),
         ({"proof": {"sources": [{"language": "en"}]}}, "proof.sources.0.source"),
@@ -725,12 +726,14 @@ def test_an_order_is_as_described(described):
     for body in (
         {},
         {"model": "x", "recipe": {"components": {"encoder.mlp": "none"}, "group_size": "channel"}},
+        {"recipe": {"layers": {"decoder.layers.[0-2].*": "W4A16 g32", "*.fc2": "none"}}},
         {"calibration": {"sources": [{"source": "x"}], "samples": None}},
         QuantizationRequest(model="x", proof=PROOF).as_json(),
     ):
         QuantizationRequest.model_validate(body)
         valid(described, schema, body)
-    for body in ({"promote": "later"}, {"more": 1}, {"recipe": {"scheme": "W5A16"}}):
+    for body in ({"promote": "later"}, {"more": 1}, {"recipe": {"scheme": "W5A16"}},
+                 {"recipe": {"layers": {"*": "W5A16"}}}):  # fmt: skip
         with pytest.raises(jsonschema.ValidationError):
             valid(described, schema, body)
 

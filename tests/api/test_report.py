@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.api import report
+from app.api.report import bits
 from app.api.report.sentences import Run, marked
 from app.api.report.svg import Axis
 from app.api.report.wording import change, duration, megabytes, number, percent, signed
@@ -248,6 +249,24 @@ def test_modules_that_were_rounded_are_counted_where_there_are_any():
     assert "Rounded to nearest" not in Reading(page(job(), one)).text
     one.run["making"]["rounded_to_nearest"] = ["decoder.fc1"]
     assert "1 module" in Reading(page(job(), one)).text
+
+
+def test_layers_of_different_bits_are_shown_and_neighbours_alike_share_a_row():
+    one = proof()
+    schemes = {
+        f"{stack}.layers.{layer}.{name}": "W4A16 g32" if layer < 9 else "none"
+        for stack, layers in (("encoder", 12), ("decoder", 2))
+        for layer in range(layers)
+        for name in ("self_attn.qkv", "fc1")
+    } | {"encoder.layers.3.fc1": "W8A8"}
+    one.run["making"]["schemes"] = schemes
+    rows = [[row.layers for row in stack.rows] for stack in bits.stacks(one)]
+    assert rows == [["0 to 2", "3", "4 to 8", "9 to 11"], ["0 to 1"]]
+    reading = Reading(page(job(), one))
+    assert "bits" in reading.ids
+    assert "Bits by layer" in reading.text
+    one.run["making"]["schemes"] = dict.fromkeys(schemes, "W4A16 g32")
+    assert "bits" not in Reading(page(job(), one)).ids
 
 
 @pytest.mark.parametrize(

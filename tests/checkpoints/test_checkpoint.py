@@ -76,6 +76,16 @@ def test_it_is_known_by_its_sources_weights_and_its_recipe(entry, tmp_path):
     assert checkpoint.known_as() == f"abc {checkpoint.scheme}"
 
 
+def test_layers_are_part_of_what_it_is_known_by(entry, tmp_path):
+    made = entry()
+    recipe = made.manifest["recipe"] | {"layers": {"*.fc1": "W8A8", "*.fc2": "none"}}
+    facts = {"recipe": recipe, "content_hashes": {"source": {"weights": "abc"}}}
+    (tmp_path / "manifest.json").write_text(json.dumps(made.manifest | facts), "utf-8")
+    checkpoint = Checkpoint.of(Entry(made.folder, made.manifest | facts))
+    assert checkpoint.scheme.endswith("layers=2")
+    assert checkpoint.known_as() == f"abc {checkpoint.scheme} *.fc1=W8A8 *.fc2=none"
+
+
 def test_one_that_a_former_version_made_is_not_known(entry, tmp_path):
     made = entry()
     (tmp_path / "manifest.json").write_text(json.dumps(made.manifest), "utf-8")

@@ -31,7 +31,9 @@ def test_components_may_have_schemes_of_their_own():
     [{"method": "magic"}, {"scheme": "W5A16"}, {"group_size": 100}, {"group_size": "row"},
      {"observer": "mse"}, {"act_order": "dynamic"}, {"dampening": 0}, {"dampening": 1},
      {"components": {"decoder": "W8A8"}}, {"components": {"encoder.mlp": "W1A1"}},
-     {"dtype": "float64"}, {"group": 128}],
+     {"dtype": "float64"}, {"group": 128}, {"layers": {"*": "W5A16"}}, {"layers": {"": "W8A8"}},
+     {"layers": {"*": "W8A8 g32"}}, {"layers": {"*": "W4A16 g100"}}, {"layers": {"*": "W4A16g32"}},
+     {"layers": {"*": "none g32"}}, {"layers": ["*"]}, {"components": {"encoder.mlp": "g32"}}],
 )  # fmt: skip
 def test_what_is_no_choice_is_refused(given):
     with pytest.raises(ValidationError):
@@ -60,6 +62,25 @@ def test_the_embedding_alone_may_be_quantized():
     assert recipe.schemes["embedding"] == "W8A16"
 
 
+def test_layers_alone_may_be_quantized():
+    recipe = Recipe(components=dict.fromkeys(LINEARS, "none"), layers={"*.fc1": "W4A16"})
+    assert recipe.layers == {"*.fc1": "W4A16"}
+    with pytest.raises(ValidationError, match="nothing would be quantized"):
+        Recipe(components=dict.fromkeys(LINEARS, "none"), layers={"*.fc1": "none"})
+
+
+def test_what_is_no_scheme_is_told_what_is_one():
+    with pytest.raises(ValidationError, match='"W4A16g32" is no scheme: there are W4A16, W8A16'):
+        Recipe(layers={"*": "W4A16g32"})
+
+
+def test_layers_are_written_only_where_there_are_some():
+    """Checkpoints of former versions keep their fingerprints."""
+    assert "layers" not in Recipe().model_dump(mode="json")
+    assert Recipe().facts() == Recipe().model_dump(mode="json")
+    assert "layers" in Recipe(layers={"*": "W8A8"}).model_dump(mode="json")
+
+
 def test_a_recipe_is_not_changed_after_it_was_looked_at():
     with pytest.raises(ValidationError):
         Recipe().scheme = "W8A8"  # type: ignore[misc]
@@ -70,10 +91,13 @@ def test_it_is_the_same_after_a_way_through_json():
         scheme="W8A16",
         group_size="channel",
         components={"encoder.mlp": "W4A16"},
+        layers={"z*": "W8A8", "a*": "W4A16 g32"},
         calibration={"sources": ["a", {"source": "b", "language": "zh"}], "mix": {"zh": 1}},
     )
     assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
-    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+    again = Recipe.model_validate(recipe.model_dump(mode="json"))
+    assert again == recipe
+    assert [*again.layers] == [*recipe.layers]
 
 
 @pytest.mark.parametrize(
@@ -84,6 +108,8 @@ def test_it_is_the_same_after_a_way_through_json():
         (Recipe(observer="imatrix", emulate=True), "W4A16 gptq g128 imatrix emulated"),
         (Recipe(components={"encoder.mlp": "none", "decoder.mlp": "W8A16"}),
          "W4A16 gptq g128 decoder.mlp=W8A16 encoder.mlp=none"),
+        (Recipe(components={"decoder.mlp": "W4A16 g32"}), "W4A16 gptq g128 decoder.mlp=W4A16 g32"),
+        (Recipe(layers={"encoder.*": "W8A8", "*.fc2": "none"}), "W4A16 gptq g128 layers=2"),
     ],
 )  # fmt: skip
 def test_its_label_says_what_differs(recipe, label):

@@ -6,11 +6,13 @@ from app.checkpoints.recipe import Recipe
 from app.checkpoints.schemes import SERVED, refusal
 
 SCHEMES = ["W4A16", "W8A16", "W8A8", "W3A16", "W2A16"]
-WHISPER = {"d_model": 384, "encoder_ffn_dim": 1536, "decoder_ffn_dim": 1536}
+LAYERS = {"encoder_layers": 2, "decoder_layers": 2}
+WHISPER = {"d_model": 384, "encoder_ffn_dim": 1536, "decoder_ffn_dim": 1536} | LAYERS
 
 
-def shape(*widths):
-    return dict(zip(WHISPER, widths, strict=True))
+def shape(d_model, encoder_ffn, decoder_ffn):
+    widths = {"encoder_ffn_dim": encoder_ffn, "decoder_ffn_dim": decoder_ffn}
+    return {"d_model": d_model} | widths | LAYERS
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -89,3 +91,49 @@ def test_weights_cannot_emulate_rounded_activations():
     assert "activations" in refusal(Recipe(scheme="W8A8", emulate=True), WHISPER, "cpu")
     recipe = Recipe(emulate=True, components={"encoder.mlp": "W8A8"})
     assert "activations" in refusal(recipe, WHISPER, "cpu")
+
+
+# By layer
+
+
+@pytest.mark.parametrize(
+    ("recipe", "device", "why"),
+    [
+        ({"layers": {"decoder.layers.1.fc?": "W8A16"}}, "cpu",
+         'no kernel for W8A16 on this device (cpu), which runs W4A16, W8A8 (decoder.layers.1.fc1, '
+         'by layers "decoder.layers.1.fc?")'),
+        ({"layers": {"*.fc1": "W3A16 g32"}}, "cuda", "no kernel for W3A16"),
+        ({"components": {"decoder.mlp": "W2A16 g32"}}, "cuda",
+         "(decoder.layers.0.fc1, by decoder.mlp)"),
+        ({"layers": {"*": "none"}}, "cpu", "nothing would be quantized"),
+        ({"layers": {"*.fc2": "W8A8"}, "emulate": True}, "cpu", "cannot emulate"),
+        ({"layers": {"decoder.layers.[2-9].*": "W8A8"}}, "cpu", "matches nothing"),
+    ],
+)  # fmt: skip
+def test_a_layers_scheme_counts_and_what_gives_it_is_named(recipe, device, why):
+    assert why in refusal(Recipe(**recipe), WHISPER, device)
+
+
+def test_the_general_scheme_does_not_count_where_layers_leave_it_nothing():
+    assert refusal(Recipe(scheme="W2A16", layers={"*": "W4A16"}), WHISPER, "cpu") is None
+    rest = {"*": "none", "decoder.layers.0.fc1": "W8A8"}
+    assert refusal(Recipe(scheme="W2A16", layers=rest), WHISPER, "cpu") is None
+
+
+def test_a_group_size_divides_where_it_is_used():
+    narrow = shape(320, 1280, 1280)
+    wide = {"*": "W8A8", "*.fc2": "W4A16 g128"}
+    assert refusal(Recipe(group_size=128, layers=wide), narrow, "cpu") is None
+    why = refusal(Recipe(group_size=64, layers={"decoder.*.out": "W4A16 g128"}), narrow, "cpu")
+    assert "groups of 128 do not divide a width of 320" in why
+    assert '(decoder.layers.0.self_attn.out, by layers "decoder.*.out")' in why
+    why = refusal(Recipe(components={"decoder.mlp": "W4A16 g128"}, group_size=64), narrow, "cpu")
+    assert "width of 320 (decoder.layers.0.fc1, by decoder.mlp)" in why
+
+
+def test_the_embeddings_groups_divide_its_width():
+    recipe = Recipe(scheme="W8A16", group_size="channel", emulate=True,
+                    components={"embedding": "W8A16 g128"})  # fmt: skip
+    assert "groups of 128 do not divide a width of 320" in refusal(
+        recipe, shape(320, 1280, 1280), "cpu"
+    )

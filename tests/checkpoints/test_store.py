@@ -73,6 +73,26 @@ def test_anything_that_decides_the_result_changes_the_fingerprint(source, what):
     assert known_as(source, recipe, versions) != before
 
 
+@pytest.mark.parametrize(
+    ("recipe", "known"),
+    [
+        (Recipe(method="rtn"), "f1c1d6d017a22ff3"),
+        (Recipe(group_size=32, components={"encoder.attention": "W8A8", "encoder.mlp": "W8A8"}),
+         "c073e58c327b114f"),
+    ],
+)  # fmt: skip
+def test_what_versions_before_recipes_by_layer_have_made_is_found(recipe, known):
+    assert fingerprint({"source": {"weights": "abc"}}, recipe, {"llmcompressor": "1"}) == known
+
+
+def test_the_order_of_layers_is_of_the_fingerprint(source):
+    layers = {"decoder.*": "W8A8", "*.fc1": "none"}
+    other = dict(reversed(layers.items()))
+    assert known_as(source, Recipe(method="rtn", layers=layers)) != known_as(
+        source, Recipe(method="rtn", layers=other)
+    )
+
+
 def test_a_source_is_known_by_its_content_and_not_by_its_name_or_commit(source):
     hub = Source("openai/whisper-tiny", source.folder, "abc")
     assert known_as(hub) == known_as(source)

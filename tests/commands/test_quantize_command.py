@@ -117,7 +117,41 @@ def test_parts_may_have_schemes_of_their_own(made, model):
     assert made[0].recipe.components == {"encoder.mlp": "none", "decoder.mlp": "W8A8"}
 
 
-@pytest.mark.parametrize("part", ["encoder", "encoder.mlp", "encoder.mlp=W5A16", "x=none", "="])
+def test_layers_may_have_schemes_of_their_own(made, model):
+    asked = ["--layers", "decoder.*=W4A16 g32", "--layers", "*.layers.[01].fc1=W8A8",
+             "--component", "decoder.mlp=W4A16 g64"]  # fmt: skip
+    assert main(["quantize", str(model), "--method", "rtn", *asked[:4]]) == 0
+    layers = {"decoder.*": "W4A16 g32", "*.layers.[01].fc1": "W8A8"}
+    assert [*made[0].recipe.layers.items()] == [*layers.items()]
+    assert main(["quantize", str(model), "--method", "rtn", *asked[2:]]) == 0
+    assert made[1].recipe.components == {"decoder.mlp": "W4A16 g64"}
+
+
+def test_components_that_only_the_settings_ask_for_give_way_to_layers(made, model, capsys):
+    config = json.loads((model / "config.json").read_text("utf-8"))
+    (model / "config.json").write_text(json.dumps(config | {"d_model": 512}))  # a small model's
+    heard = str(DEMO / "recordings" / "calibration")
+    asked = ["quantize", str(model), "--calibration", heard, "--layers", "encoder.*.fc?=W4A16"]
+    assert main(asked) == 0
+    assert made[0].recipe.components == {"encoder.attention": "W8A8"}
+    assert main([*asked, "--component", "encoder.mlp=W8A8"]) == 1
+    assert "encoder.mlp has no effect" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("option", "given", "told"),
+    [("--layers", "*.fc1", "such as decoder.layers.[0-2].*=W8A8"), ("--layers", "=W8A8", "such as"),
+     ("--layers", "*=W8A8 g32", "is no scheme: there are W4A16"),
+     ("--component", "encoder.mlp=W5A16", '"W5A16" is no scheme')],
+)  # fmt: skip
+def test_layers_that_are_none_are_refused(made, model, capsys, option, given, told):
+    with pytest.raises(SystemExit) as ended:
+        main(["quantize", str(model), option, given])
+    assert (ended.value.code, made) == (2, [])
+    assert told in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("part", ["encoder", "encoder.mlp", "x=none", "="])
 def test_a_part_that_is_none_is_refused(made, model, capsys, part):
     with pytest.raises(SystemExit) as ended:
         main(["quantize", str(model), "--component", part])

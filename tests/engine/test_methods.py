@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import httpx
@@ -13,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from app.checkpoints.fused_groups import group_of, layer_schemes
 from app.checkpoints.recipe import Recipe
 from app.errors import BadRecipe
 from app.quantization.quantizer_process import Quantizer
@@ -22,12 +24,31 @@ from tests.engine.conftest import KERNELS, MAYDAY, MAYDAY_WORDS, RECORDINGS
 
 SOURCE = DEMO / "marine-radio"
 HEARD = {"sources": str(RECORDINGS / "calibration"), "samples": 4}
+CONFIG = json.loads((SOURCE / "config.json").read_text("utf-8"))
 LINEARS = 38
 EMBEDDING = "model.decoder.embed_tokens.weight"
 LAYERS = ["encoder.0", "encoder.1", "encoder.2", "decoder.0", "decoder.1"]
 
 GPTQ = Recipe(group_size=64, calibration=HEARD)
 EIGHT = {"encoder.attention": "W8A8", "encoder.mlp": "W8A8"}
+# Of whatever vLLM fuses, something; and a fused group whose neighbours have other schemes.
+BY_LAYER = {
+    "group_size": 64,
+    "components": {"encoder.mlp": "W8A8"},
+    "layers": {
+        "decoder.layers.0.*": "W4A16 g32",
+        "*.encoder_attn.kv": "W8A8",
+        "encoder.layers.2.self_attn.*": "none",
+        "decoder.layers.1.fc1": "W8A8",
+    },
+}
+LAYERED = {
+    "layered-rtn": Recipe(method="rtn", **BY_LAYER),
+    "layered-gptq": Recipe(calibration=HEARD, **BY_LAYER),
+    "layered-imatrix": Recipe(observer="imatrix", calibration=HEARD, **BY_LAYER),
+    "layered-awq": Recipe(method="awq", calibration=HEARD, **BY_LAYER),
+    "layered-autoround": Recipe(method="autoround", calibration=HEARD | {"samples": 2}, **BY_LAYER),
+}
 RECIPES = {
     "gptq": GPTQ,
     "emulated": GPTQ.model_copy(update={"emulate": True}),
@@ -55,6 +76,7 @@ RECIPES = {
         components={"encoder.mlp": "none", "decoder.mlp": "W8A8"},
         calibration=HEARD | {"samples": 2},
     ),
+    **LAYERED,
     "half-emulated": Recipe(method="rtn", scheme="W8A8", emulate=True),
     "embedded": Recipe(method="rtn", components={"embedding": "W8A16"}),
     "uncalibrated": Recipe(),
@@ -201,6 +223,39 @@ def test_components_have_schemes_of_their_own_by_names_that_vllm_matches_too(mad
     assert tensors["model.decoder.layers.0.fc1.weight"].dtype == torch.bfloat16
     assert said(made, "mixed")["quantized"] == {"W8A8": 18, "W4A16": 16}
     assert said(made, "mixed")["losses"].keys() == set(LAYERS)
+
+
+@pytest.mark.parametrize("name", LAYERED)
+def test_layers_have_schemes_of_their_own_whatever_the_method(made, name):
+    tensors, source = weights(made / name), weights(SOURCE)
+    schemes = layer_schemes(RECIPES[name], CONFIG)
+    assert said(made, name)["schemes"] == {group: str(one) for group, one in schemes.items()}
+    assert {str(one) for one in schemes.values()} == {"W8A8", "W4A16 g64", "W4A16 g32", "none"}
+    for linear in (n.removesuffix(".weight") for n in source if "_proj.weight" in n or "fc" in n):
+        if linear.endswith(".bias") or linear == "proj_out":
+            continue
+        one, width = schemes[group_of(linear)], source[f"{linear}.weight"].shape[1]
+        if one.scheme == "W4A16":
+            assert tensors[f"{linear}.weight_scale"].shape[1] == width // one.group_size, linear
+            assert f"{linear}.weight_packed" in tensors
+        elif one.scheme == "W8A8":
+            assert tensors[f"{linear}.weight"].dtype == torch.int8, linear
+        else:
+            assert torch.equal(tensors[f"{linear}.weight"], source[f"{linear}.weight"]), linear
+
+
+def test_layers_are_served_by_the_kernels_of_their_own_schemes(made, tmp_path):
+    groups = Counter(one.scheme for one in layer_schemes(LAYERED["layered-gptq"], CONFIG).values())
+    assert groups == {"W4A16": 15, "W8A8": 9, "none": 2}
+    with Server(cache_dir=tmp_path, model=made / "layered-gptq") as server:
+        assert server.transcribe(MAYDAY).json()["text"] == MAYDAY_WORDS
+        model = httpx.get(f"{server.url}/v1/models").json()["data"][0]
+    kernels = Counter(model["marlinscribe"]["kernels"])
+    print(kernels)
+    assert kernels.pop("UnquantizedLinearMethod") == groups["none"]
+    eight = {name for name in kernels if "Int8" in name}
+    assert sum(kernels[name] for name in eight) == groups["W8A8"]
+    assert sum(count for name, count in kernels.items() if name not in eight) == groups["W4A16"]
 
 
 def test_a_compressed_checkpoint_of_mixed_schemes_is_served_as_it_is(made, tmp_path):

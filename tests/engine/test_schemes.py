@@ -59,6 +59,7 @@ def answers():
 
 def refused(scheme, group_size, width):
     config = {"d_model": width, "encoder_ffn_dim": width, "decoder_ffn_dim": width}
+    config |= {"encoder_layers": 1, "decoder_layers": 1}
     recipe = Recipe(method="rtn", scheme=scheme, group_size=group_size)
     return refusal(recipe, config, "cpu")
 

@@ -446,6 +446,13 @@ def test_a_pipe_among_a_models_files_is_refused_and_not_waited_for(refused, mode
         ({"scheme": "W3A16"}, "cuda", "no kernel for W3A16"),
         ({"components": {"embedding": "W4A16"}}, "cuda", "no quantized embedding"),
         ({"scheme": "W8A8", "emulate": True}, "cpu", "cannot emulate"),
+        ({"layers": {"decoder.layers.7.*": "W8A8"}}, "cpu", '"decoder.layers.7.*" matches nothing'),
+        ({"layers": {"*.fc1": "W8A16"}}, "cpu", "no kernel for W8A16"),
+        (
+            {"components": {"encoder.mlp": "W8A8"}, "layers": {"encoder.*": "W4A16"}},
+            "cpu",
+            "encoder.mlp has no effect",
+        ),
     ],
 )
 def test_a_recipe_that_the_device_does_not_allow_is_refused(refused, recipe, device, why):
