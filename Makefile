@@ -6,7 +6,7 @@ VARIANT ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 RUN = $(VENV)/bin/python
 SERVE_ENV = $(if $(PORT),MARLINSCRIBE_PORT=$(PORT)) $(if $(MODEL),MARLINSCRIBE_MODEL="$(MODEL)") $(if $(CALIBRATION),MARLINSCRIBE_CALIBRATION="$(CALIBRATION)")
 
-.PHONY: serve test test-slow lint unit engine test-page bench-page compatibility schemathesis fuzz demo-check bench-start bench-mayday bench-http bench-overhead bench-decode bench-prompts bench-beside bench-large bench-quantize bench-recovery bench-decoding bench-words bench-hours bench-throughput alerts dashboard reference observe faults image voices env
+.PHONY: serve test test-slow lint unit engine test-page bench-page compatibility schemathesis fuzz demo-check bench-start bench-mayday bench-http bench-overhead bench-decode bench-prompts bench-beside bench-large bench-quantize bench-recovery bench-decoding bench-words bench-hours bench-throughput bench-tuning bench-sensitivity alerts dashboard reference observe faults image voices env
 serve: $(VENV)/.serve-$(VARIANT)
 	@exec env $(SERVE_ENV) $(VENV)/bin/marlinscribe serve
 
@@ -103,6 +103,14 @@ bench-hours: $(VENV)/.dev-$(VARIANT)
 
 bench-throughput: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.throughput
+
+# What an engine takes, predicted from its layers, beside what it does take.
+bench-tuning: $(VENV)/.dev-$(VARIANT)
+	$(RUN) -m bench.tuning
+
+# Which score tells best what a choice of bits by layer loses (half an hour; it can be ended).
+bench-sensitivity: $(VENV)/.dev-$(VARIANT)
+	$(RUN) -m bench.sensitivity
 
 bench-recovery: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.recovery

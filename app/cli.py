@@ -1,5 +1,5 @@
-"""marlinscribe serve | quantize | align-heads | short-encoder | cache | plan | transcribe FILE… |
-evaluate SET"""
+"""marlinscribe serve | quantize | tune | align-heads | short-encoder | cache | plan |
+transcribe FILE… | evaluate SET"""
 
 import argparse
 from pathlib import Path
@@ -15,6 +15,7 @@ from app.commands import (
     serve,
     server_arguments,
     short_encoder,
+    tune_arguments,
 )
 from app.environment import DEMO
 
@@ -105,6 +106,11 @@ def parser() -> argparse.ArgumentParser:
     )
     quantize_parser.set_defaults(run=quantize.quantize)
 
+    tune_arguments.add_tune(
+        commands.add_parser(
+            "tune", help="choose bits by layer for this device, by what is measured on it"
+        )
+    )
     _add_align_heads(
         commands.add_parser(
             "align-heads", help="choose the heads that a checkpoint's words are aligned by"

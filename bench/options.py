@@ -4,12 +4,14 @@ import argparse
 from typing import Any
 
 _MEANINGS = {
+    "assignments": "random assignments of schemes that are measured",
     "clips": "recordings that are taken",
     "hour": "seconds of an hour",
     "layers": "layers of each stack",
     "recipes": "recipes that are measured, of all",
     "rounds": "times that each thing is measured",
     "seconds": "seconds under the longest load",
+    "windows": "recordings that losses are measured on",
 }
 
 

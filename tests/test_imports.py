@@ -64,7 +64,8 @@ LEAVES |= {"app.folders", "app.tensor_files", "app.model_names"}
 LEAVES |= {"app.background_settings", "app.background_metrics"}
 ROOMS = {
     "app.api": {"transcription", "serving", "quantization", "jobs", "models.base", "recordings",
-                "checkpoints.recipe", "audio.recording", "background", "outbound"},
+                "checkpoints.recipe", "checkpoints.tuned", "audio.recording", "background",
+                "outbound"},
     "app.background": {"transcription", "serving", "admission", "jobs", "models.base",
                        "audio.recording", "outbound"},
     "app.outbound": set(),
@@ -81,6 +82,8 @@ ROOMS = {
                          "speech", "transcription", "sources"},
     "app.quantizer": {"recordings", "checkpoints", "models", "audio", "sources"},
     "app.jobs": set(),
+    "app.tuning": {"quantization", "serving", "checkpoints", "recordings", "jobs", "models",
+                   "audio", "speech", "sources"},
 }  # fmt: skip
 WIRING = {"app", "app.main", "app.cli", "app.__main__", "app.client"}
 

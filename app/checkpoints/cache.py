@@ -22,7 +22,7 @@ from app.checkpoints.in_use import unused
 from app.checkpoints.recipe import Recipe
 from app.sources.convert import ORIGIN, root
 
-_SMALL_FILES = ("jobs", "proofs", "reports", "sources/identities")
+_SMALL_FILES = ("jobs", "proofs", "reports", "sources/identities", "costs", "sensitivities")
 _BEING_WRITTEN = 3600  # seconds: a small file is written in milliseconds, and then has its name
 
 

@@ -76,10 +76,12 @@ def _without_texts(calibration: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_paths(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a recipe's JSON with the last names of its calibration sources, not their paths."""
+    """Return a recipe's JSON with the last names of its calibration sources, not their paths, and
+    without what its bits were chosen from."""
+    recipe = {name: part for name, part in recipe.items() if name != "tuned"}
     calibration = recipe.get("calibration")
     if not calibration:
-        return dict(recipe)
+        return recipe
     sources = [one | {"source": _last_name(one["source"])} for one in calibration["sources"]]
     return {**recipe, "calibration": calibration | {"sources": sources}}
 

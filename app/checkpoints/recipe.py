@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self, get_args
 
 from pydantic import AfterValidator, Field, StrictBool, WithJsonSchema, model_validator
 
+from app.checkpoints.tuned import Tuned
 from app.recordings.spec import Plain, Recordings
 
 Method = Literal["gptq", "awq", "autoround", "rtn"]
@@ -91,6 +92,7 @@ class Recipe(Plain):
     emulate: write the dequantized weights, to prove a scheme that no kernel here serves. Such a
         checkpoint is never promoted.
     dtype: of what is not quantized, and of the scales.
+    tuned: how the layers were chosen; it decides nothing of what is made.
     """
 
     method: Method = "gptq"
@@ -108,6 +110,7 @@ class Recipe(Plain):
     emulate: StrictBool = False
     dtype: Literal["bfloat16", "float16"] = "bfloat16"
     calibration: Recordings | None = None
+    tuned: Annotated[Tuned | None, Field(exclude_if=lambda tuned: tuned is None)] = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -146,6 +149,6 @@ class Recipe(Plain):
 
     def facts(self) -> dict[str, Any]:
         """Return the recipe as JSON for a digest, which sorts an object's keys: the order of
-        layers decides, so they are a list."""
-        found = self.model_dump(mode="json")
+        layers decides, so they are a list. Without what explains them, which decides nothing."""
+        found = self.model_dump(mode="json", exclude={"tuned"})
         return found | ({"layers": [*self.layers.items()]} if self.layers else {})

@@ -28,7 +28,8 @@ from app.models.whisper_vllm.plan import pick_device
 from app.quantization.retention import Need, Removal, needs, removals, remove, source_needs
 from app.settings import Settings
 
-_OTHERS = {name: name for name in ("jobs", "reports", "canaries", "proofs")}
+_SMALL = ("jobs", "reports", "canaries", "proofs", "costs", "sensitivities")
+_OTHERS = {name: name for name in _SMALL}
 _OTHERS["identities"] = "sources/identities"
 _FOR_US = ("recipe", "manifest")
 

@@ -63,7 +63,7 @@ def quantize(arguments: argparse.Namespace) -> int:
             forkserver.start(
                 loader.device, forkserver.environment(loader.device, settings.log_level)
             )
-        candidate, proof = asyncio.run(run_job(order, loader, _reporter(progress)))
+        candidate, proof = asyncio.run(run_job(order, loader, reporter(progress)))
     except MarlinscribeError as error:
         progress.close()
         field = f"{error.param}: " if isinstance(error, BadField) and error.param else ""
@@ -74,10 +74,10 @@ def quantize(arguments: argparse.Namespace) -> int:
     finally:
         progress.close()
     print(candidate.folder)
-    return SUCCESS if proof is None else _show_proof(console, proof, arguments.json)
+    return SUCCESS if proof is None else show_proof(console, proof, arguments.json)
 
 
-def _show_proof(console: Console, proof: Proof, file: Path | None) -> int:
+def show_proof(console: Console, proof: Proof, file: Path | None) -> int:
     """Show a proof, write it to `file` where there is one; return the exit status."""
     console.print(_table(proof))
     for reason in proof.reasons:
@@ -128,7 +128,7 @@ def _order(
         return intake.checked(given, source, needs_proof=False)
     recipe = _recipe(settings, source, arguments)
     limits = Thresholds(**_given(arguments, ("min_recovery",)))
-    proof = _proof_set(arguments.prove, settings)
+    proof = proof_set(arguments.prove, settings)
     order = QuantizationRequest(recipe=recipe, proof=proof, thresholds=limits)
     return intake.checked(order, source, needs_proof=False)
 
@@ -151,7 +151,7 @@ def _recipe(settings: Settings, source: Source, arguments: argparse.Namespace) -
         raise BadField(f"{what}.", param="recipe") from error
 
 
-def _proof_set(source: str | None, settings: Settings) -> Recordings | None:
+def proof_set(source: str | None, settings: Settings) -> Recordings | None:
     """Raises StartupError where a hub's set cannot be copied."""
     if source is None:
         return None
@@ -165,7 +165,7 @@ def _given(arguments: argparse.Namespace, names: tuple[str, ...]) -> dict[str, A
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _reporter(progress: StageProgress) -> JobReporter:
+def reporter(progress: StageProgress) -> JobReporter:
     def on_event(job: Job, event: dict[str, Any]) -> None:
         if event["type"] == "stage":
             progress.show(job.stage)

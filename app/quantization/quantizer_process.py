@@ -1,7 +1,8 @@
 """The service's side of the quantizer's process: starting it, following it, and translating how it
 ends.
 
-The process knows two kinds of work: to make a checkpoint, and to compare one with its source.
+The process knows three kinds of work: to make a checkpoint, to compare one with its source, and to
+score what parts of one would lose.
 """
 
 import json
@@ -123,6 +124,14 @@ class Quantizer:
         }
         return self._run("comparison", job, on_progress)
 
+    def score(self, job: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
+        """Score what each fused group loses under each scheme (see sensitivity.py, whose Job this
+        is). Blocking.
+
+        Raises as `make` does.
+        """
+        return self._run("sensitivity", job, on_progress)
+
     def copy(self, source: str, language: str, samples: int | None, folder: Path) -> None:
         """Copy a hub's set of recordings into a folder (see app/recordings/copying.py), all of it
         where no number of samples is given. Blocking. Raises NoCalibration."""
@@ -139,7 +148,10 @@ class Quantizer:
             raise NoCalibration(f"{source} was not copied: {lines[-1]}", "")
 
     def _run(
-        self, work: Literal["make", "comparison"], job: dict[str, Any], on_progress: OnProgress
+        self,
+        work: Literal["make", "comparison", "sensitivity"],
+        job: dict[str, Any],
+        on_progress: OnProgress,
     ) -> dict[str, Any]:
         events, child_events = os.pipe()
         try:

@@ -31,6 +31,11 @@ log = logging.getLogger(__name__)
 Need = Literal["in use", "serves", "rollback", "settings", "job"]
 # Jobs that still want their checkpoint: to go on, or to be promoted.
 _UNDECIDED = (JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.INTERRUPTED, JobStatus.PROVEN)
+_RESULTS = {
+    "proofs": "what a proof heard",
+    "costs": "what a device was measured to take",
+    "sensitivities": "what layers were measured to lose",
+}
 
 Kind = Literal["checkpoint", "source", "leftover", "job", "orphan", "result"]
 
@@ -137,13 +142,21 @@ def removals(
     found += _orphans(cache)
     if all_but_serving or older_than_days is not None:
         found += _jobs(cache, all_but_serving)
-        results = (cache / "proofs").glob("*.json")
-        found += [_removal("result", one, _mtime(one), "what a proof heard") for one in results]
+        found += _results(cache)
     if older_than_days is not None:
         oldest = time.time() - older_than_days * 86_400
         found = [one for one in found if one.used_at < oldest]
     return found + [
         _removal("leftover", one, _mtime(one), "half-made, or damaged") for one in leftovers(cache)
+    ]
+
+
+def _results(cache: Path) -> list[Removal]:
+    """What took long to find and is found again where it is gone."""
+    return [
+        _removal("result", one, _mtime(one), why)
+        for folder, why in _RESULTS.items()
+        for one in (cache / folder).glob("*.json")
     ]
 
 

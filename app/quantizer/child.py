@@ -3,8 +3,8 @@
     python -m app.quantizer.child EVENTS PARENT WORK SHARE < job.json
 
 EVENTS: the descriptor that the process reports to. PARENT: the pid that it dies with. WORK: a
-module beside this one whose `main(EVENTS)` does the job, make or comparison. SHARE: of the
-processors, its `own`, or the `rest` that nobody else wants.
+module beside this one whose `main(EVENTS)` does the job: make, comparison or sensitivity. SHARE: of
+the processors, its `own`, or the `rest` that nobody else wants.
 """
 
 import os

@@ -4,12 +4,15 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from app.audio.waveform import SAMPLE_RATE
 from app.checkpoints.checkpoint import Checkpoint
+from app.checkpoints.device import device_facts
+from app.checkpoints.tuned import standing
 from app.metrics import ModelMetrics
 from app.models import family_of
 from app.models.base import Device, Engine, LoadedModel, LoadOptions
@@ -84,9 +87,18 @@ class Loader:
         except BaseException:
             await run_shielded(engine.stop)
             raise
-        model = ServedModel(served_as, checkpoint, loaded, kernels, int(time.time()), watch)
+        told = replace(checkpoint, provenance=checkpoint.provenance | self._standing(checkpoint))
+        model = ServedModel(served_as, told, loaded, kernels, int(time.time()), watch)
         await asyncio.to_thread(lambda: model.facts)  # reads files, once
         return model
+
+    def _standing(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        """What is told of a checkpoint whose bits by layer were chosen for a device."""
+        recipe = checkpoint.recipe
+        if recipe is None or recipe.tuned is None:
+            return {}
+        backend = self.settings.linear_backend
+        return standing(recipe.tuned, device_facts(self.device, recipe.dtype, backend))
 
 
 async def _started(start: Callable[[], LoadedModel], *, patient: bool) -> LoadedModel:

@@ -28,10 +28,12 @@ SMALL = {
     "prompts": ["--clips", "2"],
     "quantize": ["--clips", "4", "--recipes", "1"],
     "recovery": ["--clips", "4", "--recipes", "1", "--model", "demo"],
+    "sensitivity": ["--windows", "2", "--assignments", "4", "--model", "demo"],
     "short_encoder": ["--rounds", "1"],
     "sizing": [],
     "start": ["--rounds", "1"],
     "throughput": ["--clips", "1", "--rounds", "1", "--model", "demo", "--only", "short"],
+    "tuning": ["--recipes", "1", "--model", "demo"],
     "words": ["--clips", "2", "--rounds", "1", "--model", "demo"],
 }
 STARTED_BY_OTHERS = {

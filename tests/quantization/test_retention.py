@@ -218,6 +218,15 @@ def test_what_proofs_remember_goes_when_it_is_old(house):
     assert house.going("result", older_than_days=5) == ["old.json"]
 
 
+@pytest.mark.parametrize("folder", ["costs", "sensitivities"])
+def test_what_was_measured_for_a_choice_of_bits_goes_by_its_age(house, folder):
+    (house.cache / folder).mkdir(parents=True)
+    (house.cache / folder / "measured.json").write_text("{}", "utf-8")
+    assert house.going("result") == []
+    assert house.going("result", older_than_days=5) == []
+    assert house.going("result", older_than_days=0) == ["measured.json"]
+
+
 def test_what_is_half_made_or_damaged_goes_at_any_age(house):
     root = house.cache / "checkpoints"
     for name in (".a-1.partial", ".b-2.damaged"):

@@ -2,12 +2,14 @@
 
 import asyncio
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 import app.serving.loading
 from app.checkpoints.checkpoint import Checkpoint
+from app.checkpoints.recipe import Recipe
 from app.environment import DEMO
 from app.errors import EngineDied, EngineFailed
 from app.metrics import Metrics
@@ -104,6 +106,17 @@ async def test_a_loaded_checkpoint_says_what_it_is(loader, start, engine):
     assert facts["languages"]
     assert (facts["source"], facts["fingerprint"]) == ("mine", None)
     assert engine.alive
+
+
+async def test_a_checkpoint_that_was_tuned_for_another_device_says_so(loader, start, caplog):
+    record = {
+        "scenario": "latency", "device": "0" * 16, "device_name": "another", "clip_seconds": 10,
+        "at_once": 1, "chosen": {"seconds": 1, "bytes": 1, "loss": 0},
+    }  # fmt: skip
+    recipe = Recipe(method="rtn", tuned=record)
+    service = await loader.load(replace(CHECKPOINT, recipe=recipe), None)
+    assert service.facts["tuned"]["is_this_device"] is False
+    assert any("`marlinscribe tune --scenario latency`" in one for one in caplog.messages)
 
 
 async def test_it_decodes_no_more_windows_than_it_is_told(loader, start):

@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from app.api.report import bits, figures, plots, provenance, sentences, verdict, wording
+from app.api.report import bits, choice, figures, plots, provenance, sentences, verdict, wording
 from app.quantization.proof import Proof
 
 
@@ -25,6 +25,7 @@ def page(job: Mapping[str, Any], proof: Proof, address: str) -> str:
             recoveries=plots.recoveries(languages),
             forced=figures.forced(proof),
             bits=bits.stacks(proof),
+            choice=choice.choice(job),
             stacks=stacks,
             layer_plots=plots.layers(stacks),
             layers_clips=proof.comparison.get("layers_clips"),

@@ -1,0 +1,102 @@
+"""What `marlinscribe tune` prints: bits by layer, what they cost and lose, and the Pareto front."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from app.checkpoints.device import described
+from app.tuning.choice import Chosen, shown
+from app.tuning.engine_times import Measured
+from app.tuning.measuring import Findings
+from app.tuning.tuning import Tuning
+
+_PARTS = ("self_attn.qkv", "self_attn.out", "encoder_attn.q", "encoder_attn.kv",
+          "encoder_attn.out", "fc1", "fc2")  # fmt: skip
+_KEPT = "bf16"
+_SAVED = {"seconds": "less time", "bytes": "fewer bytes"}
+_SCENARIOS = {
+    "latency": "one window at a time",
+    "throughput": "16 windows at once",
+    "memory": "one window at a time",
+}
+
+
+def show(console: Console, found: Tuning, findings: Findings) -> None:
+    """Print a choice and what it was chosen from."""
+    console.print(f"Measured on {described(findings.facts)}.", highlight=False)
+    for doubt in findings.doubts:
+        console.print(f"varies from round to round, also when measured again: {doubt}",
+                      style="yellow", highlight=False)  # fmt: skip
+    for stack in ("encoder", "decoder"):
+        console.print(bits(stack, found.schemes))
+    scenario = found.wish.scenario
+    title = f"{scenario}: a clip of {found.wish.clip_seconds:g} s, {_SCENARIOS[scenario]}"
+    console.print(choices(title, found))
+    console.print(verdict(found), highlight=False)
+
+
+def bits(stack: str, schemes: Mapping[str, str]) -> Table:
+    """Return a table of the schemes of a stack: a row for each layer."""
+    rows: dict[str, dict[str, str]] = {}
+    for name, scheme in schemes.items():
+        own, _, layer, part = name.split(".", 3)
+        if own == stack:
+            rows.setdefault(layer, {})[part] = _KEPT if scheme == "none" else scheme
+    columns = [part for part in _PARTS if any(part in row for row in rows.values())]
+    table = Table(stack, *columns, highlight=False)
+    for layer, row in rows.items():
+        table.add_row(layer, *(row[part] for part in columns))
+    return table
+
+
+def choices(title: str, found: Tuning) -> Table:
+    """Return a table of the front, with what was chosen, and of the uniform recipes."""
+    columns = ("", "a clip", "weights", "loss expected", "by layer, at no more loss")
+    table = Table(*columns, title=title, highlight=False)
+    for number, one in enumerate(found.front, 1):
+        is_chosen = one == found.choice
+        style = "bold" if is_chosen else None
+        table.add_row(f"{number}{' (chosen)' if is_chosen else ''}", *_figures(one), style=style)
+    table.add_section()
+    for name, one in found.uniform.items():
+        gain = f"{100 * found.gain(name):.1f} % {_SAVED[found.wish.minimised]}"
+        table.add_row("unquantized" if name == "none" else name, *_figures(one), gain)
+    return table
+
+
+def _figures(one: Chosen) -> Iterable[str]:
+    return (
+        shown("seconds", one.seconds),
+        shown("bytes", one.bytes),
+        f"{one.loss:.5f} nats a token",
+    )
+
+
+def verdict(found: Tuning) -> str:
+    """Return in a sentence whether choosing by layer gains anything over one scheme for all."""
+    if not found.unbeaten:
+        return "A choice by layer beats every recipe without one: as little loss for less."
+    names = ", ".join("unquantized" if name == "none" else name for name in found.unbeaten)
+    return f"By no more than 1 % does a choice by layer beat, at no more loss: {names}."
+
+
+def measured(lost: Sequence[float]) -> str:
+    """Return in a sentence what the choice and the default recipe were measured to lose."""
+    choice, default = lost
+    return (
+        f"Measured, rounded to nearest: {choice:.5f} nats a token are lost, by the default recipe "
+        f"{default:.5f}."
+    )
+
+
+def show_timed(console: Console, found: Tuning, findings: Findings, timed: Measured) -> None:
+    """Print what was predicted of an engine beside what it takes."""
+    predicted = findings.cost(timed.sound_seconds).engine_times(found.schemes)
+    table = Table("", "predicted ms", "measured ms", "", highlight=False)
+    pairs = {"an encoder's pass": (predicted.encoder, timed.times.encoder)}
+    for count, seconds in timed.times.step.items():
+        pairs[f"a decoder's step, {count} at once"] = (predicted.step[count], seconds)
+    for name, (mine, its) in pairs.items():
+        table.add_row(name, f"{1000 * mine:.2f}", f"{1000 * its:.2f}", f"{mine / its:.2f}")
+    console.print(table)
