@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app.audio.waveform import SAMPLE_RATE, Pcm, to_samples
+from app.audio.waveform import SAMPLE_RATE, Pcm
 
 _FRAME = SAMPLE_RATE // 50  # 20 ms
 _SMOOTH = 15  # frames: a pause between words lasts about 0.3 s
@@ -13,13 +13,12 @@ def quietest(pcm: Pcm, low: int, high: int) -> int:
 
     Among equals (digital silence) the last one wins: longer windows are fewer windows.
     """
-    import librosa  # here, for it loads numba and takes seconds: a short file needs neither
-
-    span = _FRAME * _SMOOTH
-    part = to_samples(pcm[low:high])
-    if len(part) < span:
+    part = pcm[low:high]
+    count = len(part) // _FRAME
+    if count < _SMOOTH:
         return high
-    # Not centred: librosa would pad the ends with silence and find it there.
-    rms = librosa.feature.rms(y=part, frame_length=span, hop_length=_FRAME, center=False)[0]
-    last_of_minima = len(rms) - 1 - int(np.argmin(rms[::-1]))
-    return low + last_of_minima * _FRAME + span // 2
+    frames = part[: count * _FRAME].reshape(count, _FRAME).astype(np.int64)
+    until = np.concatenate([[0], np.cumsum((frames * frames).sum(axis=1))])
+    energy = until[_SMOOTH:] - until[:-_SMOOTH]  # of each frame and those that follow
+    last_of_minima = len(energy) - 1 - int(np.argmin(energy[::-1]))
+    return low + last_of_minima * _FRAME + _SMOOTH * _FRAME // 2
