@@ -3,5 +3,5 @@ imported: it would write to every object, and a written page is shared no more."
 
 import gc
 
-gc.collect()
 gc.freeze()
+gc.enable()
