@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 _NAME = "EngineCore"  # vLLM's own name for the process that steps
 _BETWEEN_FIGURES = 1.0  # seconds, while it steps
-_UNTIL_FIGURES = 0.1  # seconds without a window, after which its last figures are told
+_UNTIL_FIGURES = 0.02  # seconds without a window, after which its last figures are told
 
 
 class EngineProcess:
