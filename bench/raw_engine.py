@@ -42,7 +42,8 @@ async def answer(answers: Any, llm: Any, tokens: SpecialTokens, waves: list[Samp
     numbers, turns = itertools.count(), itertools.cycle(waves)
 
     async def transcribe() -> None:
-        audio = {"prompt": "", "multi_modal_data": {"audio": (next(turns), SAMPLE_RATE)}}
+        data = {"audio": (next(turns), SAMPLE_RATE)}
+        audio = {"prompt_token_ids": [0], "multi_modal_data": data}
         prompt = {"encoder_prompt": audio, "decoder_prompt": {"prompt_token_ids": [tokens.start]}}
         parsed = parse_model_prompt(llm.model_config, prompt)
         (rendered,) = await llm.renderer.render_cmpl_async([parsed])

@@ -28,6 +28,7 @@ def engine_arguments(start: EngineStart) -> EngineArgs:
         otlp_traces_endpoint=start.traces_endpoint if start.is_observed else None,
         use_tqdm_on_load=False,
         disable_log_stats=not start.is_observed,
+        skip_tokenizer_init=True,  # what comes is tokens, and what goes
         limit_mm_per_prompt={"audio": 1},
         mm_processor_cache_gb=0,  # a recording comes once
         distributed_executor_backend="uni",

@@ -95,7 +95,10 @@ def prompt_of(request: TokenRequest) -> dict[str, Any]:
     """Return a window as vLLM's prompt."""
     samples = padded(request.window.samples, request.positions)
     return {
-        "encoder_prompt": {"prompt": "", "multi_modal_data": {"audio": (samples, SAMPLE_RATE)}},
+        "encoder_prompt": {
+            "prompt_token_ids": [0],  # vLLM puts the positions in its place
+            "multi_modal_data": {"audio": (samples, SAMPLE_RATE)},
+        },
         "decoder_prompt": {"prompt_token_ids": list(request.prompt)},
     }
 
