@@ -1,30 +1,37 @@
 """Metrics that engines export themselves (vLLM's `vllm:*`), kept apart by model.
 
-vLLM registers its metrics in the process's default registry and takes out those of every engine
-before (`vllm/v1/metrics/prometheus.py::unregister_vllm_metrics`). Here each model's engine has a
-registry of its own, and one exposition tells all of them as single families, as Prometheus asks.
+An engine is another process and sends its metrics as they are from time to time; one exposition
+tells those of all engines as single families, as Prometheus asks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import copy
+from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Metric
+from prometheus_client import Metric
+
+
+@dataclass
+class EngineFigures:
+    """What an engine has told last."""
+
+    families: Sequence[Metric] = ()
 
 
 class EngineRegistry:
-    """Where the engine of one model registers. A new engine begins with an empty one."""
+    """Where the engine of one model is told. A new engine begins with nothing."""
 
     def __init__(self) -> None:
-        self.current = CollectorRegistry()
+        self.current = EngineFigures()
 
-    def renew(self) -> CollectorRegistry:
-        """An empty registry in place of the one before."""
-        self.current = CollectorRegistry()
+    def renew(self) -> EngineFigures:
+        """Empty figures in place of those of the engine before, which may still tell its own."""
+        self.current = EngineFigures()
         return self.current
 
 
 class EngineRegistries:
-    """All models' registries as one, for prometheus_client's exposition."""
+    """All models' engines as one, for prometheus_client's exposition."""
 
     def __init__(self) -> None:
         self._by_model: dict[str, EngineRegistry] = {}
@@ -36,7 +43,7 @@ class EngineRegistries:
         """Each family once, with the samples of every model's engine."""
         families: dict[str, Metric] = {}
         for registry in self._by_model.values():
-            for family in registry.current.collect():
+            for family in registry.current.families:
                 if family.name not in families:
                     families[family.name] = copy(family)
                     families[family.name].samples = []

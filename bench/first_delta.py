@@ -1,8 +1,8 @@
 """From the engine's token that closes the first segment to the client that reads its delta.
 
-The service runs in this process, so that the moment AsyncLLM hands out the token can be noted; the
-client is a process of its own behind a real socket. Both read the same clock. The delay is set
-beside one decode step, the median time between two tokens of these requests.
+The service runs in this process, so that the moment it hears of the token from the engine's can be
+noted; the client is a process of its own behind a real socket. Both read the same clock. The delay
+is set beside one decode step, the median time between two tokens of these requests.
 """
 
 import asyncio
@@ -51,22 +51,22 @@ class Clock:
         self.steps: list[float] = []
 
     def watch(self, engine: Any) -> None:
-        outputs, tokens = engine._outputs, engine._tokens
+        arrivals, tokens = engine._arrivals, engine._tokens
 
         async def watched(*asked: Any) -> AsyncGenerator[Any]:
             stamps, last = 0, None
-            async for output in outputs(*asked):
+            async for arrived in arrivals(*asked):
                 now = time.perf_counter()
                 if last is not None:
                     self.steps.append(now - last)
                 last = now
-                stamps += sum(token in tokens.timestamps for token in output.token_ids)
+                stamps += sum(token in tokens.timestamps for token, _ in arrived.step.sampled)
                 if stamps >= 2:
                     self.closings.append(now)
                     stamps = -1000
-                yield output
+                yield arrived
 
-        engine._outputs = watched
+        engine._arrivals = watched
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -15,11 +15,11 @@ from typing import Any
 
 from app.audio.decode import decode
 from app.audio.waveform import SAMPLE_RATE, Samples, to_pcm
-from app.metrics import Metrics
 from app.models.whisper_vllm import forkserver
 from app.models.whisper_vllm.alignment_heads import AlignmentHeads
 from app.models.whisper_vllm.decoder import TokenRequest
 from app.models.whisper_vllm.encoder_length import padded
+from app.models.whisper_vllm.messages import EngineStart
 from app.models.whisper_vllm.plan import pick_device, plan_engine
 from app.models.whisper_vllm.rules import WindowRules
 from app.models.whisper_vllm.shape import ModelShape
@@ -29,18 +29,21 @@ from bench.http import load
 from bench.options import parser
 
 
-async def answer(answers: Any, engine: Any, tokens: SpecialTokens, waves: list[Samples]) -> None:
+async def answer(answers: Any, llm: Any, tokens: SpecialTokens, waves: list[Samples]) -> None:
     from vllm.renderers.inputs.preprocess import parse_model_prompt
     from vllm.sampling_params import RequestOutputKind
 
+    from app.models.whisper_vllm.vllm_windows import sampling_of
+
     # What the service samples with, its own rules among it: the same tokens come out.
     request = TokenRequest(Window.of(0, to_pcm(waves[0])), WindowRules(), (tokens.start,))
-    sampling = engine._sampling(request, tokens.max_tokens - 1)
+    sampling = sampling_of(tokens, request, tokens.max_tokens - 1)
     sampling.output_kind = RequestOutputKind.FINAL_ONLY
-    llm, numbers, turns = engine._llm, itertools.count(), itertools.cycle(waves)
+    numbers, turns = itertools.count(), itertools.cycle(waves)
 
     async def transcribe() -> None:
-        audio = {"prompt": "", "multi_modal_data": {"audio": (next(turns), SAMPLE_RATE)}}
+        data = {"audio": (next(turns), SAMPLE_RATE)}
+        audio = {"prompt_token_ids": [0], "multi_modal_data": data}
         prompt = {"encoder_prompt": audio, "decoder_prompt": {"prompt_token_ids": [tokens.start]}}
         parsed = parse_model_prompt(llm.model_config, prompt)
         (rendered,) = await llm.renderer.render_cmpl_async([parsed])
@@ -58,8 +61,13 @@ async def answer(answers: Any, engine: Any, tokens: SpecialTokens, waves: list[S
 
 async def start(answers: Any, folder: Path, clips: list[Path]) -> None:
     device = pick_device("auto")
-    forkserver.start(device, forkserver.environment(device, "info"))
-    from app.models.whisper_vllm.engine import VllmEngine
+    variables = forkserver.environment(device, "info")
+    for name, value in variables.items():
+        os.environ.setdefault(name, value)  # before vLLM is imported
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    from app.models.whisper_vllm.engine_arguments import engine_arguments
 
     tokens = SpecialTokens.load(folder)
     plan = plan_engine(ModelShape.of(folder), device)
@@ -68,13 +76,13 @@ async def start(answers: Any, folder: Path, clips: list[Path]) -> None:
         with clip.open("rb") as file:
             samples = decode(file, max_seconds=30).samples
         waves.append(padded(samples, MOST_FRAMES))  # the encoder is as long as what it is given
-    metrics = Metrics().of("raw")
     heads = AlignmentHeads.of(folder).heads
-    engine = await asyncio.to_thread(VllmEngine.start, "raw", folder, plan, tokens, metrics, heads)
+    asked = engine_arguments(EngineStart("raw", folder, plan, tokens, heads, is_observed=True))
+    llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**vars(asked)))
     try:
-        await answer(answers, engine, tokens, waves)
+        await answer(answers, llm, tokens, waves)
     finally:
-        engine.stop()
+        llm.shutdown()
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,6 +1,6 @@
 """Engines' own metrics: those of every model, and no longer those of an engine that is gone."""
 
-from prometheus_client import Gauge
+from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -8,9 +8,10 @@ from app.engine_metrics import EngineRegistries
 
 
 def start(registries, model, value):
-    """An engine of a model, as vLLM starts one."""
-    registry = registries.of(model).renew()
+    """An engine of a model, as it tells vLLM's metrics."""
+    registry, told = CollectorRegistry(), registries.of(model).renew()
     Gauge("vllm:running", "Running", ("model_name",), registry=registry).labels(model).set(value)
+    told.families = tuple(registry.collect())
 
 
 def told(registries):

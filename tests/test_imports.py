@@ -142,3 +142,24 @@ def test_the_app_imports_neither_torch_nor_vllm_before_it_listens():
         heavy = roots(MODULES[module], lazy=False) & {"torch", "vllm", "librosa", "transformers"}
         assert not heavy, module
         todo.extend(imports(MODULES[module], lazy=False) & MODULES.keys())
+
+
+def test_the_service_imports_torch_for_files_of_torchs_own_alone_and_never_vllm():
+    """All that the process behind HTTP may ever import, in functions too. The engine's own process
+    begins with engine_process, the quantizer's with app.quantizer."""
+    engine, found = "app.models.whisper_vllm.engine_process", {}
+    seen, todo = {engine}, ["app.main", "app.commands.serve"]
+    while todo:
+        module = todo.pop()
+        if module in seen:
+            continue
+        seen.add(module)
+        heavy = roots(MODULES[module]) & {"torch", "vllm", "librosa", "transformers", "scipy"}
+        if heavy:
+            found[module] = heavy
+        todo.extend(imports(MODULES[module]) & MODULES.keys())
+    assert found == {
+        "app.sources.openai": {"torch"},
+        "app.sources.identity": {"torch"},
+        "app.speech.quiet": {"librosa"},
+    }

@@ -4,7 +4,7 @@ import argparse
 import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from app.models.base import DecodeRequest, WindowResult
 from app.models.whisper_vllm import forkserver
 from app.models.whisper_vllm.alignment_heads import AlignmentHeads, Head, all_heads, keep
 from app.models.whisper_vllm.decoder import WhisperDecoder
+from app.models.whisper_vllm.engine import VllmEngine
 from app.models.whisper_vllm.plan import check_device, pick_device, plan_engine, shape_on
 from app.models.whisper_vllm.text import TextCodec
 from app.models.whisper_vllm.tokens import SpecialTokens
@@ -31,9 +32,6 @@ from app.speech.cutting import Cutting, cut
 from app.speech.head_choice import Known, off_ms
 from app.speech.head_choice import chosen as choose
 from app.speech.windows import Window
-
-if TYPE_CHECKING:
-    from app.models.whisper_vllm.engine import VllmEngine
 
 _WINDOWS = 4  # decoded at once: what all heads attend to takes memory
 _LONGEST = 3600  # seconds of a recording
@@ -120,8 +118,6 @@ _Decoded = tuple[WindowResult, list[tuple[int, str]], npt.NDArray[np.float16]]
 async def _known(folder: Path, clips: Sequence[Clip], settings: Settings) -> list[list[Known]]:
     """Return the windows of each recording, by all heads of a checkpoint. Raises EngineFailed,
     EngineDied, RequestError."""
-    from app.models.whisper_vllm.engine import VllmEngine  # imports vLLM: seconds
-
     device = pick_device(settings.device)
     check_device(device)
     forkserver.start(device, forkserver.environment(device, settings.log_level))
@@ -141,7 +137,7 @@ class _Aligner:
     """Decodes recordings, and finds their words in what each head attends to."""
 
     def __init__(
-        self, engine: "VllmEngine", tokens: SpecialTokens, text: TextCodec, cutting: Cutting
+        self, engine: VllmEngine, tokens: SpecialTokens, text: TextCodec, cutting: Cutting
     ) -> None:
         self._decoder = WhisperDecoder(engine, tokens, text)
         self._content = text.content

@@ -25,7 +25,8 @@ from app.commands.console import (
     print_error,
     settings_for,
 )
-from app.main import create_app, drain
+from app.models.whisper_vllm.family import WhisperFamily
+from app.models.whisper_vllm.plan import pick_device
 from app.process import keep_freed_memory
 from app.settings import Settings
 
@@ -50,6 +51,10 @@ def serve(_: argparse.Namespace) -> int:
         print_error(console, _advice(error, settings))
         return FAILURE
     keep_freed_memory()
+    # First thing: what engines are forked from takes seconds to import, on another core.
+    WhisperFamily().prepare(pick_device(settings.device), settings.log_level)
+    from app.main import create_app, drain
+
     progress = StageProgress(console)
     failed = False
 

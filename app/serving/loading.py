@@ -7,9 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from app.audio.waveform import SAMPLE_RATE
 from app.checkpoints.checkpoint import Checkpoint
 from app.checkpoints.device import device_facts
 from app.checkpoints.tuned import standing
@@ -20,7 +17,6 @@ from app.process import in_daemon_thread, run_shielded
 from app.serving.stalls import end_if_stuck
 from app.serving.state import ServedModel
 from app.settings import Settings
-from app.speech.quiet import quietest
 
 # So many times as long may an engine be silent that runs only while others leave it the processors.
 _SLOWER = 10
@@ -70,7 +66,6 @@ class Loader:
         family.prepare(self.device, self.settings.log_level)
 
         def start() -> LoadedModel:
-            quietest(np.zeros(SAMPLE_RATE, np.float32), 0, SAMPLE_RATE)  # imports librosa: seconds
             return family.start(served_as, checkpoint.folder, self.device, options)
 
         loaded = await _started(start, patient=patient)

@@ -5,7 +5,6 @@ recorded in vLLM, and as transformers computes it of the same tokens.
 """
 
 import asyncio
-import os
 import sys
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from app.models.base import DecodeRequest
 from app.models.whisper_vllm import forkserver
 from app.models.whisper_vllm.alignment_heads import AlignmentHeads
 from app.models.whisper_vllm.decoder import WhisperDecoder
+from app.models.whisper_vllm.engine import VllmEngine
 from app.models.whisper_vllm.plan import plan_engine
 from app.models.whisper_vllm.rules import WindowRules, forced_steps
 from app.models.whisper_vllm.shape import ModelShape
@@ -32,8 +32,6 @@ HEADS = AlignmentHeads.of(DEMO_MODEL).heads
 
 async def recorded(window):
     """The ids that were decoded, and what chose them."""
-    from app.models.whisper_vllm.engine import VllmEngine
-
     plan = plan_engine(ModelShape.of(DEMO_MODEL), "cpu", windows=2)
     engine = await asyncio.to_thread(
         VllmEngine.start, "demo", DEMO_MODEL, plan, TOKENS, None, HEADS
@@ -82,5 +80,3 @@ def main(out):
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
-    sys.stdout.flush()
-    os._exit(0)  # AsyncLLM's finalizer fails in an interpreter that is being taken down

@@ -6,7 +6,6 @@ one, and writes what it heard.
 
 import asyncio
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from app.models.whisper_vllm import forkserver
 from app.models.whisper_vllm.alignment_heads import AlignmentHeads
 from app.models.whisper_vllm.decoder import WhisperDecoder
 from app.models.whisper_vllm.encoder_length import EncoderLengths
+from app.models.whisper_vllm.engine import VllmEngine
 from app.models.whisper_vllm.plan import plan_engine
 from app.models.whisper_vllm.shape import ModelShape
 from app.models.whisper_vllm.text import TextCodec
@@ -40,7 +40,7 @@ async def heard(decoder, engine, seconds, pcm):
         positions = None
     else:
         words = None
-        found = (await engine._llm.collective_rpc("take_attention", args=asked))[0]
+        found = await engine.call("take_attention", *asked)
         positions = len(found["keys"]) // (2 * found["heads"] * found["size"])
     segments = [*result.closed, *([result.tail] if result.tail else [])]
     return {
@@ -53,8 +53,6 @@ async def heard(decoder, engine, seconds, pcm):
 
 
 async def decoded(pcm):
-    from app.models.whisper_vllm.engine import VllmEngine
-
     plan = plan_engine(ModelShape.of(DEMO_MODEL), "cpu", windows=4)
     heads = AlignmentHeads.of(DEMO_MODEL)
     engine = await asyncio.to_thread(
@@ -81,5 +79,3 @@ def main(out):
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
-    sys.stdout.flush()
-    os._exit(0)  # AsyncLLM's finalizer fails in an interpreter that is being taken down

@@ -107,7 +107,9 @@ def test_a_killed_engine_is_noticed_answered_for_and_started_again(victim, recor
         engine_of(victim).kill()
         victim.wait_for("restarting", seconds=5)
         assert_comes_back(victim)
-    assert set(codes(answers)) <= {"engine_died", "not_ready"}
+    assert "engine_died" in codes(answers)
+    # What was not yet decoded is heard by the engine that comes next.
+    assert set(codes(answers)) <= {"engine_died", "not_ready", None}
     assert (
         metric(victim, 'marlinscribe_engine_restarts_total{model="marine-radio",reason="died"}')
         == 1

@@ -6,6 +6,7 @@ import random
 import signal
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -65,6 +66,20 @@ def test_the_first_start_quantizes(cache, server):
     assert "quantizing marine-radio: W4A16 gptq g128" in log
     assert any(kernel in log for kernel in KERNELS)
     assert len(checkpoints(cache)) == 1
+
+
+def test_the_process_behind_http_has_neither_torch_nor_vllm(server):
+    engine = mapped(engine_of(server).pid)
+    assert "/torch/" in engine
+    assert "/vllm/" in engine
+    http = mapped(server.process.pid)
+    assert "/torch/" not in http
+    assert "/vllm/" not in http
+
+
+def mapped(process):
+    """The files that a process has mapped."""
+    return Path(f"/proc/{process}/maps").read_text("utf-8")
 
 
 def test_http_answers_from_the_start_and_says_how_far_it_is(second):

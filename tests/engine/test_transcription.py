@@ -205,7 +205,7 @@ def test_metrics_carry_ours_and_vllms(server):
         "inter_token_latency_seconds", "rtfx",
     ):  # fmt: skip
         assert metric(server, f"marlinscribe_{name}_count") > 0, name
-    assert metric(server, "vllm:request_success_total") > 0
+    wait_until(lambda: metric(server, "vllm:request_success_total") > 0)
     assert metric(server, "vllm:generation_tokens_total") > 0
 
 

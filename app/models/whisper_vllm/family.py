@@ -8,6 +8,7 @@ from app.models.whisper_vllm.alignment_heads import AlignmentHeads
 from app.models.whisper_vllm.budget import footprint_of
 from app.models.whisper_vllm.decoder import WhisperDecoder
 from app.models.whisper_vllm.encoder_length import EncoderLengths
+from app.models.whisper_vllm.engine import VllmEngine
 from app.models.whisper_vllm.plan import plan_engine, shape_on
 from app.models.whisper_vllm.text import TextCodec
 from app.models.whisper_vllm.tokens import SpecialTokens
@@ -27,8 +28,6 @@ class WhisperFamily:
     def start(self, name: str, folder: Path, device: Device, options: LoadOptions) -> LoadedModel:
         """Start vLLM over a checkpoint; `name` is what its metrics call it. Blocking. Raises
         BadSource, EngineFailed."""
-        from app.models.whisper_vllm.engine import VllmEngine  # imports vLLM: seconds
-
         tokens, shape = SpecialTokens.load(folder), shape_on(folder, device)
         heads = AlignmentHeads.of(folder)
         lengths = EncoderLengths.of(folder, options.short_encoder, options.known_as)

@@ -1,15 +1,17 @@
-"""The forkserver: a process that has imported vLLM, and from which the engine's process is forked.
+"""The forkserver: the process that imports vLLM, and from which engines' processes are forked.
 
-Importing vLLM takes most of a start. The forkserver imports vLLM beside the server process, on
-another core, so that the engine's process begins with everything loaded. The forkserver has no
-threads, which the server process, already answering HTTP, has: forking that one would not be safe.
+Importing vLLM takes most of a start. The forkserver does it once, while the server process, which
+never does, comes up beside it; what it has imported it shares with every engine. It has no threads,
+which the server process, already answering HTTP, has: forking that one would not be safe.
 """
 
 import multiprocessing
 import os
-from collections.abc import Mapping
-from functools import cache, partial
+import platform
+from collections.abc import Callable, Mapping
 from multiprocessing import forkserver, get_context
+from multiprocessing.process import BaseProcess
+from typing import Any
 
 from app.models.base import Device
 from app.process import counting
@@ -38,12 +40,12 @@ def start(device: Device, environment: Mapping[str, str]) -> None:
     multiprocessing.set_forkserver_preload(
         [
             "app.models.whisper_vllm.forkserver_preload",
+            "app.models.whisper_vllm.engine_process",
             "vllm.v1.engine.core",
             "vllm.v1.executor.uniproc_executor",
-            "vllm.model_executor.models.whisper",
             "vllm.model_executor.layers.quantization.compressed_tensors.compressed_tensors",
             _WORKERS[device],
-            "app.models.whisper_vllm.logits_processor",
+            "app.models.whisper_vllm.forkserver_ready",
         ]
     )
     forkserver.ensure_running()
@@ -59,19 +61,17 @@ def revive() -> None:
         start(*_started_with)
 
 
-@cache
-def have_vllm_use_it() -> None:
-    """Have vLLM start its engine processes from the fork server, from here on: two may start at
-    once, and each start knows its own (app.process.children_in_time).
+def process(run: Callable[..., None], *arguments: Any) -> BaseProcess:
+    """Return a process that is yet to start, forked from the forkserver, and known to
+    `app.process.children_in_time`. Under WSL, where NVIDIA's management library does not survive a
+    fork, it imports everything anew."""
+    method = "spawn" if _in_wsl() else "forkserver"
+    made: BaseProcess = counting(get_context(method)).Process(target=run, args=arguments)
+    return made
 
-    Its own choices are fork, of a process with threads, and spawn, which imports everything anew.
-    Under WSL, where NVIDIA's management library does not survive a fork, it keeps its choice.
-    """
-    from vllm.platforms.interface import in_wsl
-    from vllm.v1.engine import utils
 
-    choose = utils.get_mp_context if in_wsl() else partial(get_context, "forkserver")
-    utils.get_mp_context = lambda: counting(choose())
+def _in_wsl() -> bool:
+    return "microsoft" in " ".join(platform.uname()).lower()
 
 
 def wait_until_ready() -> None:

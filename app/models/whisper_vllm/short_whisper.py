@@ -15,16 +15,19 @@ from vllm.model_executor.models.whisper import (
     WhisperDummyInputsBuilder,
     WhisperForConditionalGeneration,
     WhisperMultiModalProcessor,
-    WhisperProcessingInfo,
 )
 from vllm.multimodal import MULTIMODAL_REGISTRY
 from vllm.multimodal.processing import PromptReplacement, PromptUpdate
+
+from app.models.whisper_vllm.processing_info import FeaturesAlone
 
 _FRAMES_A_POSITION = 2  # the stride of the encoder's second convolution
 
 
 class ShortWhisperProcessor(WhisperMultiModalProcessor):  # type: ignore[misc]  # untyped
     """Computes the features of the samples that are there, and reserves their positions."""
+
+    requires_tokenizer = False
 
     def _call_hf_processor(self, hf_data: Mapping[str, Any], hf_kwargs: Mapping[str, Any]) -> Any:
         """Return the log-mel features. The tokenizer, of which vLLM calls the padding too, is left
@@ -48,7 +51,7 @@ class ShortWhisperProcessor(WhisperMultiModalProcessor):  # type: ignore[misc]  
 
 
 @MULTIMODAL_REGISTRY.register_processor(
-    ShortWhisperProcessor, info=WhisperProcessingInfo, dummy_inputs=WhisperDummyInputsBuilder
+    ShortWhisperProcessor, info=FeaturesAlone, dummy_inputs=WhisperDummyInputsBuilder
 )
 class ShortWhisper(WhisperForConditionalGeneration):  # type: ignore[misc]  # untyped
     """Encodes windows of unequal length in one step."""

@@ -1,0 +1,16 @@
+"""What vLLM and transformers import if it is there and a Whisper's engine never uses: left out of
+the forkserver, it costs neither the time of its import nor memory, which an engine takes again for
+what it writes to."""
+
+import sys
+
+_SPARED = (
+    "sklearn",  # transformers: of assisted generation
+    "scipy",  # transformers: of other models' losses; vLLM: a resampler, and all comes at 16 kHz
+)
+
+
+def spare() -> None:
+    """Have the spared packages count as not installed in this process. Before vLLM is imported."""
+    for name in _SPARED:
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # as importlib has it
