@@ -48,6 +48,17 @@ class WhisperAWQ(AWQModifier):
         """The mean squared error of each search, by the name of what was smoothed."""
         return [(found["layer_name"], found["best_error"]) for found in self._error_metrics]
 
+    def _set_resolved_mappings(self, model: torch.nn.Module) -> None:
+        super()._set_resolved_mappings(model)
+        # Where what is scaled by is quantized and what it is scaled for is left alone, there is
+        # nothing to gain, and llm-compressor 0.14 divides by the number of none.
+        found: list[Any] = self._resolved_mappings
+        found[:] = [
+            one
+            for one in found
+            if any(hasattr(layer, "quantization_scheme") for layer in one.balance_layers)
+        ]
+
     def _run_samples(self, module: Any) -> list[torch.Tensor]:
         """Return the outputs of `module` for each clip, of some frames."""
         outputs = []

@@ -46,7 +46,12 @@ LAYERED = {
     "layered-rtn": Recipe(method="rtn", **BY_LAYER),
     "layered-gptq": Recipe(calibration=HEARD, **BY_LAYER),
     "layered-imatrix": Recipe(observer="imatrix", calibration=HEARD, **BY_LAYER),
-    "layered-awq": Recipe(method="awq", calibration=HEARD, **BY_LAYER),
+    # A projection left alone behind values that are not: nothing to smooth them for.
+    "layered-awq": Recipe(
+        method="awq",
+        calibration=HEARD,
+        **BY_LAYER | {"layers": {**BY_LAYER["layers"], "decoder.layers.1.self_attn.out": "none"}},
+    ),
     "layered-autoround": Recipe(method="autoround", calibration=HEARD | {"samples": 2}, **BY_LAYER),
 }
 RECIPES = {
