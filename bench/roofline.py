@@ -26,6 +26,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from app.environment import DEMO_MODEL
 from app.process import has_half_precision
 from app.tensor_files import read_headers
 from bench.hours import short_clips
@@ -139,7 +140,9 @@ def _samples(server: Server) -> dict[str, float]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     wanted = parser("bench.roofline", __doc__, clips=16, rounds=3)
-    wanted.add_argument("--checkpoint", type=Path, required=True, help="its folder")
+    wanted.add_argument(
+        "--checkpoint", type=Path, default=DEMO_MODEL, help="its folder (default: the demo's)"
+    )
     asked = wanted.parse_args(argv)
     flops, speed, work = multiplications(), bandwidth(), Work.of(asked.checkpoint)
     print(f"ceilings: {flops / 1e9:.0f} GFLOP/s, {speed / 1e9:.1f} GB/s")

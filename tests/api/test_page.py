@@ -137,7 +137,7 @@ def test_pages_are_only_read(client, method):
 
 def test_every_file_of_the_page_is_packaged():
     project = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
-    assert "app.api.page" in project["packages"]
+    assert project["packages"]["find"] == {"include": ["app*"], "namespaces": False}
     patterns = project["package-data"]["app.api.page"]
     packaged = {path for one in patterns for path in STATIC.parent.glob(one) if path.is_file()}
     assert packaged == {path for path in STATIC.rglob("*") if path.is_file()}
