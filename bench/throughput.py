@@ -1,11 +1,12 @@
 """How fast the service is beside others, on the same weights, machine and recordings.
 
     make bench-throughput
-    python -m bench.throughput [--own-kernels] [--faster-whisper PYTHON --peer-model FOLDER]
-                               [--vllm FOLDER]
+    python -m bench.throughput [--own-kernels] [--vllm FOLDER]
+                               [--faster-whisper PYTHON --peer-model FOLDER [--float32]]
 
-What a start makes of whisper-base, the unquantized source, faster-whisper in int8 and float32, with
-one worker on all processors and with a worker on each, and vLLM's own server are up at once. They
+What a start makes of whisper-base, the unquantized source, faster-whisper in int8 (--float32: in
+float32 too), with one worker on all processors and with a worker on each, and vLLM's own server are
+up at once. They
 are asked in turn, round by round, and who is first changes, so that a drift of the machine's speed
 hits all. Clips are those of a synthetic voice: short ones of the judge, middle ones of 25 seconds
 (each nearly a window), and eleven minutes. The language is told, tokens are the likeliest. Of a
@@ -93,6 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     wanted = with_model(parser("bench.throughput", __doc__, clips=16, rounds=5))
     wanted.add_argument("--faster-whisper", metavar="PYTHON", help="of its environment")
     wanted.add_argument("--peer-model", metavar="FOLDER", help="the weights for CTranslate2")
+    wanted.add_argument("--float32", action="store_true", help="it in float32 too")
     wanted.add_argument(
         "--own-kernels", action="store_true", help="ours without zentorch's kernels too"
     )
@@ -126,7 +128,7 @@ def everybody(asked: argparse.Namespace) -> Iterator[Any]:
             yield ours(name + _WITHOUT, settings, has_zentorch=False)
     processors = len(os.sched_getaffinity(0))
     if asked.faster_whisper:
-        for kind in ("int8", "float32"):
+        for kind in ("int8", "float32") if asked.float32 else ("int8",):
             for workers, threads in ((1, processors), (processors, 1)):
                 yield faster_whisper(asked, kind, workers, threads)
     if asked.vllm:
