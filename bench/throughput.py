@@ -6,13 +6,12 @@
 
 What a start makes of whisper-base, the unquantized source, faster-whisper in int8 (--float32: in
 float32 too), with one worker on all processors and with a worker on each, and vLLM's own server are
-up at once. They
-are asked in turn, round by round, and who is first changes, so that a drift of the machine's speed
-hits all. Clips are those of a synthetic voice: short ones of the judge, middle ones of 25 seconds
-(each nearly a window), and eleven minutes. The language is told, tokens are the likeliest. Of a
-recording of minutes faster-whisper has its windows in batches, behind its detector. On AMD's
-processors vLLM takes zentorch's kernels, its server's too; --own-kernels asks ours without them
-beside.
+up at once. They are asked in turn, round by round, and who is first changes, so that a drift of the
+machine's speed hits all. Clips are those of a synthetic voice: short ones of the judge, middle ones
+of 25 seconds (each nearly a window), and eleven minutes. The language is told, tokens are the
+likeliest. Of a recording of minutes faster-whisper has its windows in batches, behind its detector.
+On AMD's processors vLLM takes zentorch's kernels, its server's too; --own-kernels asks ours without
+them beside.
 
 RTFx is seconds of sound a second. `ours / it` is the ratio of the default's to it in the same
 round, with 95 % intervals; the processors' time is of all of a server's processes, memory their
