@@ -107,6 +107,8 @@ export async function remove(job) {
 /** Hear a transcript's job until it is over. `heard` is called with each row, and with each step.
  *  A stream that is cut is taken up again: the job goes on meanwhile. */
 export async function hearJob(transcript, heard, signal) {
+  // What is only opened is not kept anew: another tab that shows it would have an older one then.
+  if (transcript.status !== "background") return;
   while (transcript.status === "background" && !signal.aborted) {
     try {
       await hearOnce(transcript, heard, signal);
