@@ -13,7 +13,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from app.serving.loading import Loader
 from app.settings import Settings
 from app.sources.source import Source
 from bench import profiled
+from bench.left_out import left_out
 from bench.options import parser
 from bench.short_encoder import batch, windows
 
@@ -57,12 +57,11 @@ async def measure(folder: Path, clips: int) -> dict[str, tuple[float, float]]:
 
 def without_zentorch(folder: Path, clips: int) -> dict[str, tuple[float, float]]:
     """Measure in a process in which it cannot be imported."""
-    with tempfile.TemporaryDirectory() as empty:
-        (Path(empty) / "zentorch.py").write_text("raise ImportError('left out')\n")
+    with left_out("zentorch") as path:
         command = [sys.executable, "-m", "bench.operations", "--checkpoint", str(folder)]
         told = subprocess.run(
             [*command, "--clips", str(clips), "--json"],
-            env=os.environ | {"PYTHONPATH": empty},
+            env=os.environ | {"PYTHONPATH": path},
             stdout=subprocess.PIPE,
             check=True,
         )

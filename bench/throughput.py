@@ -39,6 +39,7 @@ from app.recordings.error_rates import Pair, count, rate
 from bench.hours import short_clips
 from bench.http import load_service
 from bench.interval import median_interval
+from bench.left_out import left_out
 from bench.memory import family, proportional_size
 from bench.options import model_settings, parser, with_model
 from bench.recordings import JUDGE, LONG, manifest
@@ -136,9 +137,8 @@ def everybody(asked: argparse.Namespace) -> Iterator[Any]:
 
 @contextmanager
 def ours(name: str, settings: dict[str, Any], *, has_zentorch: bool = True) -> Iterator[Peer]:
-    with tempfile.TemporaryDirectory() as folder:
-        # vLLM does without what cannot be imported.
-        (Path(folder) / "zentorch.py").write_text("raise ImportError('left out')\n")
+    # vLLM does without what cannot be imported.
+    with left_out("zentorch") as folder:
         prefix = () if has_zentorch else ("env", f"PYTHONPATH={folder}")
         with Server(prefix=prefix, **settings) as server:
             yield Peer(name, server.port, server.process.pid, {"language": "en"})

@@ -10,29 +10,20 @@ from typing import Any
 
 import torch
 
+from app.checkpoints.fused_groups import LINEARS, fused_groups, parts
+from app.checkpoints.recipe import LayerScheme
+
 Group = str  # a fused group's name: encoder.layers.0.self_attn.qkv
 Scheme = str  # "W8A8", "W4A16 g32", "W4A16 g128" or "none"
-
-_PARTS = {
-    "self_attn.qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-    "self_attn.out": ("self_attn.out_proj",),
-    "encoder_attn.q": ("encoder_attn.q_proj",),
-    "encoder_attn.kv": ("encoder_attn.k_proj", "encoder_attn.v_proj"),
-    "encoder_attn.out": ("encoder_attn.out_proj",),
-    "fc1": ("fc1",),
-    "fc2": ("fc2",),
-}
 
 
 def grouped(model: Any) -> dict[Group, list[torch.nn.Linear]]:
     """Return the Linears of each fused group, in the order of the model."""
     found: dict[Group, list[torch.nn.Linear]] = {}
-    for stack in ("encoder", "decoder"):
-        for number, layer in enumerate(getattr(model.model, stack).layers):
-            for name, parts in _PARTS.items():
-                if stack == "decoder" or not name.startswith("encoder_attn"):
-                    linears = [layer.get_submodule(part) for part in parts]
-                    found[f"{stack}.layers.{number}.{name}"] = linears
+    for group in fused_groups(model.config.to_dict()):
+        stack, number, name = parts(group)
+        layer = getattr(model.model, stack).layers[number]
+        found[group] = [layer.get_submodule(one) for one in LINEARS[name]]
     return found
 
 
@@ -40,9 +31,9 @@ def rounded(weights: torch.Tensor, scheme: Scheme) -> torch.Tensor:
     """Return weights, shape (out, in), as a scheme's kernel would see them."""
     if scheme == "none":
         return weights
-    kind, _, group = scheme.partition(" g")
-    together = weights.unflatten(1, (-1, int(group))) if group else weights.unsqueeze(1)
-    return _to_bits(together, int(kind[1])).flatten(1)
+    kind, together = LayerScheme.read(scheme, "channel")
+    rows = weights.unsqueeze(1) if together == "channel" else weights.unflatten(1, (-1, together))
+    return _to_bits(rows, int(kind[1])).flatten(1)
 
 
 def _to_bits(numbers: torch.Tensor, bits: int) -> torch.Tensor:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.checkpoints.fused_groups import fused_groups
+from app.checkpoints.recipe import LayerScheme
 
 SCHEMES = ("none", "W8A8", "W4A16 g32", "W4A16 g128")
 WINDOW_ROWS = 1500  # what the encoder multiplies at once for each window
@@ -32,14 +33,14 @@ class Group:
         weights = self.inputs * self.outputs
         if scheme == "none":
             return _HALF * weights
-        kind, _, size = scheme.partition(" g")
-        scales = weights // int(size) if size else self.outputs
+        kind, size = LayerScheme.read(scheme, "channel")
+        scales = self.outputs if size == "channel" else weights // size
         return weights * int(kind[1]) // 8 + _HALF * scales
 
     def takes(self, scheme: str) -> bool:
         """Whether a scheme's groups of weights divide its inputs."""
-        _, _, size = scheme.partition(" g")
-        return not size or self.inputs % int(size) == 0
+        size = LayerScheme.read(scheme, "channel").group_size
+        return size == "channel" or self.inputs % size == 0
 
 
 def groups_of(config: Mapping[str, Any]) -> list[Group]:

@@ -32,16 +32,13 @@ LAYERS = ["encoder.0", "encoder.1", "encoder.2", "decoder.0", "decoder.1"]
 GPTQ = Recipe(group_size=64, calibration=HEARD)
 EIGHT = {"encoder.attention": "W8A8", "encoder.mlp": "W8A8"}
 # Of whatever vLLM fuses, something; and a fused group whose neighbours have other schemes.
-BY_LAYER = {
-    "group_size": 64,
-    "components": {"encoder.mlp": "W8A8"},
-    "layers": {
-        "decoder.layers.0.*": "W4A16 g32",
-        "*.encoder_attn.kv": "W8A8",
-        "encoder.layers.2.self_attn.*": "none",
-        "decoder.layers.1.fc1": "W8A8",
-    },
+MIXED_LAYERS = {
+    "decoder.layers.0.*": "W4A16 g32",
+    "*.encoder_attn.kv": "W8A8",
+    "encoder.layers.2.self_attn.*": "none",
+    "decoder.layers.1.fc1": "W8A8",
 }
+BY_LAYER = {"group_size": 64, "components": {"encoder.mlp": "W8A8"}, "layers": MIXED_LAYERS}
 LAYERED = {
     "layered-rtn": Recipe(method="rtn", **BY_LAYER),
     "layered-gptq": Recipe(calibration=HEARD, **BY_LAYER),
@@ -50,7 +47,7 @@ LAYERED = {
     "layered-awq": Recipe(
         method="awq",
         calibration=HEARD,
-        **BY_LAYER | {"layers": {**BY_LAYER["layers"], "decoder.layers.1.self_attn.out": "none"}},
+        **BY_LAYER | {"layers": MIXED_LAYERS | {"decoder.layers.1.self_attn.out": "none"}},
     ),
     "layered-autoround": Recipe(method="autoround", calibration=HEARD | {"samples": 2}, **BY_LAYER),
 }

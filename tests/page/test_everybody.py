@@ -152,12 +152,7 @@ class TestChannels:
         return {}
 
     def test_channels_are_named_in_all_rows_and_in_what_is_saved(self, page):
-        page.get_by_text("More choices").click()
-        page.get_by_label("One speaker on each channel").check()
-        opened(page, {"name": "call.wav", "mimeType": "audio/wav", "buffer": two_channels()})
-        page.get_by_text("Channel 2").first.click()
-        page.locator(".speaker-name").fill("Coast guard")
-        page.keyboard.press("Enter")
+        open_with_a_name(page)
         assert set(page.locator(".speaker").all_text_contents()) == {"Channel 1", "Coast guard"}
         page.locator("#download summary").click()
         with page.expect_download() as begun:
@@ -165,6 +160,16 @@ class TestChannels:
         assert "Coast guard: Mayday, mayday, mayday." in begun.value.path().read_text("utf-8")
         page.locator("#undo").click()
         assert set(page.locator(".speaker").all_text_contents()) == {"Channel 1", "Channel 2"}
+
+
+def open_with_a_name(page):
+    """A recording whose channels are speakers, of which the second one is named."""
+    page.get_by_text("More choices").click()
+    page.get_by_label("One speaker on each channel").check()
+    opened(page, {"name": "call.wav", "mimeType": "audio/wav", "buffer": two_channels()})
+    page.get_by_text("Channel 2").first.click()
+    page.locator(".speaker-name").fill("Coast guard")
+    page.keyboard.press("Enter")
 
 
 def two_channels():

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.page.conftest import opened
-from tests.page.test_everybody import two_channels
+from tests.page.test_everybody import open_with_a_name
 
 pytestmark = pytest.mark.page
 
@@ -42,12 +42,7 @@ def test_a_document_has_its_parts_and_a_paragraph_a_row_with_its_time(page, tran
 
 
 def test_a_document_says_who_speaks_where_another_begins(page):
-    page.get_by_text("More choices").click()
-    page.get_by_label("One speaker on each channel").check()
-    opened(page, {"name": "call.wav", "mimeType": "audio/wav", "buffer": two_channels()})
-    page.get_by_text("Channel 2").first.click()
-    page.locator(".speaker-name").fill("Coast guard")
-    page.keyboard.press("Enter")
+    open_with_a_name(page)
     said = paragraphs(document(page))[1:]
     assert said[0].startswith("0:00  Channel 1: ")
     assert said[1].startswith("0:00  Coast guard: ")
