@@ -90,8 +90,8 @@ _MEASURED: Mapping[str, tuple[LengthClass, ...]] = {
     # openai/whisper-base as a first start makes it
     "8ed7bc5a2870dfa5a2105b1eb5dd1124018b9139f5863984b908f0cc51d2f40c "
     "W4A16 gptq g32 encoder.attention=W8A8 encoder.mlp=W8A8": (
-        LengthClass(5000, 0.0, -0.63, 0.58, 259),
-        LengthClass(15_000, -0.06, -0.3, 0.17, 83),
+        LengthClass(5000, 0.0, -0.61, 0.58, 251),
+        LengthClass(15_000, -0.06, -0.3, 0.17, 79),
         LengthClass(30_000, 0.49, 0.0, 1.06, 6),
     ),
 }

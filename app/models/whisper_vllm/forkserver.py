@@ -98,7 +98,7 @@ def environment(device: Device, log_level: str) -> dict[str, str]:
         return common
     return common | {
         _THREADS: str(len(os.sched_getaffinity(0))),
-        # One engine process instead of two: the worker runs inside the engine core.
+        # The engine's core runs in the process that steps it, and its worker in the core.
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         # Where AMX is, the default turns W4A16 into W4A8 without a word.
         "VLLM_CPU_INT4_W4A8": "0",
