@@ -110,6 +110,15 @@ def test_the_second_start_does_not_quantize(cache, second):
     assert len(checkpoints(cache)) == 1
 
 
+def test_the_engine_does_not_sleep_within_its_steps(second):
+    """OpenMP lets threads wait awake for the next loop until a process has more of them than
+    processors: one more team anywhere, and every loop of every step sleeps and is woken."""
+    engine = engine_of(second)
+    before = engine.num_ctx_switches().voluntary
+    second.transcribe(MAYDAY)
+    assert engine.num_ctx_switches().voluntary - before < 200
+
+
 def test_sigterm_ends_it_cleanly_with_nothing_left(second):
     assert_ends_cleanly(second, signal.SIGTERM)
 

@@ -13,9 +13,8 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
-import torch
 from prometheus_client import CollectorRegistry, disable_created_metrics
-from threadpoolctl import threadpool_limits
+from torch import set_num_threads  # before vLLM's worker puts one there that does nothing
 from vllm.utils.system_utils import decorate_logs, set_process_title
 from vllm.v1.engine.llm_engine import LLMEngine
 from vllm.v1.executor import Executor
@@ -73,10 +72,10 @@ class EngineProcess:
 
     def _hear(self) -> None:
         """Receive what is asked, until the service is gone, and this process with it."""
-        torch.get_num_threads()  # which gives this thread as many as the engine has
-        # Features take milliseconds, and a team of threads of their own would spin on the engine's
-        # processors when they are done.
-        threadpool_limits(1, user_api="openmp")
+        # Features take milliseconds. With a second team of threads OpenMP counts more of them than
+        # there are processors, and from then on has the engine's sleep after every loop instead of
+        # waiting for the next: a step takes a third longer.
+        set_num_threads(1)
         with suppress(EOFError, OSError):
             while True:
                 asked = self._connection.recv()
