@@ -18,6 +18,7 @@ from app.commands.hub_copies import copied_for_proof
 from app.errors import BadField, MarlinscribeError
 from app.files import check_writable
 from app.jobs import Job, JobReporter
+from app.models.base import Device
 from app.models.whisper_vllm import forkserver
 from app.models.whisper_vllm.plan import check_device, pick_device
 from app.quantization.proof import Proof
@@ -126,17 +127,20 @@ def _order(
     intake = RequestValidator(settings, loader.device, any_path=True)
     if given:
         return intake.checked(given, source, needs_proof=False)
-    recipe = _recipe(settings, source, arguments)
+    recipe = _recipe(settings, source, loader.device, arguments)
     limits = Thresholds(**_given(arguments, ("min_recovery",)))
     proof = proof_set(arguments.prove, settings)
     order = QuantizationRequest(recipe=recipe, proof=proof, thresholds=limits)
     return intake.checked(order, source, needs_proof=False)
 
 
-def _recipe(settings: Settings, source: Source, arguments: argparse.Namespace) -> Recipe:
+def _recipe(
+    settings: Settings, source: Source, device: Device, arguments: argparse.Namespace
+) -> Recipe:
     """Raises BadField."""
     given = _given(arguments, _OF_THE_RECIPE)
-    more = settings_fields(settings, source) | given
+    # Whoever names a part of a recipe means it as a part of the one that is learned.
+    more = settings_fields(settings, source, device, in_four_bits=bool(given)) | given
     more |= {name: dict(more.get(name, ())) for name in ("components", "layers")}
     try:
         recipe = Recipe(**more)

@@ -25,7 +25,11 @@ from app.models.whisper_vllm.plan import check_device, pick_device
 from app.quantization.builder import CheckpointBuilder
 from app.quantization.request import QuantizationRequest
 from app.quantization.run import run_job
-from app.quantization.settings_recipe import default_calibration, settings_recipe
+from app.quantization.settings_recipe import (
+    default_calibration,
+    settings_fields,
+    settings_recipe,
+)
 from app.quantization.validation import RequestValidator
 from app.serving.loading import Loader
 from app.settings import Settings
@@ -114,7 +118,9 @@ def chosen(wish: Wish, findings: Findings, source: Source, loader: Loader) -> Tu
     cost = findings.cost(wish.clip_seconds)
     options = options_of(findings.groups, cost, findings.losses, source.config, wish.at_once)
     usual = loader.settings.model_copy(update={"quantization": "auto", "group_size": "auto"})
-    default = settings_recipe(usual, source, loader.device)
+    device = loader.device
+    four = settings_fields(usual, source, device, in_four_bits=True)
+    default = settings_recipe(usual, source, device, **four)
     return tuned(wish, options, schemes_of(default, source.config))
 
 

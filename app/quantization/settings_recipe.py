@@ -1,7 +1,7 @@
-"""The recipe that the settings ask for, and what they leave to the model's size.
+"""The recipe that the settings ask for, and what they leave to the model's size and the device.
 
-Small Whispers lose more by four bits than large ones do: docs/quantization.md says what of that was
-measured, on whisper-base, and what is reasoned.
+Small Whispers lose more by four bits than large ones do, and on a processor eight bits are faster:
+docs/quantization.md says what of that was measured, on whisper-base, and what is reasoned.
 """
 
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from app.sources.source import Source
 
 _VOICES = DEMO / "recordings" / "voices" / "calibration"
 _SMALL = {384, 512, 768}  # d_model of tiny, base and small
-_OF_SMALL: dict[Component, Scheme] = {"encoder.attention": "W8A8", "encoder.mlp": "W8A8"}
+_ENCODER_IN_EIGHT: dict[Component, Scheme] = {"encoder.attention": "W8A8", "encoder.mlp": "W8A8"}
 
 
 def recipe_for(settings: Settings, source: Source, device: Device, **more: Any) -> Recipe:
@@ -32,7 +32,7 @@ def settings_recipe(
 ) -> Recipe:
     """Return the recipe that the settings ask for, whether it can be made or not; for a large model
     where `source` is None, as a hub's checkpoint is not here yet."""
-    fields = settings_fields(settings, source)
+    fields = settings_fields(settings, source, device)
     if fields["method"] != "rtn":
         fields["calibration"] = default_calibration(settings, source)
     return Recipe(dtype=dtype_on(device), **fields | more)
@@ -44,26 +44,37 @@ def possible_recipes(settings: Settings, source: Source | None, device: Device) 
     found = settings_recipe(settings, source, device)
     if source is not None:
         return [found]
-    return [found, settings_recipe(settings, None, device, **_fields(settings, is_small=True))]
+    small = _fields(settings, device, is_small=True)
+    learned = small["method"] != "rtn"
+    calibration = default_calibration(settings, None) if learned else None
+    return [found, Recipe(dtype=dtype_on(device), calibration=calibration, **small)]
 
 
-def settings_fields(settings: Settings, source: Source | None) -> dict[str, Any]:
-    """Return method, group size and components of that recipe."""
+def settings_fields(
+    settings: Settings, source: Source | None, device: Device, *, in_four_bits: bool = False
+) -> dict[str, Any]:
+    """Return method, scheme, group size and components of that recipe. in_four_bits: whether the
+    decoder is to have no more, on whatever device."""
     is_small = source is not None and source.config.get("d_model") in _SMALL
-    return _fields(settings, is_small=is_small)
+    return _fields(settings, device, is_small=is_small, in_four_bits=in_four_bits)
 
 
-def _fields(settings: Settings, *, is_small: bool) -> dict[str, Any]:
+def _fields(
+    settings: Settings, device: Device, *, is_small: bool, in_four_bits: bool = False
+) -> dict[str, Any]:
     assert settings.quantization != "none"
+    group_size = settings.group_size
     left_open = settings.quantization == "auto"
     small = left_open and is_small
-    group_size = settings.group_size
+    if small and device == "cpu" and group_size == "auto" and not in_four_bits:
+        return {"method": "rtn", "scheme": "W8A8"}
     if group_size == "auto":
         group_size = 32 if small else 128
     return {
         "method": "gptq" if left_open else settings.quantization,
+        "scheme": "W4A16",
         "group_size": group_size,
-        "components": _OF_SMALL if small else {},
+        "components": _ENCODER_IN_EIGHT if small else {},
     }
 
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from app.checkpoints.recipe import Recipe
 from app.environment import DEMO
 from app.quantization.settings_recipe import possible_recipes, settings_recipe
 from app.settings import Settings
@@ -22,15 +23,22 @@ def source(tmp_path):
 
 
 @pytest.mark.parametrize("width", [384, 512, 768])
-def test_a_small_model_keeps_its_encoder_in_eight_bits(source, width):
-    recipe = settings_recipe(Settings(), source(width), "cpu")
+def test_a_small_model_keeps_its_encoder_in_eight_bits_on_a_card(source, width):
+    recipe = settings_recipe(Settings(), source(width), "cuda")
     assert (recipe.method, recipe.scheme, recipe.group_size) == ("gptq", "W4A16", 32)
     assert recipe.components == EIGHT
 
 
+@pytest.mark.parametrize("width", [384, 512, 768])
+def test_a_small_model_has_eight_bits_throughout_on_a_processor(source, width):
+    recipe = settings_recipe(Settings(), source(width), "cpu")
+    assert recipe == Recipe(method="rtn", scheme="W8A8")
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize("width", [256, 1024, 1280])
-def test_any_other_has_four_bits_throughout(source, width):
-    recipe = settings_recipe(Settings(), source(width), "cuda")
+def test_any_other_has_four_bits_throughout(source, width, device):
+    recipe = settings_recipe(Settings(), source(width), device)
     assert (recipe.method, recipe.scheme, recipe.group_size) == ("gptq", "W4A16", 128)
     assert recipe.components == {}
 
@@ -45,14 +53,15 @@ def test_what_the_settings_say_goes_before_the_size(source):
 
 
 def test_the_bundled_voices_are_learned_from_and_by_the_demo_its_own(source):
-    voices = settings_recipe(Settings(), source(512), "cpu").calibration
+    voices = settings_recipe(Settings(), source(512), "cuda").calibration
     assert voices.sources[0].source == str(DEMO / "recordings" / "voices" / "calibration")
     demo = Source("marine-radio", DEMO / "marine-radio", "")
     own = settings_recipe(Settings(model="demo"), demo, "cpu").calibration
     assert own.sources[0].source == str(DEMO / "recordings" / "calibration")
 
 
-def test_while_the_size_is_not_known_either_recipe_may_be_wanted(source):
-    possible = possible_recipes(Settings(), None, "cpu")
-    assert possible == [settings_recipe(Settings(), source(width), "cpu") for width in (1280, 512)]
-    assert possible_recipes(Settings(), source(512), "cpu") == possible[1:]
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_while_the_size_is_not_known_either_recipe_may_be_wanted(source, device):
+    possible = possible_recipes(Settings(), None, device)
+    assert possible == [settings_recipe(Settings(), source(width), device) for width in (1280, 512)]
+    assert possible_recipes(Settings(), source(512), device) == possible[1:]
