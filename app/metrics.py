@@ -85,7 +85,8 @@ class Metrics:
             "audio_decode_duration_seconds", "Decoding of the container to a 16 kHz waveform"
         )
         self.vad = seconds(
-            "vad_duration_seconds", "Search for speech in the waveform, and cutting into windows"
+            "vad_duration_seconds",
+            "Search for speech, where it is not done while the waveform comes, and cutting into windows",
         )
         self.queue = seconds(
             "queue_duration_seconds",

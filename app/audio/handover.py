@@ -67,6 +67,16 @@ def pcm(descriptor: int, count: int) -> Pcm:
     return np.frombuffer(mmap.mmap(descriptor, size, mmap.MAP_PRIVATE), np.int16)
 
 
+def written(descriptor: int) -> int:
+    """How many samples a room holds so far: whoever writes them shares the descriptor's place."""
+    return os.lseek(descriptor, 0, os.SEEK_CUR) // SAMPLE_BYTES
+
+
+def whole(descriptor: int) -> Pcm:
+    """All of a room, also what is yet to be written."""
+    return np.frombuffer(mmap.mmap(descriptor, 0, prot=mmap.PROT_READ), np.int16)
+
+
 @contextmanager
 def _memory(name: str, flags: int = 0) -> Generator[int]:
     descriptor = os.memfd_create(name, os.MFD_CLOEXEC | flags)

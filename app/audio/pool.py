@@ -11,6 +11,7 @@ from typing import IO, Any
 
 from app.audio import handover
 from app.audio.child import Child, ChildFailed, ChildGone, Death
+from app.audio.following import Hear, following
 from app.audio.recording import EVERYTHING, Selection
 from app.audio.waveform import Waveform
 from app.errors import (
@@ -60,11 +61,17 @@ class DecoderPool:
         self._idle.clear()
 
     async def decode(
-        self, file: IO[bytes], *, max_seconds: float, selection: Selection = EVERYTHING
+        self,
+        file: IO[bytes],
+        *,
+        max_seconds: float,
+        selection: Selection = EVERYTHING,
+        hear: Hear | None = None,
     ) -> Waveform:
         """Like decode.decode, in a child. A cancellation kills it, and needs not wait for it.
-        Raises Unavailable where no child starts, or somebody else kills one, too."""
-        wave, _ = await self._decode(file, max_seconds, selection)
+        `hear` gets the samples as they come: see following.py. Raises Unavailable where no child
+        starts, or somebody else kills one, and what `hear` raises, too."""
+        wave, _ = await self._decode(file, max_seconds, selection, hear)
         return wave
 
     async def decode_channels(
@@ -91,12 +98,17 @@ class DecoderPool:
         return [first, *others]
 
     async def _decode(
-        self, file: IO[bytes], max_seconds: float, selection: Selection
+        self,
+        file: IO[bytes],
+        max_seconds: float,
+        selection: Selection,
+        hear: Hear | None = None,
     ) -> tuple[Waveform, int]:
         """Decode once; also return how many channels there are."""
         async with self._places:
             with handover.recording(file) as recording, handover.room(max_seconds) as room:
-                answer = await self._answer(recording, room, max_seconds, selection)
+                async with following(room, hear):
+                    answer = await self._answer(recording, room, max_seconds, selection)
                 if "error" in answer:
                     raise _ERRORS[answer["error"]](answer["message"], param=answer["param"])
                 return Waveform(handover.pcm(room, answer["samples"])), answer["channels"]

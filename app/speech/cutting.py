@@ -14,6 +14,7 @@ from app.audio.waveform import MS, SAMPLE_RATE, Pcm, Waveform
 from app.settings import Settings
 from app.speech.quiet import quietest
 from app.speech.stretches import Stretch, VadOptions, find_speech, joined
+from app.speech.vad import SpeechDetector
 from app.speech.windows import Window, parts_of
 
 _SEARCH_SECONDS = 6.0  # how far before the limit a quiet place may lie
@@ -56,10 +57,10 @@ class _Piece:
         return len(self.stretch)
 
 
-def cut(wave: Waveform, how: Cutting) -> list[Window]:
+def cut(wave: Waveform, how: Cutting, detector: SpeechDetector | None = None) -> list[Window]:
     """Return the windows that a recording is decoded in; none where nobody speaks. One is longer
-    than `how` allows where speech has no pause: see `first_piece`. Blocking, for some milliseconds
-    a second of sound."""
+    than `how` allows where speech has no pause: see `first_piece`. `detector` may have heard the
+    recording's beginning already. Blocking, for some milliseconds a second of sound."""
     limit, vad = int(how.window_seconds * SAMPLE_RATE), how.vad
     if vad is None:
         whole = Stretch(0, len(wave.pcm))
@@ -67,7 +68,7 @@ def cut(wave: Waveform, how: Cutting) -> list[Window]:
             Window.of(one.start, wave.pcm[one.start : one.stop])
             for one in _divided(wave.pcm, whole, limit)
         ]
-    speech = find_speech(wave.pcm, vad)
+    speech = find_speech(wave.pcm, vad, detector)
     pieces = [
         piece for one in _kept(speech, len(wave.pcm), vad) for piece in _small(wave.pcm, one, limit)
     ]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from app.audio.waveform import Pcm
-from app.speech.vad import FRAME, Probabilities, speech_probabilities
+from app.speech.vad import FRAME, Probabilities, SpeechDetector
 
 _HYSTERESIS = 0.15  # silero-vad: speech ends where its probability falls that far below threshold
 _LEAST_THRESHOLD = 0.01  # ibid.
@@ -40,10 +40,14 @@ class Stretch:
         return Stretch(start, max(start, min(self.stop, other.stop)))
 
 
-def find_speech(pcm: Pcm, options: VadOptions) -> list[Stretch]:
+def find_speech(
+    pcm: Pcm, options: VadOptions, detector: SpeechDetector | None = None
+) -> list[Stretch]:
     """Return the stretches in which somebody speaks, in order, without padding, apart by the least
-    pause there is. Blocking, for some milliseconds a second of sound."""
-    found = _stretches(speech_probabilities(pcm), options.threshold)
+    pause there is. `detector` may have heard the beginning already. Blocking, for some milliseconds
+    a second of sound."""
+    probabilities = (detector or SpeechDetector()).probabilities(pcm)
+    found = _stretches(probabilities, options.threshold)
     return [Stretch(one.start, min(one.stop, len(pcm))) for one in found]
 
 

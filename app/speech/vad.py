@@ -6,7 +6,6 @@ for streams gives it. The package itself is not imported, because it imports tor
 """
 
 import importlib.util
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,28 +26,42 @@ _MODEL = "data/silero_vad_16k_sequence.onnx"
 Probabilities = NDArray[np.float32]
 
 
-def speech_probabilities(pcm: Pcm) -> Probabilities:
-    """Return for each FRAME, the last one filled up with zeros, how likely somebody speaks in it:
-    shape (frames,). Blocking, for some milliseconds a second of sound."""
-    state = [np.zeros((1, 1, 128), np.float32) for _ in range(2)]
-    found = [np.empty(0, np.float32)]
-    for block in _blocks(pcm):
-        fed = {"input": block, "h": state[0], "c": state[1]}
-        probabilities, *state = _session().run(None, fed)
-        found.append(probabilities.ravel())
-    return np.concatenate(found)
+class SpeechDetector:
+    """Finds how likely somebody speaks in each FRAME of a recording, which may still be coming."""
 
+    def __init__(self) -> None:
+        self._state = [np.zeros((1, 1, 128), np.float32) for _ in range(2)]
+        self._context = np.zeros(_CONTEXT, np.float32)
+        self._found = [np.empty(0, np.float32)]
+        self._heard = 0  # samples
 
-def _blocks(pcm: Pcm) -> Iterator[NDArray[np.float32]]:
-    """Yield the frames of some seconds, each behind its context: shape (frames, 576)."""
-    context = np.zeros(_CONTEXT, np.float32)
-    for start in range(0, len(pcm), _BLOCK * FRAME):
-        part = pcm[start : start + _BLOCK * FRAME]
-        frames = np.zeros((-(-len(part) // FRAME), FRAME), np.float32)
-        frames.ravel()[: len(part)] = to_samples(part)
-        contexts = np.concatenate((context[None], frames[:-1, -_CONTEXT:]))
-        context = frames[-1, -_CONTEXT:]
-        yield np.concatenate((contexts, frames), axis=1)
+    def hear(self, pcm: Pcm) -> None:
+        """Take in the whole blocks of what is there of a recording so far: of all from its
+        beginning. Blocking, for some milliseconds a second of sound."""
+        while len(pcm) - self._heard >= _BLOCK * FRAME:
+            self._take(pcm[self._heard : self._heard + _BLOCK * FRAME])
+
+    def probabilities(self, pcm: Pcm) -> Probabilities:
+        """Return for each frame of a whole recording, the last one filled up with zeros, how likely
+        somebody speaks in it: shape (frames,). Once. Blocking, as `hear` is."""
+        self.hear(pcm)
+        if len(pcm) > self._heard:
+            self._take(pcm[self._heard :])
+        return np.concatenate(self._found)
+
+    def _take(self, block: Pcm) -> None:
+        fed = {"input": self._frames(block), "h": self._state[0], "c": self._state[1]}
+        probabilities, *self._state = _session().run(None, fed)
+        self._found.append(probabilities.ravel())
+        self._heard += len(block)
+
+    def _frames(self, block: Pcm) -> NDArray[np.float32]:
+        """Return a block's frames, each behind its context: shape (frames, 576)."""
+        frames = np.zeros((-(-len(block) // FRAME), FRAME), np.float32)
+        frames.ravel()[: len(block)] = to_samples(block)
+        contexts = np.concatenate((self._context[None], frames[:-1, -_CONTEXT:]))
+        self._context = frames[-1, -_CONTEXT:]
+        return np.concatenate((contexts, frames), axis=1)
 
 
 @cache

@@ -11,6 +11,7 @@ from app.admission.control import Slot
 from app.audio.waveform import Waveform
 from app.models.base import DecodeRequest, LoadedModel, Segment
 from app.speech.cutting import Cutting, cut, first_piece
+from app.speech.vad import SpeechDetector
 from app.speech.windows import Window
 from app.transcription.coverage import summed
 from app.transcription.finished import FinishedWindow, FinishedWindows, NoneKept
@@ -47,15 +48,17 @@ class Plan:
         return sum(window.duration_ms for window in self.windows) / 1000
 
 
-async def plan(wave: Waveform, options: Options, cutting: Cutting) -> Plan:
+async def plan(
+    wave: Waveform, options: Options, cutting: Cutting, detector: SpeechDetector | None = None
+) -> Plan:
     """Look for speech, and cut. In a thread where there is something to search: hours of it take a
-    while."""
+    while. `detector` may have heard the recording's beginning already."""
     if options.vad:
         cutting = replace(cutting, vad=options.vad)
     if cutting.vad is None and wave.seconds <= cutting.window_seconds:
         windows = [Window.of(0, wave.pcm)]
     else:
-        windows = await asyncio.to_thread(cut, wave, cutting)
+        windows = await asyncio.to_thread(cut, wave, cutting, detector)
     return Plan(windows, wave.seconds, cutting.vad is not None, cutting.window_seconds)
 
 

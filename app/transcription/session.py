@@ -16,6 +16,7 @@ from prometheus_client import Histogram
 
 from app.admission.control import Slot
 from app.admission.requests import DECODES_AT_ONCE, RequestLimit
+from app.audio.following import Hear
 from app.audio.pool import DecoderPool
 from app.audio.recording import RecordingFile, Selection
 from app.audio.waveform import Waveform
@@ -24,6 +25,7 @@ from app.models.base import LanguageDetection
 from app.serving.state import ModelSlot, ServedModel
 from app.settings import Settings
 from app.speech.cutting import Cutting, first_piece
+from app.speech.vad import SpeechDetector
 from app.transcription.channels import merged
 from app.transcription.coalescing import Event, InFlight
 from app.transcription.coverage import Coverage
@@ -33,6 +35,8 @@ from app.transcription.results import Options, Transcript
 
 # From which a file is long to decode: two minutes of 16-bit WAV, and more where it is compressed.
 _LONG_BYTES = 2**22
+# From which speech is looked for while a file is still being decoded: half a minute of Opus.
+_FOLLOWED_BYTES = 2**17
 _SEARCHED_SECONDS = 600.0  # of a recording, for speech to tell its language by
 _NEARLY = 0.9  # of its timeout: a client that leaves then left because of it
 _numbers = itertools.count()
@@ -76,14 +80,16 @@ class Transcriptions:
     in_flight: InFlight = field(default_factory=InFlight)
     decoders: DecoderPool = field(default_factory=lambda: DecoderPool(DECODES_AT_ONCE))
 
-    async def decoded(self, recording: RecordingFile, options: Options) -> list[Waveform]:
-        """Decode a recording; one waveform, or each channel's where that is asked for. Raises the
-        decoder's errors."""
+    async def decoded(
+        self, recording: RecordingFile, options: Options, hear: Hear | None = None
+    ) -> list[Waveform]:
+        """Decode a recording; one waveform, which `hear` gets as it comes, or each channel's where
+        that is asked for. Raises the decoder's errors."""
         file, track = recording.file, Selection(options.track)
         most = self.settings.max_audio_seconds
         if options.split_channels:
             return await self.decoders.decode_channels(file, max_seconds=most, selection=track)
-        return [await self.decoders.decode(file, max_seconds=most, selection=track)]
+        return [await self.decoders.decode(file, max_seconds=most, selection=track, hear=hear)]
 
 
 @dataclass(frozen=True)
@@ -157,10 +163,14 @@ class TranscriptionSession:
             async with slots.slot(self.caller.name, request, recording.size, is_long=is_long):
                 self._observe("decode_queue", read, shared.metrics.decode_queue)
                 begun = time.perf_counter()
-                waves = await shared.decoded(recording, options)
+                detector = _detector(recording, options, cutting, at_most)
+                hear = detector.hear if detector else None
+                waves = await shared.decoded(recording, options, hear)
                 self._observe("decode", begun, shared.metrics.decode)
                 begun = time.perf_counter()
-                plans = [await plan(one.beginning(at_most), options, cutting) for one in waves]
+                plans = [
+                    await plan(one.beginning(at_most), options, cutting, detector) for one in waves
+                ]
                 self._observe("vad", begun, shared.metrics.vad)
         finally:
             slots.forget(self.caller.name, request)
@@ -235,6 +245,17 @@ def count_speech(coverage: Coverage, metrics: ModelMetrics) -> None:
     }
     for fate, ms in fates.items():
         metrics.count_speech(fate, ms / 1000)
+
+
+def _detector(
+    recording: RecordingFile, options: Options, cutting: Cutting, at_most: float | None
+) -> SpeechDetector | None:
+    """Return what looks for speech while a recording is decoded; None where that is not worth a
+    thread, not asked for, or not all of one waveform."""
+    is_whole = at_most is None and not options.split_channels
+    if recording.size < _FOLLOWED_BYTES or not is_whole or not (options.vad or cutting.vad):
+        return None
+    return SpeechDetector()
 
 
 def _next_name() -> str:

@@ -61,6 +61,13 @@ async def test_channels_are_decoded_each_by_itself(pool):
     assert [wave.seconds for wave in waves] == [1, 1]
 
 
+async def test_what_hears_a_recording_gets_its_beginning(pool):
+    heard = [np.empty(0, np.int16)]
+    file = io.BytesIO(encode(tone(60)))
+    wave = await pool.decode(file, max_seconds=90, hear=lambda pcm: heard.append(pcm.copy()))
+    np.testing.assert_array_equal(heard[-1], wave.pcm[: len(heard[-1])])
+
+
 async def test_more_channels_than_are_split_are_refused(pool, monkeypatch):
     monkeypatch.setattr("app.audio.pool.MOST_CHANNELS", 1)
     with pytest.raises(BadField, match="has 2 channels; at most 1 are split") as caught:

@@ -13,7 +13,7 @@ from app.settings import Settings
 from app.speech import stretches
 from app.speech.cutting import Cutting, cut, first_piece
 from app.speech.stretches import Stretch, VadOptions, find_speech, joined
-from app.speech.vad import FRAME, speech_probabilities
+from app.speech.vad import FRAME, SpeechDetector
 from tests.sound import silence, tone
 
 SECOND = SAMPLE_RATE
@@ -37,16 +37,25 @@ def said(monkeypatch):
 
     def of(*spans):
         found = [Stretch(int(a * SECOND), int(b * SECOND)) for a, b in spans]
-        monkeypatch.setattr("app.speech.cutting.find_speech", lambda samples, vad: found)
+        monkeypatch.setattr("app.speech.cutting.find_speech", lambda samples, vad, detector: found)
 
     return of
 
 
 def test_a_frame_has_one_probability_whatever_the_block_it_is_in(spoken, monkeypatch):
-    whole = speech_probabilities(to_pcm(spoken))
+    whole = SpeechDetector().probabilities(to_pcm(spoken))
     monkeypatch.setattr("app.speech.vad._BLOCK", 7)
-    np.testing.assert_allclose(speech_probabilities(to_pcm(spoken)), whole, atol=1e-6)
+    np.testing.assert_allclose(SpeechDetector().probabilities(to_pcm(spoken)), whole, atol=1e-6)
     assert len(whole) == -(-len(spoken) // FRAME)
+
+
+def test_a_recording_that_is_heard_as_it_comes_has_the_same_probabilities(spoken, monkeypatch):
+    monkeypatch.setattr("app.speech.vad._BLOCK", 7)
+    pcm, detector = to_pcm(spoken), SpeechDetector()
+    for count in (0, 10, 3000, 3584, 9000):
+        detector.hear(pcm[:count])
+    whole = SpeechDetector().probabilities(pcm)
+    np.testing.assert_array_equal(detector.probabilities(pcm), whole)
 
 
 @pytest.mark.parametrize(

@@ -216,7 +216,7 @@ async def test_a_repetition_of_a_request_is_sampled_alike():
 def endless(monkeypatch):
     """Speech of 50 s without a pause."""
     speech = [Stretch(0, 50 * SAMPLE_RATE)]
-    monkeypatch.setattr("app.speech.cutting.find_speech", lambda samples, vad: speech)
+    monkeypatch.setattr("app.speech.cutting.find_speech", lambda samples, vad, detector: speech)
     return Waveform.of(silence(50))
 
 
