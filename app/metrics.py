@@ -86,7 +86,8 @@ class Metrics:
         )
         self.vad = seconds(
             "vad_duration_seconds",
-            "Search for speech, where it is not done while the waveform comes, and cutting into windows",
+            "Search for speech, where it is not done while the waveform comes, and cutting into "
+            "windows",
         )
         self.queue = seconds(
             "queue_duration_seconds",

@@ -77,8 +77,8 @@ class Settings(BackgroundSettings):
 
     quantization: Literal["auto", "gptq", "awq", "autoround", "rtn", "none"] = Field(
         "auto",
-        description="How to make the checkpoint; `auto`: gptq, and the encoder of a tiny, base or "
-        "small in 8 bits; `none` serves the source",
+        description="How to make the checkpoint; `auto`: gptq, but a tiny, base or small in 8 bits "
+        "on a processor, and its encoder on a card; `none` serves the source",
     )
     group_size: GroupSize = Field(
         "auto",
