@@ -49,8 +49,9 @@ STARTED_BY_OTHERS = {
 }
 # Which end with status 1 where a figure is not as wanted, as it may be in so short a run.
 JUDGE = {"faults", "observe", "overhead"}
-# `make image` takes root, a mirror of Debian and a quarter of an hour: it is run by itself.
-APART = {"image"}
+# `make image` takes root, a mirror of Debian and a quarter of an hour: it is run by itself. And
+# bench.gpu takes a card.
+APART = {"gpu", "image"}
 NEEDS = {"observe": "prometheus"}
 
 
