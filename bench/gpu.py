@@ -41,8 +41,9 @@ from app.settings import Settings
 from app.sources.resolve import resolve
 from bench.float8 import to_float8
 from bench.options import parser
+from bench.peers import Peer
 from bench.random_checkpoint import LARGE_V2, make
-from bench.throughput import Peer, Recording, asked_for, recordings
+from bench.throughput import Load, Recording, asked_for, recordings
 from bench.transcribers import vllm_server
 from harness.server import DEMO, Server
 
@@ -208,11 +209,11 @@ def row(
     peer: Peer, name: str, at_once: int, clips: Sequence[Recording], rounds: int, before: int
 ) -> Row:
     """Measure one load. Tokens and windows are the engine's, by its metrics."""
-    load = at_once, max(8, 2 * at_once)
-    asyncio.run(asked_for(peer, "short", clips, *load))  # warms
+    load = Load(max(8, 2 * at_once), at_once)
+    asyncio.run(asked_for(peer, "short", clips, load))  # warms
     counted = counts(peer)
-    told = [asyncio.run(asked_for(peer, "short", clips, *load)) for _ in range(rounds)]
-    took = sum(clips[n % len(clips)].seconds for n in range(load[1])) * sum(
+    told = [asyncio.run(asked_for(peer, "short", clips, load)) for _ in range(rounds)]
+    took = sum(clips[n % len(clips)].seconds for n in range(load.requests)) * sum(
         1 / one.rtfx for one in told
     )
     tokens, windows = (now - then for now, then in zip(counts(peer), counted, strict=True))

@@ -48,6 +48,7 @@ def make(folder: Path, *, like: Path = DEMO / "marine-radio", **changes: int) ->
     for name in TOKENIZER:
         if (like / name).exists():
             shutil.copyfile(like / name, folder / name)
+    _drop_heads(folder / "generation_config.json", config)
     with torch.device("meta"):
         tensors = WhisperForConditionalGeneration(WhisperConfig(**config)).state_dict()
     del tensors["proj_out.weight"]  # tied to the embedding
@@ -64,6 +65,18 @@ def make(folder: Path, *, like: Path = DEMO / "marine-radio", **changes: int) ->
     index = {"metadata": {"total_size": weight_bytes(folder)}, "weight_map": files}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     return folder, sum(tensor.numel() for tensor in tensors.values())
+
+
+def _drop_heads(path: Path, config: dict[str, Any]) -> None:
+    """Drop the heads that words are aligned by where this shape has fewer layers or heads."""
+    told = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    sizes = config["decoder_layers"], config["decoder_attention_heads"]
+    if any(
+        one >= size
+        for head in told.pop("alignment_heads", ())
+        for one, size in zip(head, sizes, strict=True)
+    ):
+        path.write_text(json.dumps(told), "utf-8")
 
 
 def _shards(tensors: dict[str, torch.Tensor], itemsize: int) -> list[list[str]]:

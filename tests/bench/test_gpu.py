@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from bench import gpu
 from bench.float8 import to_float8
+from bench.peers import Peer
 from bench.random_checkpoint import make
-from bench.throughput import Peer, Recording, Round
+from bench.throughput import Recording, Round
 
 TINY = {
     "d_model": 64, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 1,
@@ -88,8 +89,8 @@ def test_a_row_has_rates_by_the_engines_own_count(monkeypatch):
     monkeypatch.setattr(gpu, "used", lambda: 5000)
     clips = [Recording(Path("a"), "", 4.0)]
 
-    async def answered(peer, sort, clips, at_once, requests):
-        return Round(16.0, [0.25] * requests, 0.0)
+    async def answered(peer, sort, clips, load):
+        return Round(16.0, [0.25] * load.requests, 0.0)
 
     monkeypatch.setattr(gpu, "asked_for", answered)
     peer = Peer("Marlinscribe", 1, 1, {})
