@@ -232,11 +232,13 @@ def row(
 
 
 def counts(peer: Peer) -> tuple[float, float]:
-    """Return how many tokens the engine has written, and how many windows it has ended. Ours tells
+    """Return how many tokens the engine has written, and how many windows it has begun. Ours tells
     once a second."""
     time.sleep(SETTLE_SECONDS)
     text = httpx.get(f"http://127.0.0.1:{peer.port}/metrics", timeout=60).text
-    return total(text, "vllm:generation_tokens_total"), total(text, "vllm:request_success_total")
+    return total(text, "vllm:generation_tokens_total"), total(
+        text, "vllm:time_to_first_token_seconds_count"
+    )
 
 
 def total(text: str, name: str) -> float:

@@ -25,7 +25,7 @@ EXPOSITION = """\
 vllm:generation_tokens_total{model="a"} 30.0
 vllm:generation_tokens_total{model="b"} 12.0
 vllm:generation_tokens_total_created{model="b"} 9.0
-vllm:request_success_total{model="a",finished_reason="stop"} 2.0
+vllm:time_to_first_token_seconds_count{model="a"} 2.0
 """
 
 
@@ -120,7 +120,7 @@ def test_a_server_that_fails_leaves_a_row_that_says_why_and_the_others_go_on(mon
 
 def test_samples_of_a_name_are_added_and_no_others():
     assert gpu.total(EXPOSITION, "vllm:generation_tokens_total") == 42
-    assert gpu.total(EXPOSITION, "vllm:request_success_total") == 2
+    assert gpu.total(EXPOSITION, "vllm:time_to_first_token_seconds_count") == 2
     assert gpu.total(EXPOSITION, "vllm:nothing_total") == 0
 
 
