@@ -84,7 +84,9 @@ def transcribed(pipe: Any, several: list[Job]) -> list[str]:
     """Return the text of each. Tokens are the likeliest, timestamps among them."""
     _, language, batched, _ = several[0]
     options: dict[str, Any] = {"chunk_length_s": _PIECE, "batch_size": PIECES} if batched else {}
-    generation = {"language": language, "task": "transcribe", "num_beams": 1, "do_sample": False}
+    generation: dict[str, Any] = {"num_beams": 1, "do_sample": False}
+    if pipe.model.generation_config.is_multilingual:  # or it would refuse to be told
+        generation |= {"language": language, "task": "transcribe"}
     told = pipe(
         [{"raw": samples, "sampling_rate": _RATE} for samples, *_ in several],
         return_timestamps=True,

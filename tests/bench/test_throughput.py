@@ -148,19 +148,35 @@ def test_transformers_takes_what_waits_together_and_long_ones_alone():
     assert left.count([("en", True)]) == 2
 
 
-def test_transformers_pieces_a_long_recording_and_batches_clips():
-    asked = []
+class Pipe:
+    """A pipeline that keeps what it is asked."""
 
-    def pipe(inputs, **options):
-        asked.append(options)
+    def __init__(self, *, is_multilingual):
+        config = argparse.Namespace(is_multilingual=is_multilingual)
+        self.model = argparse.Namespace(generation_config=config)
+        self.asked = []
+
+    def __call__(self, inputs, **options):
+        self.asked.append(options)
         return [{"text": f" {number}"} for number, _ in enumerate(inputs)]
 
+
+def test_transformers_pieces_a_long_recording_and_batches_clips():
+    pipe = Pipe(is_multilingual=True)
     assert transcribed(pipe, [job(), job()]) == [" 0", " 1"]
     assert transcribed(pipe, [job(batched=True)]) == [" 0"]
-    clips, long = asked
+    clips, long = pipe.asked
     assert (clips["batch_size"], "chunk_length_s" in clips) == (2, False)
     assert (long["batch_size"], long["chunk_length_s"]) == (8, 30)
-    assert clips["generate_kwargs"]["language"] == "en"
+
+
+@pytest.mark.parametrize("is_multilingual", [True, False])
+def test_transformers_is_told_the_language_where_the_model_knows_several(is_multilingual):
+    pipe = Pipe(is_multilingual=is_multilingual)
+    transcribed(pipe, [job("zh")])
+    generation = pipe.asked[0]["generate_kwargs"]
+    assert generation.get("language") == ("zh" if is_multilingual else None)
+    assert generation["num_beams"] == 1
 
 
 def test_weights_for_whisper_cpp_have_their_header_vocabulary_and_tensors(tmp_path):
