@@ -10,7 +10,7 @@ from collections.abc import Callable
 from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
-from typing import Any, ClassVar
+from typing import Any
 
 _RATE = 16_000
 Transcribe = Callable[[bytes, str, bool], str]  # of a recording, its language, whether in batches
@@ -20,7 +20,8 @@ def serve(port: int, transcribe: Transcribe) -> None:
     """Answer on a port of this machine, until the process is ended."""
 
     class Answering(Handler):
-        text_of = staticmethod(transcribe)
+        def text_of(self, recording: bytes, language: str, batched: bool) -> str:
+            return transcribe(recording, language, batched)
 
     Server(("127.0.0.1", port), Answering).serve_forever()
 
@@ -33,7 +34,10 @@ class Handler(BaseHTTPRequestHandler):
     """Answers one client's requests."""
 
     protocol_version = "HTTP/1.1"
-    text_of: ClassVar[Transcribe]
+
+    def text_of(self, recording: bytes, language: str, batched: bool) -> str:
+        """Return what is heard in a recording."""
+        raise NotImplementedError
 
     def do_GET(self) -> None:
         """Say that the server is there."""

@@ -63,7 +63,10 @@ class _Run:
         """Measure every load. Raises what is wrong with recordings or server, and ValueError where
         nothing was transcribed."""
         asked = self._asked
-        several = await asyncio.to_thread(_recordings, asked.files, asked.reference, asked.language)
+        with self._errors.status("reading the recordings"):
+            several = await asyncio.to_thread(
+                _recordings, asked.files, asked.reference, asked.language
+            )
         async with client.connect_async(asked.url, asked.key, None) as server:
             self._server |= what_serves(await client.check(server))
             asker = Asker(server, _fields(asked))

@@ -120,6 +120,6 @@ def _as_json(row: Row) -> dict[str, Any]:
         "engine": row.server.engine() if row.server else {},
         "token": row.server.token_seconds() if row.server else None,
         "errors": dict(load.errors),
-        **row.error_rates(),
+        **{str(metric): value for metric, value in row.error_rates().items()},
         "notes": row.notes,
     }

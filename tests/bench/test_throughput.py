@@ -112,7 +112,8 @@ def peer():
     """A peer's server that hears what it is asked."""
 
     class Answering(peer_server.Handler):
-        text_of = staticmethod(lambda *asked: repr((len(asked[0]), *asked[1:])))
+        def text_of(self, recording, language, batched):
+            return repr((len(recording), language, batched))
 
     with serving(Answering) as url:
         yield url

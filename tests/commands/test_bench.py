@@ -72,8 +72,8 @@ class Handler(BaseHTTPRequestHandler):
             status, code = self.refuse
             self.metrics.refused.labels(ROUTE, code).inc()
             self.account(status)
-            error = {"error": {"message": "not now", "code": code}}
-            self.answer(status, json.dumps(error).encode(), later="0")
+            body = json.dumps({"error": {"message": "not now", "code": code}})
+            self.answer(status, body.encode(), later="0")
         else:
             self.account(200)
             self.hear(body)
@@ -94,7 +94,7 @@ class Handler(BaseHTTPRequestHandler):
         if b'name="stream"' not in body or not self.streams:
             self.answer(200, json.dumps({"text": text}).encode())
             return
-        events = [{"type": "transcript.text.delta", "delta": text}]
+        events: list[dict] = [{"type": "transcript.text.delta", "delta": text}]
         if b"cut.wav" not in body:
             events.append({"type": "transcript.text.done", "text": text})
         if b"dies.wav" in body:
@@ -289,6 +289,22 @@ def test_a_server_that_is_not_there_is_told(files, capsys):
     assert main(["bench", "--url", "::", *files("a.wav")]) == 2
 
 
+def test_what_was_measured_before_ctrl_c_is_shown(url, files, capsys, monkeypatch):
+    loads = []
+    closed = Asker.closed
+
+    async def until_the_fourth(*asked):
+        loads.append(asked)
+        if len(loads) == 4:
+            raise KeyboardInterrupt
+        return await closed(*asked)
+
+    monkeypatch.setattr(Asker, "closed", until_the_fourth)
+    status, told = measured(capsys, url, *files("a.wav"), "--requests", "1")
+    assert status == 130
+    assert [one["load"] for one in told["loads"]] == ["1 at once"]
+
+
 def test_a_wrong_key_is_told(url, files, capsys):
     assert main(["bench", "--url", url, "--key", "wrong", *files("a.wav")]) == 1
     assert "The key is not known." in capsys.readouterr().err
@@ -403,8 +419,8 @@ def test_arrivals_are_the_same_each_time_and_as_many_as_asked_for(monkeypatch):
 
 
 def test_a_bound_gives_recordings_in_turn():
-    turns = list(Bound(5).turns(["a", "b"]))
-    assert turns == ["a", "b", "a", "b", "a"]
+    one, other = Recording(Path("a"), 1.0), Recording(Path("b"), 1.0)
+    assert list(Bound(5).turns([one, other])) == [one, other, one, other, one]
     assert Bound().seconds == math.inf
 
 
