@@ -72,8 +72,8 @@ class Handler(BaseHTTPRequestHandler):
             status, code = self.refuse
             self.metrics.refused.labels(ROUTE, code).inc()
             self.account(status)
-            body = json.dumps({"error": {"message": "not now", "code": code}})
-            self.answer(status, body.encode(), later="0")
+            told = json.dumps({"error": {"message": "not now", "code": code}})
+            self.answer(status, told.encode(), later="0")
         else:
             self.account(200)
             self.hear(body)
