@@ -133,6 +133,8 @@ def _recordings(
     """Return what is to be sent, with its length and its words. Raises OSError, NoCalibration of
     the reference, and ValueError where there is nothing, or no sound in it."""
     known = list(recordings(reference, language or "en")) if reference else []
+    if reference and not known:
+        raise ValueError(f"{reference} holds no recordings with text.")
     words = {Path(str(one.audio)).resolve(): one for one in known}
     paths = [one.path for one in Batch(tuple(files), ()).recordings()] or [*words]
     if not paths:

@@ -238,6 +238,8 @@ def test_known_words_give_error_rates_by_words_and_by_characters(url, files, tmp
                     "--requests", "1", "--concurrency", "1")[1]["loads"][0]["cer"] == 0  # fmt: skip
     assert main(["bench", "--url", url, "--reference", str(manifest), *files("x.wav")]) == 1
     assert "the words of none of these recordings" in capsys.readouterr().err
+    assert main(["bench", "--url", url, "--reference", "nowhere", *files("x.wav")]) == 1
+    assert "nowhere holds no recordings with text" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("name", "code"), [("dies.wav", "engine_died"), ("cut.wav", "broken_off")])
