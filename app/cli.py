@@ -1,5 +1,5 @@
 """marlinscribe serve | quantize | tune | align-heads | short-encoder | cache | plan |
-transcribe FILE… | evaluate SET"""
+transcribe FILE… | evaluate SET | bench FILE…"""
 
 import argparse
 from pathlib import Path
@@ -9,6 +9,7 @@ from app import __version__
 from app.checkpoints.recipe import Component, written_scheme
 from app.commands import (
     align_heads,
+    bench_arguments,
     cache,
     plan,
     quantize,
@@ -143,6 +144,13 @@ def parser() -> argparse.ArgumentParser:
             "evaluate",
             parents=[server],
             help="measure a server's error rates on recordings with known words",
+        )
+    )
+    bench_arguments.add_bench(
+        commands.add_parser(
+            "bench",
+            parents=[server],
+            help="measure how fast a server is with your recordings, and where the time goes",
         )
     )
     return parser

@@ -5,7 +5,8 @@ import errno
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ _MOST_TRIES = 20
 _LONGEST_WAIT = 60.0  # seconds between two tries
 _EVERY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104  none that one can connect to
 _ROUTE = "/v1/audio/transcriptions"
+SEGMENT, DELTA, DONE = (f"transcript.text.{one}" for one in ("segment", "delta", "done"))
+BROKEN_OFF = "the server broke off its answer"
 _WORDS = {
     errno.ENOENT: "there is no such file",
     errno.EISDIR: "that is a folder",
@@ -34,7 +37,7 @@ _WORDS = {
 
 class Refused(Exception):
     """The server answered with an error. status: of HTTP; None where a stream had begun. param:
-    the field that it names. retry_after: seconds, where another try may help."""
+    the field that it names. retry_after: seconds, where another try may help. code: the error's."""
 
     def __init__(
         self,
@@ -42,11 +45,13 @@ class Refused(Exception):
         status: int | None = None,
         param: str | None = None,
         retry_after: float | None = None,
+        code: str | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.param = param
         self.retry_after = retry_after
+        self.code = code
 
 
 def own_url() -> str:
@@ -78,9 +83,9 @@ def connect(url: str, key: str) -> httpx.Client:
     return httpx.Client(base_url=url, timeout=_timeout(), headers=_headers(key))
 
 
-def connect_async(url: str, key: str, at_once: int) -> httpx.AsyncClient:
-    """Return an HTTP client that asks for so many transcripts at once."""
-    limits = httpx.Limits(max_connections=at_once + 1)
+def connect_async(url: str, key: str, at_once: int | None) -> httpx.AsyncClient:
+    """Return an HTTP client that asks for so many transcripts at once; None bounds nothing."""
+    limits = httpx.Limits(max_connections=None if at_once is None else at_once + 1)
     return httpx.AsyncClient(base_url=url, timeout=_timeout(), headers=_headers(key), limits=limits)
 
 
@@ -101,11 +106,13 @@ def transcribe(client: httpx.Client, path: Path, fields: Mapping[str, str]) -> h
     return answer
 
 
-async def check(client: httpx.AsyncClient) -> None:
-    """Check that a server is there and takes the key. Raises Refused, httpx.HTTPError."""
+async def check(client: httpx.AsyncClient) -> httpx.Response:
+    """Check that a server is there and takes the key; return its answer to a question for its
+    models. Raises Refused, httpx.HTTPError."""
     answer = await client.get("/v1/models")
     if answer.status_code in (401, 403, 404):
         raise _refused(answer)
+    return answer
 
 
 async def stream(
@@ -134,20 +141,34 @@ async def _streamed_once(
     asked: Mapping[str, Any],
     on_seconds: Callable[[float], None],
 ) -> dict[str, Any]:
+    async with aclosing(events(client, path, asked)) as told:
+        async for event in told:
+            if event.get("type") == SEGMENT:
+                on_seconds(event["end"])
+            elif event.get("type") == DONE:
+                return event
+    raise Refused(BROKEN_OFF)
+
+
+async def events(
+    client: httpx.AsyncClient, path: Path, fields: Mapping[str, Any]
+) -> AsyncGenerator[dict[str, Any]]:
+    """Send one recording once; yield the events of the stream that answers. An answer in JSON,
+    which no stream is, is the last event alone. Raises Refused, OSError, httpx.HTTPError,
+    ValueError."""
     with await asyncio.to_thread(path.open, "rb") as file:
-        sent = client.stream("POST", _ROUTE, data=asked, files={"file": (_name(path), file)})
+        sent = client.stream("POST", _ROUTE, data=fields, files={"file": (_name(path), file)})
         async with sent as answer:
             if answer.is_error:
                 await answer.aread()
                 raise _refused(answer)
+            if "json" in answer.headers.get("content-type", ""):
+                yield {**json.loads(await answer.aread()), "type": DONE}
+                return
             async for event in _events(answer):
                 if "error" in event:
-                    raise Refused(str(event["error"].get("message", "it failed")))
-                if event.get("type") == "transcript.text.segment":
-                    on_seconds(event["end"])
-                elif event.get("type") == "transcript.text.done":
-                    return event
-    raise Refused("the server broke off its answer")
+                    raise _broken(event["error"])
+                yield event
 
 
 async def _events(answer: httpx.Response) -> AsyncIterator[dict[str, Any]]:
@@ -167,16 +188,23 @@ def _name(path: Path) -> str:
 def _refused(answer: httpx.Response) -> Refused:
     try:
         error = answer.json()["error"]
-        reason, param = str(error["message"]), error.get("param")
+        reason, param, code = str(error["message"]), error.get("param"), error.get("code")
     except (ValueError, KeyError, TypeError, AttributeError):
-        reason, param = answer.text[:200], None
+        reason, param, code = answer.text[:200], None, None
     later = answer.headers.get("retry-after", "") if answer.status_code in _LATER else ""
     return Refused(
         f"{answer.status_code}: {reason}",
         answer.status_code,
         param,
         float(later) if later.isdigit() else None,
+        code,
     )
+
+
+def _broken(error: Any) -> Refused:
+    """Return the error that a stream ended in."""
+    told = error if isinstance(error, dict) else {"message": error}
+    return Refused(str(told.get("message", "it failed")), code=told.get("code"))
 
 
 def explained(error: Exception, url: str = "") -> str:

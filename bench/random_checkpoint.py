@@ -1,4 +1,4 @@
-"""A checkpoint of whisper-large-v2's shape with random weights."""
+"""Checkpoints of whisper-large-v2's shape with random weights."""
 
 import json
 import shutil
@@ -30,21 +30,25 @@ TOKENIZER = (
     "tokenizer.json",
     "tokenizer_config.json",
     "processor_config.json",
+    "preprocessor_config.json",
     "generation_config.json",
 )
 SHARD_BYTES = 10**9  # several files, as large checkpoints come; one at a time is in memory
 
 
-def make(folder: Path, **changes: int) -> tuple[Path, int]:
-    """A checkpoint of LARGE_V2's shape with `changes`; its folder and its parameters' number.
+def make(folder: Path, *, like: Path = DEMO / "marine-radio", **changes: int) -> tuple[Path, int]:
+    """A checkpoint of LARGE_V2's shape with `changes`, and with the tokenizer of another; its
+    folder and its parameters' number.
 
     Holds SHARD_BYTES in memory, and one tensor more.
     """
     folder.mkdir()
-    config = json.loads((DEMO / "marine-radio" / "config.json").read_text()) | LARGE_V2 | changes
+    config = json.loads((like / "config.json").read_text()) | LARGE_V2 | changes
     (folder / "config.json").write_text(json.dumps(config))
     for name in TOKENIZER:
-        shutil.copyfile(DEMO / "marine-radio" / name, folder / name)
+        if (like / name).exists():
+            shutil.copyfile(like / name, folder / name)
+    _drop_heads(folder / "generation_config.json", config)
     with torch.device("meta"):
         tensors = WhisperForConditionalGeneration(WhisperConfig(**config)).state_dict()
     del tensors["proj_out.weight"]  # tied to the embedding
@@ -61,6 +65,18 @@ def make(folder: Path, **changes: int) -> tuple[Path, int]:
     index = {"metadata": {"total_size": weight_bytes(folder)}, "weight_map": files}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     return folder, sum(tensor.numel() for tensor in tensors.values())
+
+
+def _drop_heads(path: Path, config: dict[str, Any]) -> None:
+    """Drop the heads that words are aligned by where this shape has fewer layers or heads."""
+    told = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    sizes = config["decoder_layers"], config["decoder_attention_heads"]
+    if any(
+        one >= size
+        for head in told.pop("alignment_heads", ())
+        for one, size in zip(head, sizes, strict=True)
+    ):
+        path.write_text(json.dumps(told), "utf-8")
 
 
 def _shards(tensors: dict[str, torch.Tensor], itemsize: int) -> list[list[str]]:

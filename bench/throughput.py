@@ -1,32 +1,34 @@
 """How fast the service is beside others, on the same weights, machine and recordings.
 
     make bench-throughput
-    python -m bench.throughput [--own-kernels] [--vllm FOLDER]
-                               [--faster-whisper PYTHON --peer-model FOLDER [--float32]]
+    python -m bench.throughput [--only short|middle|long] [--rate R...] [--own-kernels]
+        [--vllm FOLDER] [--faster-whisper PYTHON --peer-model FOLDER] [--float32]
+        [--whisper-cpp PYTHON --ggml FILE...] [--transformers PYTHON --weights FOLDER]
 
-What a start makes of whisper-base, the unquantized source, faster-whisper in int8 (--float32: in
-float32 too), with one worker on all processors and with a worker on each, and vLLM's own server are
-up at once. They are asked in turn, round by round, and who is first changes, so that a drift of the
-machine's speed hits all. Clips are those of a synthetic voice: short ones of the judge, middle ones
-of 25 seconds (each nearly a window), and eleven minutes. The language is told, tokens are the
-likeliest. Of a recording of minutes faster-whisper has its windows in batches, behind its detector.
-On AMD's processors vLLM takes zentorch's kernels, its server's too; --own-kernels asks ours without
-them beside.
+What a start makes of whisper-base, the unquantized source, and those that are named are up at once:
+faster-whisper in int8 and whisper.cpp, with one worker on all processors and with a worker on each,
+transformers, and vLLM's own server (--float32: in float32 too). They are asked in turn, round by
+round, and who is first changes, so that a drift of the machine's speed hits all. Clips are those of
+a synthetic voice: short ones of the judge, middle ones of 25 seconds (each nearly a window), and
+eleven minutes. The language is told, tokens are the likeliest. Of a recording of minutes
+faster-whisper and transformers have windows in batches, faster-whisper behind its detector. On
+AMD's processors vLLM takes zentorch's kernels, its server's too; --own-kernels asks ours without
+them beside. Peers run in environments of their own, by the path of their Python; bench.ggml writes
+what whisper.cpp reads.
 
 RTFx is seconds of sound a second. `ours / it` is the ratio of the default's to it in the same
 round, with 95 % intervals; the processors' time is of all of a server's processes, memory their
-PSS, after all of it. WER is of one answer to each clip of the row.
+PSS, after all of it. WER is of one answer to each clip of the row. With --rate requests arrive as a
+Poisson process, whatever became of those before, and take from when they were due; `ours / it` is
+then how many times as long it took, by the median.
 """
 
-import argparse
 import asyncio
-import os
 import statistics
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,44 +38,22 @@ from rich.console import Console
 from rich.table import Table
 
 from app.recordings.error_rates import Pair, count, rate
+from bench.arrivals import arrivals
 from bench.hours import short_clips
 from bench.http import load_service
 from bench.interval import median_interval
-from bench.left_out import left_out
 from bench.memory import family, proportional_size
-from bench.options import model_settings, parser, with_model
+from bench.options import parser, with_model
+from bench.peers import DEFAULT, Peer, add_peers, everybody
 from bench.recordings import JUDGE, LONG, manifest
 from bench.talk import as_opus
-from bench.transcribers import await_ready, vllm_server
 from bench.word_recordings import timed
-from harness.server import Server, free_port
 
 MIDDLE_SECONDS = 25.0
 AT_ONCE = (1, 4, 16)
 REQUESTS = {"short": {1: 6, 4: 16, 16: 32}, "middle": {1: 3, 4: 8, 16: 16}, "long": {1: 1}}
-DEFAULT, SOURCE = "Marlinscribe", "Marlinscribe, unquantized"
-_WITHOUT = ", without zentorch"
+ARRIVALS = {"short": 32, "middle": 16, "long": 3}
 PATIENCE = 600  # seconds without an answer
-
-
-@dataclass
-class Peer:
-    """A server that answers as OpenAI's does. fields: what its requests say. batched: what they say
-    beside, of a recording of minutes."""
-
-    name: str
-    port: int
-    pid: int
-    fields: Mapping[str, str]
-    batched: Mapping[str, str] = field(default_factory=dict)
-
-    def asked(self, sort: str) -> dict[str, str]:
-        """Return the fields of a request."""
-        return {**self.fields, **(self.batched if sort == "long" else {})}
-
-    def processor_seconds(self) -> float:
-        """Return the processors' time of all of its processes."""
-        return sum(one.cpu_times().user + one.cpu_times().system for one in family(self.pid))
 
 
 class Recording(NamedTuple):
@@ -90,16 +70,39 @@ class Round(NamedTuple):
     processors: float
 
 
+@dataclass(frozen=True)
+class Load:
+    """How many requests a round has, and from how many clients; or at which rate they arrive."""
+
+    requests: int
+    at_once: int = 0
+    rate: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.rate:g} a second" if self.rate else f"{self.at_once} at once"
+
+    def beside(self, mine: Round, its: Round) -> float:
+        """Return how much faster the first was: by RTFx, and where the rate is given by the median
+        time."""
+        if self.rate:
+            return statistics.median(its.times) / statistics.median(mine.times)
+        return mine.rtfx / its.rtfx
+
+
+def loads(sort: str, rates: Sequence[float] | None) -> list[Load]:
+    """Return the loads of recordings of that length."""
+    if rates:
+        return [Load(ARRIVALS[sort], rate=rate) for rate in rates]
+    return [Load(requests, at_once) for at_once, requests in REQUESTS[sort].items()]
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     wanted = with_model(parser("bench.throughput", __doc__, clips=16, rounds=5))
-    wanted.add_argument("--faster-whisper", metavar="PYTHON", help="of its environment")
-    wanted.add_argument("--peer-model", metavar="FOLDER", help="the weights for CTranslate2")
-    wanted.add_argument("--float32", action="store_true", help="it in float32 too")
-    wanted.add_argument(
-        "--own-kernels", action="store_true", help="ours without zentorch's kernels too"
-    )
-    wanted.add_argument("--vllm", metavar="FOLDER", help="the weights for vLLM")
+    add_peers(wanted)
     wanted.add_argument("--only", choices=REQUESTS, help="recordings of one length")
+    wanted.add_argument(
+        "--rate", type=float, nargs="+", help="requests a second that arrive, instead of clients"
+    )
     asked = wanted.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         peers = [stack.enter_context(one) for one in everybody(asked)]
@@ -107,65 +110,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         for sort in [asked.only] if asked.only else REQUESTS:
             clips = recordings(sort, asked.clips, Path(folder))
             errors = {peer.name: word_errors(peer, sort, clips) for peer in peers}
-            for at_once, requests in REQUESTS[sort].items():
-                told = in_turn(peers, sort, clips, (at_once, requests), asked.rounds)
-                for row in rows(told, f"{sort}, {at_once} at once", errors):
+            for load in loads(sort, asked.rate):
+                told = in_turn(peers, sort, clips, load, asked.rounds)
+                for row in rows(told, sort, load, errors):
                     print(*row, sep=" | ", flush=True)
                     table.add_row(*row)
                 table.add_section()
         print(*(f"{peer.name}: {memory(peer) / 1e6:.0f} MB" for peer in peers), sep="; ")
     Console(width=140).print(table)
-
-
-def everybody(asked: argparse.Namespace) -> Iterator[Any]:
-    """Yield a context for each peer in which it is up."""
-    kinds = {DEFAULT: model_settings(asked)}
-    if asked.quantization != "none":
-        kinds[SOURCE] = model_settings(asked) | {"quantization": "none"}
-    for name, settings in kinds.items():
-        yield ours(name, settings)
-        if asked.own_kernels:
-            yield ours(name + _WITHOUT, settings, has_zentorch=False)
-    processors = len(os.sched_getaffinity(0))
-    if asked.faster_whisper:
-        for kind in ("int8", "float32") if asked.float32 else ("int8",):
-            for workers, threads in ((1, processors), (processors, 1)):
-                yield faster_whisper(asked, kind, workers, threads)
-    if asked.vllm:
-        yield vllm(asked.vllm, processors)
-
-
-@contextmanager
-def ours(name: str, settings: dict[str, Any], *, has_zentorch: bool = True) -> Iterator[Peer]:
-    # vLLM does without what cannot be imported.
-    with left_out("zentorch") as folder:
-        prefix = () if has_zentorch else ("env", f"PYTHONPATH={folder}")
-        with Server(prefix=prefix, **settings) as server:
-            yield Peer(name, server.port, server.process.pid, {"language": "en"})
-
-
-@contextmanager
-def vllm(folder: str, processors: int) -> Iterator[Peer]:
-    """By default it leaves a processor free; here it may have all of them, as the others do."""
-    with vllm_server(folder, VLLM_CPU_OMP_THREADS_BIND=f"0-{processors - 1}") as server:
-        url, pid = server
-        port = int(url.rsplit(":", 1)[1])
-        yield Peer("vllm serve, bf16", port, pid, {"language": "en", "model": folder})
-
-
-@contextmanager
-def faster_whisper(
-    asked: argparse.Namespace, kind: str, workers: int, threads: int
-) -> Iterator[Peer]:
-    port = free_port()
-    command = [asked.faster_whisper, "-m", "bench.peer_faster_whisper_server", asked.peer_model]
-    with subprocess.Popen([*command, str(port), kind, str(workers), str(threads)]) as process:
-        try:
-            await_ready(f"http://127.0.0.1:{port}/", process)
-            name = f"faster-whisper {kind}, {workers} x {threads}"
-            yield Peer(name, port, process.pid, {"language": "en"}, {"batched": "1"})
-        finally:
-            process.terminate()
 
 
 def recordings(sort: str, clips: int, folder: Path) -> list[Recording]:
@@ -225,7 +177,7 @@ def in_turn(
     peers: Sequence[Peer],
     sort: str,
     clips: Sequence[Recording],
-    load: tuple[int, int],
+    load: Load,
     rounds: int,
 ) -> dict[str, list[Round]]:
     """Ask everybody in every round; who is first changes. The first round warms."""
@@ -233,33 +185,36 @@ def in_turn(
     for number in range(rounds + 1):
         first = number % len(peers)
         for peer in (*peers[first:], *peers[:first]):
-            one = asyncio.run(asked_for(peer, sort, clips, *load))
+            one = asyncio.run(asked_for(peer, sort, clips, load, number))
             if number:
                 told[peer.name].append(one)
     return told
 
 
 async def asked_for(
-    peer: Peer, sort: str, clips: Sequence[Recording], at_once: int, requests: int
+    peer: Peer, sort: str, clips: Sequence[Recording], load: Load, number: int = 0
 ) -> Round:
-    """Have so many requests answered, so many at once: each client asks again when it is
-    answered."""
+    """Have a round's requests answered. Each client asks again when it is answered; arrivals are
+    those of the round's number, the same for every peer."""
     before = peer.processor_seconds()
-    paths = [clip.path for clip in clips]
-    pace, times = await load_service(peer, paths, at_once, requests, peer.asked(sort))
-    took = requests / pace
-    seconds = sum(clips[n % len(clips)].seconds for n in range(requests))
+    paths, fields = [clip.path for clip in clips], peer.asked(sort)
+    if load.rate:
+        pace, times = await arrivals(peer, paths, load.rate, load.requests, fields, number)
+    else:
+        pace, times = await load_service(peer, paths, load.at_once, load.requests, fields)
+    took = load.requests / pace
+    seconds = sum(clips[n % len(clips)].seconds for n in range(load.requests))
     return Round(seconds / took, times, (peer.processor_seconds() - before) / seconds)
 
 
 def rows(
-    told: Mapping[str, Sequence[Round]], what: str, errors: Mapping[str, float]
+    told: Mapping[str, Sequence[Round]], sort: str, load: Load, errors: Mapping[str, float]
 ) -> Iterator[list[str]]:
-    default = told[DEFAULT]
+    default, what = told[DEFAULT], f"{sort}, {load}"
     for name, several in told.items():
         times = sorted(one for each in several for one in each.times)
         ratio = median_interval(
-            [mine.rtfx / its.rtfx for mine, its in zip(default, several, strict=True)]
+            [load.beside(mine, its) for mine, its in zip(default, several, strict=True)]
         )
         yield [
             what,
@@ -267,7 +222,7 @@ def rows(
             f"{statistics.median(one.rtfx for one in several):.1f}",
             "" if name == DEFAULT else f"{ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f})",
             f"{1000 * statistics.median(times):.0f}",
-            f"{1000 * times[int(0.95 * len(times))]:.0f}",
+            *(f"{1000 * times[int(share * len(times))]:.0f}" for share in (0.95, 0.99)),
             f"{statistics.median(one.processors for one in several):.3f}",
             f"{100 * errors[name]:.1f} %",
         ]
@@ -280,7 +235,7 @@ def memory(peer: Peer) -> int:
 
 
 def tables(peers: int) -> Table:
-    columns = ("", "", "RTFx", "ours / it", "p50 ms", "p95 ms", "processor s / s", "WER")
+    columns = ("", "", "RTFx", "ours / it", "p50 ms", "p95 ms", "p99 ms", "processor s / s", "WER")
     return Table(*columns, title=f"{peers} servers in turn, {psutil.cpu_count()} processors")
 
 

