@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     quantize_parser.add_argument(
         "--scheme",
         choices=["W4A16", "W8A16", "W8A8", "W3A16", "W2A16"],
-        help="bits of weights and activations (default: W4A16)",
+        help="bits of weights and activations (default: what a start would make)",
     )
     quantize_parser.add_argument(
         "--group-size",
