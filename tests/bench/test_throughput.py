@@ -169,6 +169,7 @@ def test_transformers_pieces_a_long_recording_and_batches_clips():
     clips, long = pipe.asked
     assert (clips["batch_size"], "chunk_length_s" in clips) == (2, False)
     assert (long["batch_size"], long["chunk_length_s"]) == (8, 30)
+    assert [one["return_timestamps"] for one in pipe.asked] == [True, False]
 
 
 @pytest.mark.parametrize("is_multilingual", [True, False])
