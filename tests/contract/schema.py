@@ -39,7 +39,7 @@ def main() -> int:
             str(ROOT / ".contract/venv/bin/schemathesis"),
             "--config-file", str(HERE / "schemathesis.toml"),
             "run", f"{server.url}/openapi.json",
-            "--header", f"authorization: {ADMIN['authorization']}",
+            "--header", f"Authorization: {ADMIN['authorization']}",
             # hooks.py filters by intention: an empty field is no field on the wire.
             "--suppress-health-check", "filter_too_much", *sys.argv[1:],
         ]  # fmt: skip
