@@ -60,7 +60,7 @@ def test_nothing_below_the_api_knows_the_web_framework(module):
 # What a room may import, beside itself and the leaves. Wiring (main, cli, commands) imports all.
 LEAVES = {"app.errors", "app.settings", "app.metrics", "app.process", "app.replay", "app.files"}
 LEAVES |= {"app.environment", "app.tracing", "app.languages", "app.engine_metrics"}
-LEAVES |= {"app.folders", "app.tensor_files", "app.model_names"}
+LEAVES |= {"app.folders", "app.tensor_files", "app.model_names", "app.json_text"}
 LEAVES |= {"app.background_settings", "app.background_metrics"}
 ROOMS = {
     "app.api": {"transcription", "serving", "quantization", "jobs", "models.base", "recordings",

@@ -62,7 +62,7 @@ router = APIRouter(
 )
 
 
-@router.get("")
+@router.get("", responses=errors(400))
 async def transcription_jobs(
     context: Ctx,
     jobs: Jobs,

@@ -1,6 +1,5 @@
 """/v1/batches: many recordings asked for in one file, as OpenAI has it, with Groq's endpoint."""
 
-from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request
@@ -14,24 +13,23 @@ from app.api.json_body import read_json
 from app.api.openapi import errors, json_request
 from app.api.pages import Limit, ListBody, Page
 from app.api.security import require_key
-from app.background import ENDPOINT, Batch, BatchStatus, new_batch_id
-from app.settings import Settings
+from app.background import ENDPOINT, WINDOW, Batch, BatchStatus, new_batch_id
 
-_DAY = 86_400  # seconds
 _MOST_PAIRS = 16  # OpenAI's, and the two lengths below
 
 Metadata = dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]]
 
 
 class BatchRequest(BaseModel):
-    """OpenAI's. completion_window: kept and not heeded: a batch is done when there is room.
-    webhook_url: not OpenAI's: gets batch.completed, batch.failed or batch.cancelled."""
+    """OpenAI's. completion_window: hours or days, such as 24h or 7d: what is not done by then is
+    given up. webhook_url: not OpenAI's: gets batch.completed, batch.expired, batch.failed or
+    batch.cancelled."""
 
     model_config = ConfigDict(extra="ignore")
 
     input_file_id: str
     endpoint: Literal["/v1/audio/transcriptions"]
-    completion_window: Annotated[str, Field(max_length=16)] = "24h"
+    completion_window: Annotated[str, Field(pattern=WINDOW)] = "24h"
     metadata: Annotated[Metadata, Field(max_length=_MOST_PAIRS)] | None = None
     webhook_url: str | None = None
 
@@ -48,8 +46,7 @@ class BatchErrors(TypedDict):
 
 
 class BatchBody(TypedDict):
-    """OpenAI's batch. Times are Unix seconds; `expires_at` is when a batch that is over is
-    deleted."""
+    """OpenAI's batch. Times are Unix seconds; `expires_at` is when what is not done is given up."""
 
     id: str
     object: Literal["batch"]
@@ -62,7 +59,7 @@ class BatchBody(TypedDict):
     error_file_id: str | None
     created_at: int
     in_progress_at: int | None
-    expires_at: int | None
+    expires_at: int
     finalizing_at: int | None
     completed_at: int | None
     failed_at: int | None
@@ -99,31 +96,30 @@ async def create_batch(request: Request, context: Ctx, owner: Owner, batches: Ke
         wanted.metadata,
         webhook_of(context.settings, wanted.webhook_url),
     )
-    return _body(context.settings, await batches.create(batch))
+    return _body(await batches.create(batch))
 
 
-@router.get("")
+@router.get("", responses=errors(400))
 async def list_batches(
-    context: Ctx, owner: Owner, batches: Kept, limit: Limit = 20, after: str | None = None
+    owner: Owner, batches: Kept, limit: Limit = 20, after: str | None = None
 ) -> ListBody[BatchBody]:
     """List the batches of this key, the newest first."""
-    return Page(batches.all(owner), limit, after).body(partial(_body, context.settings))
+    return Page(batches.all(owner), limit, after).body(_body)
 
 
 @router.get("/{id}", responses=errors(404))
-async def get_batch(context: Ctx, owner: Owner, batches: Kept, id: str) -> BatchBody:
+async def get_batch(owner: Owner, batches: Kept, id: str) -> BatchBody:
     """Return one batch: how many of its lines are done, and the files of its results and errors."""
-    return _body(context.settings, batches.get(owner, id))
+    return _body(batches.get(owner, id))
 
 
 @router.post("/{id}/cancel", responses=errors(404, 409))
-async def cancel_batch(context: Ctx, owner: Owner, batches: Kept, id: str) -> BatchBody:
+async def cancel_batch(owner: Owner, batches: Kept, id: str) -> BatchBody:
     """Cancel a batch. What is done by then is in its files."""
-    return _body(context.settings, await batches.cancel(owner, id))
+    return _body(await batches.cancel(owner, id))
 
 
-def _body(settings: Settings, batch: Batch) -> BatchBody:
-    ended = batch.ended_at
+def _body(batch: Batch) -> BatchBody:
     told = BatchErrors(object="list", data=batch.errors) if batch.errors else None
     at = batch.times.get
     counts = RequestCounts(total=batch.total, completed=batch.completed, failed=batch.failed)
@@ -138,12 +134,12 @@ def _body(settings: Settings, batch: Batch) -> BatchBody:
         output_file_id=batch.output_file_id,
         error_file_id=batch.error_file_id,
         created_at=batch.created_at,
-        expires_at=ended and int(ended + settings.background_days * _DAY),
+        expires_at=batch.expires_at,
         in_progress_at=at("in_progress"),
         finalizing_at=at("finalizing"),
         completed_at=at("completed"),
         failed_at=at("failed"),
-        expired_at=None,
+        expired_at=at("expired"),
         cancelling_at=at("cancelling"),
         cancelled_at=at("cancelled"),
         request_counts=counts,

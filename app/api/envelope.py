@@ -7,6 +7,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -14,7 +15,14 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.telemetry import RequestTelemetry
-from app.errors import DeadlineExceeded, MarlinscribeError, RequestError, WrongKey, envelope
+from app.errors import (
+    BadField,
+    DeadlineExceeded,
+    MarlinscribeError,
+    RequestError,
+    WrongKey,
+    envelope,
+)
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +32,7 @@ _REQUEST_ID = re.compile(r"[\w.:-]{1,128}")
 def install(app: FastAPI) -> None:
     app.add_exception_handler(MarlinscribeError, _ours)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
 
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
@@ -58,6 +67,15 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     if error.status_code == 405:
         headers = {"allow": ", ".join(sorted(_methods(request)))}
     return JSONResponse(body, error.status_code, headers)
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    """Answer what FastAPI itself refuses: a parameter of the query."""
+    assert isinstance(error, RequestValidationError)
+    fault = error.errors()[0]
+    param = str(fault["loc"][-1])
+    told = BadField(f"The parameter {param!r} is not valid: {fault['msg']}.", param=param)
+    return answer(request.scope, told)
 
 
 def _methods(request: Request) -> set[str]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -100,7 +100,7 @@ async def upload_file(
     return JSONResponse(_body(context, file))
 
 
-@router.get("")
+@router.get("", responses=errors(400))
 async def files(
     context: Ctx, owner: Owner, batches: Kept, purpose: str | None = None,
     limit: Limit = 100, after: str | None = None,
@@ -126,7 +126,13 @@ async def file_content(owner: Owner, batches: Kept, id: str) -> Response:
     found = batches.files.get(owner, id)
     headers = {"content-length": str(found.size)}
     pieces = _pieces(batches.files.path(found))
-    return StreamingResponse(pieces, media_type="application/octet-stream", headers=headers)
+    try:
+        first = await anext(pieces, b"")
+    except FileNotFoundError:
+        batches.files.get(owner, id)  # which says so where it was deleted meanwhile
+        raise
+    body = _whole(first, pieces)
+    return StreamingResponse(body, media_type="application/octet-stream", headers=headers)
 
 
 @router.delete("/{id}", responses=errors(404))
@@ -156,6 +162,12 @@ def _body(context: Ctx, file: StoredFile) -> FileBody:
         purpose=file.purpose,
         status="processed",
     )
+
+
+async def _whole(first: bytes, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece
 
 
 async def _pieces(path: Path) -> AsyncGenerator[bytes]:

@@ -1,6 +1,5 @@
 """Bodies in JSON, bounded, and checked against what they are to say."""
 
-import json
 from typing import TypeVar
 
 from fastapi import Request
@@ -8,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
 from app.errors import BadBody, BadField
+from app.json_text import read_json_text
 
 _LONGEST_BODY = 2**20
 T = TypeVar("T", bound=BaseModel)
@@ -26,8 +26,8 @@ async def read_json(request: Request, kind: type[T], empty: T | None = None) -> 
     if not read and empty is not None:
         return empty
     try:
-        content = json.loads(read)
-    except (ValueError, RecursionError) as error:
+        content = read_json_text(read)
+    except ValueError as error:
         raise BadBody(f"The body is not JSON: {error}.") from error
     try:
         return kind.model_validate(content)

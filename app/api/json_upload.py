@@ -17,6 +17,7 @@ from starlette.datastructures import UploadFile
 
 from app.api.spool import spooled_file
 from app.errors import BadBody, BadField
+from app.json_text import read_json_text
 
 FIELD = "input_audio"
 _LARGEST_REST = 2**20  # bytes of all that is not the recording
@@ -107,9 +108,8 @@ class _Body:
     def fields(self) -> dict[str, Any]:
         """What is beside the recording, once all has come. Raises BadBody, BadField."""
         try:
-            read = json.loads(self._rest, parse_constant=_no_number)
-            json.dumps(read, ensure_ascii=False).encode()  # half a surrogate pair is no text
-        except (ValueError, RecursionError) as error:  # the latter of junk that is nested deep
+            read = read_json_text(self._rest)
+        except ValueError as error:
             raise BadBody("The body is not JSON.") from error
         if not isinstance(read, dict):
             raise BadBody("The body must be an object in JSON.")
@@ -190,7 +190,3 @@ def _unescaped(letters: bytes) -> bytes:
 
 def _no_base64() -> NoReturn:
     raise BadField(f"The recording in '{FIELD}[data]' is not base64.", param=FIELD)
-
-
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number in JSON")

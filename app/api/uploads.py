@@ -120,6 +120,7 @@ async def _of_form(
     held: AsyncExitStack,
 ) -> Upload:
     """What a form holds, or names."""
+    _check_text(form)
     texts = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
     sent = form.getlist(shape.field)
     url = dict(texts).get(_URL, "") if shape.takes_url else ""
@@ -128,6 +129,18 @@ async def _of_form(
         return Upload(texts, RecordingFile(file), name)
     one = _recording(sent, shape.field, url)
     return Upload(texts, RecordingFile(one.file), one.filename or "")
+
+
+def _check_text(form: FormData) -> None:
+    """Raises BadBody where a text could be neither kept nor answered: some charsets (UTF-7) have
+    half a surrogate pair, which UTF-8 has not."""
+    for name, value in form.multi_items():
+        text = value if isinstance(value, str) else value.filename or ""
+        try:
+            f"{name}{text}".encode()
+        except UnicodeError as error:
+            message = "The form cannot be read: it holds half a surrogate pair."
+            raise BadBody(message) from error
 
 
 @asynccontextmanager

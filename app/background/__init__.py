@@ -5,7 +5,7 @@ finished, and at the end the transcript. A server that is killed decodes the rec
 the finished windows in the log, and goes on with the others.
 """
 
-from app.background.batch import ENDPOINT, Batch, BatchStatus
+from app.background.batch import ENDPOINT, WINDOW, Batch, BatchStatus
 from app.background.batches import Batches, new_batch_id
 from app.background.files import StoredFile
 from app.background.job import Ask, Progress, Status, TranscriptionJob
@@ -13,6 +13,7 @@ from app.background.service import BackgroundJobs
 
 __all__ = [
     "ENDPOINT",
+    "WINDOW",
     "Ask",
     "BackgroundJobs",
     "Batch",

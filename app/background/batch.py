@@ -8,6 +8,9 @@ from typing import Any
 from app.background.webhooks import Delivery
 
 ENDPOINT = "/v1/audio/transcriptions"
+# A `completion_window`, in hours or days: OpenAI's is 24h, Groq's are 24h to 7d.
+WINDOW = r"^[1-9][0-9]?[hd]$"
+_SECONDS = {"h": 3600, "d": 86_400}
 
 
 class BatchStatus(StrEnum):
@@ -18,6 +21,7 @@ class BatchStatus(StrEnum):
     FINALIZING = "finalizing"
     COMPLETED = "completed"
     FAILED = "failed"
+    EXPIRED = "expired"
     CANCELLING = "cancelling"
     CANCELLED = "cancelled"
 
@@ -63,6 +67,12 @@ class Batch:
         if self.status is not status:
             self.status = status
             self.times.setdefault(status, int(time.time()))
+
+    @property
+    def expires_at(self) -> int:
+        """Unix seconds at which what is not done is given up."""
+        count, unit = self.completion_window[:-1], self.completion_window[-1:]
+        return self.created_at + int(count) * _SECONDS[unit]
 
     @property
     def ended_at(self) -> int | None:

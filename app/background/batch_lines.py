@@ -1,6 +1,5 @@
 """The lines of a batch's input, each of which asks for one recording."""
 
-import json
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from app.background.batch import ENDPOINT
 from app.errors import BadBody, BadField
+from app.json_text import read_json_text
 
 MOST_LINES = 50_000  # OpenAI's bound
 LONGEST_LINE = 2**26  # bytes: a recording in a data URL of 48 MB
@@ -36,8 +36,8 @@ def lines_of(path: Path) -> Generator[bytes]:
 def custom_id_of(line: bytes) -> str | None:
     """Return what a line is known by, where that can be read."""
     try:
-        found = json.loads(line)["custom_id"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        found = read_json_text(line)["custom_id"]
+    except (ValueError, KeyError, TypeError):
         return None
     return found if isinstance(found, str) else None
 
@@ -47,8 +47,8 @@ def read_line(line: bytes) -> Line:
     if len(line) > LONGEST_LINE:
         raise BadBody(f"The line has more than {LONGEST_LINE} bytes.")
     try:
-        asked = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        asked = read_json_text(line)
+    except ValueError as error:
         raise BadBody("The line is not JSON.") from error
     if not isinstance(asked, dict):
         raise BadBody("The line is not an object.")

@@ -108,5 +108,5 @@ class BatchWork:
 
     async def _add(self, number: int, entry: Entry) -> None:
         async with self._adding:
-            await run_shielded(self._results.add, number, entry)
+            await run_shielded(self._results.add, [(number, entry)])
         self._batch.completed, self._batch.failed = self._results.counts

@@ -6,8 +6,8 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -43,12 +43,14 @@ class Batches:
 
     def __init__(
         self, settings: Settings, jobs: BackgroundJobs, reader: Reader, metrics: Metrics,
-        resolving: Resolve = resolve,
+        resolving: Resolve = resolve, clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
-        """Read the batches and files there are, unless another process has them. Blocking."""
+        """Read the batches and files there are, unless another process has them. `clock` tells the
+        Unix seconds by which batches expire. Blocking."""
         self._settings = settings
         self._jobs = jobs
         self._reader = reader
+        self._clock = clock
         self._folder = settings.cache_dir / "batches"
         self.files = Files(settings.cache_dir / "files", jobs.bounds)
         self._batches: dict[str, Batch] = {}
@@ -74,6 +76,7 @@ class Batches:
         try:
             await asyncio.to_thread(make_whole, self._folder / batch.id, fill)
         except OSError as error:
+            self.files.get(batch.owner, batch.input_file_id, "input_file_id")  # deleted meanwhile
             raise UploadNotStored(f"The batch cannot be kept: {error.strerror}.") from error
         self._batches[batch.id] = batch
         self._begin(batch)
@@ -174,6 +177,7 @@ class Batches:
         return False
 
     async def _work(self, batch: Batch, results: Results) -> None:
+        """Do the lines for as long as the batch's window lasts, and give up the others."""
         source = self._folder / batch.id / _INPUT
         work = BatchWork(
             batch,
@@ -184,17 +188,23 @@ class Batches:
             self._reader,
             self._settings,
         )
-        await work.run()
+        window = asyncio.timeout(max(0.0, batch.expires_at - self._clock()))
+        try:
+            async with window:
+                await work.run()
+        except TimeoutError:
+            if not window.expired():
+                raise
+            await run_shielded(_expire, results, source)
+            batch.completed, batch.failed = results.counts
 
     async def _finish(self, batch: Batch, results: Results) -> None:
         """Write the results as files, and say that the batch is over. Raises UploadNotStored,
         OSError."""
         for job in self._jobs.of_batch(batch.id).values():
             await self._jobs.remove(job)
-        end = BatchStatus.COMPLETED
-        if batch.errors or batch.status is BatchStatus.CANCELLING:
-            end = BatchStatus.FAILED if batch.errors else BatchStatus.CANCELLED
-        else:
+        end = _end(batch, results)
+        if end in (BatchStatus.COMPLETED, BatchStatus.EXPIRED):
             batch.enter(BatchStatus.FINALIZING)
         if batch.completed and batch.output_file_id is None:
             batch.output_file_id = await self._written(batch, results, "output", is_good=True)
@@ -244,6 +254,20 @@ class Batches:
 def new_batch_id() -> str:
     """Return an id, in order of time, so that a listing of the folder is."""
     return f"batch_{time.time_ns():016x}{secrets.token_hex(8)}"
+
+
+def _end(batch: Batch, results: Results) -> BatchStatus:
+    """Return the status that a batch ends with."""
+    if batch.errors:
+        return BatchStatus.FAILED
+    if batch.status is BatchStatus.CANCELLING:
+        return BatchStatus.CANCELLED
+    return BatchStatus.EXPIRED if results.has_expired else BatchStatus.COMPLETED
+
+
+def _expire(results: Results, source: Path) -> None:
+    with closing(lines_of(source)) as lines:
+        results.expire(lines)
 
 
 def _drop(path: Path) -> None:

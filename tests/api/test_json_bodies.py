@@ -105,6 +105,9 @@ BAD = {
     "no number": (b'{"temperature": NaN}', (400, "invalid_body", None)),
     "half a character": (b'{"prompt": "\\ud800"}', (400, "invalid_body", None)),
     "nested deep": (b"[" * 100_000, (400, "invalid_body", None)),
+    "nested as deep as can be read": (
+        sent(other=json.loads("[" * 500 + "]" * 500)), (400, "invalid_body", None),
+    ),
     "much else": (sent(prompt="x" * 2**20), (400, "invalid_body", None)),
     "nothing": (b"{}", (400, "missing_required_parameter", "input_audio")),
     "no recording": ({"input_audio": {}}, (400, "invalid_value", "input_audio")),

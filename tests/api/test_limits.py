@@ -259,6 +259,15 @@ BODIES = {
         {"content-type": "multipart/form-data; boundary=x; charset=undefined"},
         b'--x\r\ncontent-disposition: form-data; name="prompt"\r\n\r\nv\r\n--x--\r\n',
     ),
+    "half a character": (
+        {"content-type": "multipart/form-data; boundary=x; charset=utf-7"},
+        b'--x\r\ncontent-disposition: form-data; name="prompt"\r\n\r\n+2AA-\r\n--x--\r\n',
+    ),
+    "half a character in a file's name": (
+        {"content-type": "multipart/form-data; boundary=x; charset=utf-7"},
+        b'--x\r\ncontent-disposition: form-data; name="file"; filename="+2AA-"\r\n\r\nv\r\n'
+        b"--x--\r\n",
+    ),
     "not a form": ({"content-type": "multipart/form-data; boundary=x"}, b"garbage"),
     "a field without a name": (
         {"content-type": "multipart/form-data; boundary=x"},

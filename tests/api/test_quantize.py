@@ -176,14 +176,14 @@ def test_an_order_need_say_nothing_but_is_json(client, quantizing):
     envelope(client.post("/quantize"), 400, "invalid_body")
 
 
-@pytest.mark.parametrize("content", [b"{", b"promote=auto", b"\xff\xfe{}", b'{"model": }', b"nan"])
+@pytest.mark.parametrize("content", [b"{", b"promote=auto", b"\xff\xfe{}", b'{"model": }', b"NaN"])
 def test_what_is_no_json_is_400(client, quantizing, content):
     message = envelope(client.post("/quantize", content=content), 400, "invalid_body")
     assert "not JSON" in message
     assert quantizing.orders == []
 
 
-@pytest.mark.parametrize("content", [b"[]", b"3", b"null", b'"W4A16"', b"true", b"NaN"])
+@pytest.mark.parametrize("content", [b"[]", b"3", b"null", b'"W4A16"', b"true"])
 def test_what_is_no_object_is_400(client, quantizing, content):
     envelope(client.post("/quantize", content=content), 400, "invalid_value")
     assert quantizing.orders == []

@@ -32,23 +32,24 @@ async def both(context):  # noqa: F811
         yield
 
 
-def app_of(context):  # noqa: F811
-    """The app of a server that does its jobs while its lifespan lasts."""
+def app_of(context, clock=time.time):  # noqa: F811
+    """The app of a server that does its jobs while its lifespan lasts. clock: by which batches
+    expire."""
     app = build_app(context)
     context.background = BackgroundJobs(
         context.settings, context.state, context.transcriptions, context.metrics, 0.01
     )
     context.batches = Batches(
-        context.settings, context.background, BatchReader(context), context.metrics
+        context.settings, context.background, BatchReader(context), context.metrics, clock=clock
     )
     app.router.lifespan_context = lambda _: both(context)
     return app
 
 
 @contextmanager
-def working(context):  # noqa: F811
+def working(context, **how):  # noqa: F811
     """A client of a server that does its jobs. One after another is a server that is restarted."""
-    with TestClient(app_of(context), raise_server_exceptions=False) as client:
+    with TestClient(app_of(context, **how), raise_server_exceptions=False) as client:
         yield client
 
 

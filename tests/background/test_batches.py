@@ -1,5 +1,6 @@
 """Files and batches over HTTP, as OpenAI's SDK asks for them."""
 
+import asyncio
 import base64
 import errno
 import json
@@ -16,6 +17,7 @@ from tests.background.test_webhooks import SECRET, read
 from tests.serving.fakes import served
 
 DATA = "data:audio/wav;base64," + base64.b64encode(WAV).decode()
+ENDS = ("completed", "failed", "cancelled", "expired")
 ONE, OTHER = {"authorization": "Bearer one"}, {"authorization": "Bearer other"}
 
 
@@ -27,6 +29,10 @@ def settings(tmp_path, more):
 @pytest.fixture
 def more():
     return {}
+
+
+HALF = "\ud800"  # half a surrogate pair, which JSON can spell and UTF-8 cannot hold
+DEEP = json.loads('{"a":' * 300 + "1" + "}" * 300)
 
 
 def upload(client, content, name="in.jsonl", purpose="batch", headers=None):
@@ -49,7 +55,7 @@ def begin(client, *lines, headers=None, **more):
 def over(client, batch, headers=None):
     def found():
         body = client.get(f"/v1/batches/{batch}", headers=headers).json()
-        return body if body["status"] in ("completed", "failed", "cancelled") else None
+        return body if body["status"] in ENDS else None
 
     return wait_until(found)
 
@@ -71,6 +77,30 @@ def test_a_file_is_kept_as_it_came(client):
     deleted = client.delete(f"/v1/files/{body['id']}").json()
     assert deleted == {"id": body["id"], "object": "file", "deleted": True}
     assert error(client.get(f"/v1/files/{body['id']}")) == (404, "not_found", "id")
+
+
+@pytest.fixture
+def vanishing(client, context, monkeypatch):
+    """A file that somebody else deletes while it is asked for."""
+    files, file = context.batches.files, upload(client, line("one").encode()).json()["id"]
+    path = files.path
+
+    def gone(record):
+        del files._files[record.id]
+        return path(record)
+
+    shutil.rmtree(path(files.get("", file)).parent)
+    monkeypatch.setattr(files, "path", gone)
+    return file
+
+
+def test_a_file_that_is_deleted_as_it_is_read_is_not_found(client, vanishing):
+    assert error(client.get(f"/v1/files/{vanishing}/content")) == (404, "not_found", "id")
+
+
+def test_a_file_that_is_deleted_as_a_batch_begins_is_not_found(client, vanishing):
+    answer = client.post("/v1/batches", json={"input_file_id": vanishing, "endpoint": SPEECH})
+    assert error(answer) == (404, "not_found", "input_file_id")
 
 
 def test_a_files_purpose_is_one_that_there_is(client):
@@ -115,7 +145,10 @@ def test_fields_of_a_body_are_those_of_the_form(client, transcriber):
      (line("x", stream=True), "x", "invalid_value"),
      (line("x", response_format=[[1]]), "x", "invalid_value"),
      (line("x").replace(SPEECH, "/v1/chat/completions"), "x", "invalid_value"),
-     ('{"custom_id": ' + "[" * 5000, None, "invalid_body")],
+     ('{"custom_id": ' + "[" * 5000, None, "invalid_body"),
+     (line("x", prompt=HALF), None, "invalid_body"), (line(HALF), None, "invalid_body"),
+     (line("x", prompt=DEEP), None, "invalid_body"),
+     (line("x", temperature=float("nan")), None, "invalid_body")],
 )  # fmt: skip
 def test_a_bad_line_fails_alone(client, bad, custom_id, code):
     body = over(client, begin(client, line("before"), bad, "", line("after")).json()["id"])
@@ -126,6 +159,11 @@ def test_a_bad_line_fails_alone(client, bad, custom_id, code):
     assert (found, entry["error"]["code"]) == (custom_id, code)
     assert entry["response"]["body"]["error"]["code"] == code
     assert 400 <= entry["response"]["status_code"] < 500
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(client):
+    body = over(client, begin(client, "\ufeff" + line("one")).json()["id"])
+    assert body["request_counts"] == {"total": 1, "completed": 1, "failed": 0}
 
 
 def test_a_batch_without_a_line_fails(client):
@@ -139,6 +177,18 @@ def test_a_batch_needs_its_file_and_its_endpoint(client):
     ) == (404, "not_found", "input_file_id")
     assert error(begin(client, line("one"), endpoint="/v1/chat/completions"))[0] == 400
     assert error(client.get("/v1/batches/batch_none")) == (404, "not_found", "id")
+
+
+@pytest.mark.parametrize("body", [b'{"metadata": {"\\ud800": "a"}}', b'{"a": ' * 500, b"\xff"])
+def test_an_order_that_cannot_be_read_is_told(client, body):
+    answer = client.post("/v1/batches", content=body)
+    assert error(answer) == (400, "invalid_body", None)
+
+
+@pytest.mark.parametrize("path", [SPEECH, "/v1/files", "/v1/batches"])
+@pytest.mark.parametrize("limit", ["0", "x", "101", "9" * 30])
+def test_a_page_that_is_none_is_told_in_the_envelope(client, path, limit):
+    assert error(client.get(path, params={"limit": limit})) == (400, "invalid_value", "limit")
 
 
 def test_a_cancelled_batch_keeps_what_is_done(client, transcriber, context):
@@ -189,6 +239,80 @@ def test_a_batch_goes_on_in_the_next_server(context, transcriber, tmp_path):
         assert body["request_counts"] == {"total": 41, "completed": 40, "failed": 1}
         assert len(told(client, body["output_file_id"])) == 40
     assert len(decoder.asked) <= 41 - before
+
+
+class FirstAlone:
+    """Lets one text be said, and none after it."""
+
+    def __init__(self):
+        self.asked = 0
+
+    async def wait(self):
+        self.asked += 1
+        if self.asked > 1:
+            await asyncio.Event().wait()
+
+
+@pytest.fixture
+def unfinished(context, transcriber):
+    """A batch of three lines that a server leaves with one of them done."""
+    transcriber.gate = FirstAlone()
+    with working(context) as client:
+        batch = begin(client, *(line(f"n{number}") for number in range(3))).json()
+        path = f"/v1/batches/{batch['id']}"
+        wait_until(lambda: client.get(path).json()["request_counts"]["completed"])
+    return batch
+
+
+def at(batch, seconds):
+    """The clock of a server, so many seconds before a batch's window ends."""
+    return {"clock": lambda: batch["created_at"] + 24 * 3600 - seconds}
+
+
+@pytest.mark.parametrize("left", [0.2, -60])
+def test_a_batch_whose_window_ends_keeps_what_is_done_and_expires(context, unfinished, left):
+    assert unfinished["expires_at"] == unfinished["created_at"] + 24 * 3600
+    with working(context, **at(unfinished, left)) as client:
+        body = over(client, unfinished["id"])
+        assert (body["status"], body["completed_at"]) == ("expired", None)
+        assert body["expired_at"]
+        assert body["request_counts"] == {"total": 3, "completed": 1, "failed": 2}
+        (done,) = told(client, body["output_file_id"])
+        errors = told(client, body["error_file_id"])
+        assert {done, *errors} == {"n0", "n1", "n2"}
+        assert {one["error"]["code"] for one in errors.values()} == {"batch_expired"}
+        assert {one["response"] for one in errors.values()} == {None}
+        assert not context.background.of_batch(unfinished["id"])
+
+
+def test_a_batch_with_time_left_goes_on(context, unfinished, transcriber):
+    transcriber.gate = None
+    with working(context, **at(unfinished, 3600)) as client:
+        body = over(client, unfinished["id"])
+        assert (body["status"], body["request_counts"]["completed"]) == ("completed", 3)
+
+
+def test_a_batch_whose_lines_are_all_done_does_not_expire(context):
+    with working(context) as client:
+        batch = begin(client, line("one")).json()
+        over(client, batch["id"])
+    record = context.settings.cache_dir / "batches" / batch["id"] / "batch.json"
+    killed = json.loads(record.read_text()) | {"status": "in_progress", "output_file_id": None}
+    record.write_text(json.dumps(killed))
+    with working(context, **at(batch, -60)) as client:
+        assert over(client, batch["id"])["status"] == "completed"
+
+
+@pytest.mark.parametrize(("window", "hours"), [("1h", 1), ("48h", 48), ("7d", 168)])
+def test_a_batchs_window_is_hours_or_days(client, window, hours):
+    batch = begin(client, line("one"), completion_window=window).json()
+    assert batch["expires_at"] - batch["created_at"] == hours * 3600
+
+
+@pytest.mark.parametrize("window", ["", "0h", "24", "1 day", "100d", "-1d", "24h\n"])
+def test_a_window_that_is_none_is_refused(client, window):
+    answer = begin(client, line("one"), completion_window=window)
+    assert error(answer) == (400, "invalid_value", "completion_window")
 
 
 @pytest.mark.parametrize("more", [{"background_jobs": 1}])
@@ -245,13 +369,13 @@ def test_half_a_result_counts_for_nothing(tmp_path):
     path = tmp_path / "results.jsonl"
     results = Results(path)
     results.read()
-    results.add(0, succeeded("a", {"text": "b"}))
-    results.add(3, failed("c", {"code": "d"}, 400))
+    results.add([(0, succeeded("a", {"text": "b"}))])
+    results.add([(3, failed("c", {"code": "d"}, 400))])
     with path.open("ab") as file:
         file.write(b'{"line": 5, "entr')
     again = Results(path)
     again.read()
     assert again.known == {0: True, 3: False}
     assert again.counts == (1, 1)
-    again.add(5, succeeded("e", {}))
+    again.add([(5, succeeded("e", {}))])
     assert len(list(again.entries(is_good=True))) == 2

@@ -3,6 +3,8 @@
 import base64
 import json
 import random
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,8 @@ BOUNDARY = "frontier"
 KINDS = [f"multipart/form-data; boundary={BOUNDARY}"] * 95 + [
     f"multipart/form-data; boundary={BOUNDARY}; charset=undefined",
     f"multipart/form-data; boundary={BOUNDARY}; charset=utf-16",
+    f"multipart/form-data; boundary={BOUNDARY}; charset=utf-7",
+    f"multipart/form-data; boundary={BOUNDARY}; charset=unicode_escape",
     "multipart/form-data; boundary=another", "multipart/form-data", "application/json",
 ]  # fmt: skip
 CONTAINERS = {
@@ -31,7 +35,10 @@ VALUES = {
     "model": ["whisper-1", "marine-radio", "gpt-9", "../../etc/passwd", "鷺"],
     "language": ["en", "zh", "zh-TW", "English", "fr", "klingon", "<|en|>", "e" * 5000],
     "languages[]": ["en", "zh", "xx"],
-    "prompt": ["Mayday", "<|endoftext|><|zh|>", "求救" * 400, "\x00\x01", "𠮷🚢", "a" * 30_000],
+    "prompt": [
+        "Mayday", "<|endoftext|><|zh|>", "求救" * 400, "\x00\x01", "𠮷🚢", "a" * 30_000, "+2AA-",
+        "\\ud800",
+    ],
     "keywords[]": ["Blue Heron", "<|0.00|>", ""],
     "response_format": ["json", "text", "srt", "vtt", "verbose_json", "xml", "diarized_json"],
     "temperature": ["0", "0.7", "1", "-1", "nan", "1e400", "warm"],
@@ -51,6 +58,9 @@ VALUES = {
 ROUTES = ["/v1/audio/transcriptions"] * 14 + [
     "/v1/audio/translations", "/v1/audio/translations", "/audio/transcriptions", "/inference",
     "/asr?output=json", "/asr?output=srt&encode=false&language=en",
+    "/asr?task=translate&output=tsv",
+    "/asr?output=json&word_timestamps=true&encode=maybe", "/detect-language",
+    "/detect-language?encode=false", "/openai/deployments/whisper/audio/transcriptions",
 ]  # fmt: skip
 ANYTHING = [
     None,
@@ -111,13 +121,24 @@ def damaged(choose: random.Random, content: bytes, others: list[bytes]) -> bytes
     return bytes(data)
 
 
-def request_of(choose: random.Random, content: bytes) -> tuple[str, bytes, str]:
-    """A request: its path, its body and what it says that the body is."""
+@dataclass(frozen=True)
+class Asked:
+    """A request."""
+
+    method: str
+    path: str
+    content: bytes = b""
+    kind: str = ""
+
+
+def request_of(choose: random.Random, content: bytes) -> Asked:
+    """Return a request for a transcript."""
     path = choose.choice(ROUTES)
     if "/transcriptions" in path and choose.random() < 0.15:
-        return path, json_body(choose, content), "application/json"
-    field = "audio_file" if path.startswith("/asr") else "file"
-    return path, body(choose, content, field), choose.choice(KINDS)
+        return Asked("POST", path, json_body(choose, content), "application/json")
+    field = "audio_file" if path.startswith(("/asr", "/detect")) else "file"
+    whole = body(choose, content if choose.random() < 0.98 else None, field)
+    return Asked("POST", path, whole, choose.choice(KINDS))
 
 
 def json_body(choose: random.Random, content: bytes) -> bytes:
@@ -136,14 +157,22 @@ def json_body(choose: random.Random, content: bytes) -> bytes:
     return damaged(choose, whole, [whole]) if choose.random() < 0.2 else whole
 
 
-def body(choose: random.Random, content: bytes, field: str) -> bytes:
+def body(
+    choose: random.Random,
+    content: bytes | None,
+    field: str,
+    values: Mapping[str, Sequence[str]] = VALUES,
+    always: Collection[str] = (),
+) -> bytes:
+    """Return a form with some of the fields, those of `always` among them; no recording where
+    `content` is None."""
     parts = []
-    for _ in range(choose.choice([0, 1, 1, 2, 3, 6])):
-        name = choose.choice(list(VALUES))
-        value = choose.choice(VALUES[name]).encode()
+    some = [choose.choice(list(values)) for _ in range(choose.choice([0, 1, 1, 2, 3, 6]))]
+    for name in [*some, *always]:
+        value = choose.choice(values[name]).encode()
         parts.append(f'content-disposition: form-data; name="{name}"\r\n\r\n'.encode() + value)
-    if choose.random() < 0.98:
-        filename = choose.choice(["a.wav", "a.mp3", "鷺.ogg", "", "../../x", "a" * 300])
+    if content is not None:
+        filename = choose.choice(["a.wav", "a.mp3", "鷺.ogg", "", "../../x", "a" * 300, "+2AA-"])
         kind = choose.choice(["audio/wav", "application/octet-stream", "text/html", "x"])
         head = f'content-disposition: form-data; name="{field}"; filename="{filename}"\r\n'
         parts.append(f"{head}content-type: {kind}\r\n\r\n".encode() + content)

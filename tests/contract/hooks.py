@@ -1,5 +1,7 @@
 """What schemathesis cannot make up: recordings, and names that are served. Loaded by it."""
 
+import json
+import os
 from base64 import b64encode
 
 import schemathesis
@@ -20,6 +22,10 @@ KNOWN = {
     "languages[]": st.lists(st.sampled_from(["en", "zh"]), min_size=1, max_size=2),
 }
 KNOWN["languages"] = KNOWN["languages[]"]
+# Of a job, a file and a batch that there are, by the path that each stands under.
+IDS = json.loads(os.environ.get("KNOWN_IDS", "{}"))
+if IDS:
+    KNOWN["input_file_id"] = st.just(IDS["/v1/files"])
 INPUT_AUDIO = st.sampled_from([{"data": b64encode(one).decode()} for one in RECORDINGS])
 
 
@@ -49,6 +55,15 @@ def flatmap_body(context, body):
         whole = st.one_of(INPUT_AUDIO, INPUT_AUDIO, INPUT_AUDIO, st.just(body["input_audio"]))
         return whole.flatmap(lambda one: _meaningful(body | {"input_audio": one}))
     return _meaningful(body)
+
+
+@schemathesis.hook
+def flatmap_path_parameters(context, parameters):
+    """One of two ids is that of something that there is, until it is deleted."""
+    known = IDS.get(context.operation.path.partition("/{")[0])
+    if not known or not parameters or "id" not in parameters:
+        return st.just(parameters)
+    return st.sampled_from([parameters, parameters | {"id": known}])
 
 
 @schemathesis.hook

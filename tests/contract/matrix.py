@@ -39,6 +39,8 @@ OTHER_CLIENTS = {
     others.CURL: [sys.executable],
     others.AZURE: [sys.executable],
     others.SDK: [sys.executable],
+    others.LANGCHAIN: [sys.executable],
+    others.BATCH: [sys.executable],
 }
 # What a client cannot ask or cannot show, whatever the server does.
 BEYOND = {

@@ -14,9 +14,8 @@ from tests.wild_clients import raw
 
 @dataclass(frozen=True)
 class Other:
-    """program: what asks, and by which library. asks: for what. way: a name in
-    clients/by_requests.py, clients/azure.py or clients/curl_lines.py. check: of what it printed;
-    raises AssertionError."""
+    """program: what asks, and by which library. asks: for what. way: a
+    program in clients/, and which of its ways. check: of what it printed; raises AssertionError."""
 
     program: str
     asks: str
@@ -53,7 +52,12 @@ def is_listed_and_streamed(told: Any) -> None:
     assert told["text"] == WORDS, told
 
 
+def is_ok(told: Any) -> None:
+    assert told == "200", told
+
+
 REQUESTS, CURL, AZURE, SDK = "by_requests.py", "curl_lines.py", "azure.py", "home_assistant.py"
+LANGCHAIN, BATCH = "langchain_parser.py", "batch.py"
 OTHERS = [
     Other("Bazarr (requests)", "`/asr`, raw sound, `srt`", (REQUESTS, "bazarr_asr"), is_subtitle),
     Other(
@@ -61,7 +65,8 @@ OTHERS = [
         is_english,
     ),
     Other(
-        "Open WebUI (requests)", "`model` as somebody typed it, `language`",
+        "Open WebUI (requests)",
+        "`language`, and as `model` `whisper-large-v3-turbo`, `base` or `Systran/…`",
         (REQUESTS, "open_webui"), is_text,
     ),
     Other(
@@ -83,6 +88,19 @@ OTHERS = [
         "wyoming_openai's calls (openai, Python)", "`whisper-1` in `/v1/models`, then a stream",
         (SDK, "listed"), is_listed_and_streamed,
     ),
+    Other(
+        "fabio-garavini's integration for Home Assistant (requests)",
+        "`whisper-1` in `/v1/models`, then a WAV", (REQUESTS, "home_assistant"), is_text,
+    ),
+    Other(
+        "LangChain's calls (openai, Python)", "mp3 from memory, `language`",
+        (LANGCHAIN, "parser"), is_text,
+    ),
+    Other(
+        "Groq's example (openai, Python)", "`/v1/files`, `/v1/batches` and their results",
+        (BATCH, "groq"), is_text,
+    ),
+    Other("curl", "`HEAD /health`", (CURL, "head"), is_ok),
 ]  # fmt: skip
 
 

@@ -117,10 +117,10 @@ def jobs(browser: Any, url: str, name: str, how: dict[str, Any]) -> None:
     page.reload()
     page.locator("#jobs li").first.wait_for()
     page.set_input_files("#job-files", [talk()])
-    page.locator(".badge.completed").first.wait_for()
+    page.locator(".job", has_text="morning").locator(".badge.completed").wait_for()
     page.set_input_files("#job-files", [talk() | {"name": "Channel 16, all day.wav"} | long_talk()])
-    page.locator(".badge.in_progress").wait_for()
-    page.locator("progress[value]").wait_for()
+    running = page.locator(".job", has_text="all day")
+    running.get_by_text("left").or_(running.get_by_text("約剩")).wait_for()
     save(page, name)
     page.evaluate(DELETE_ALL)
 

@@ -1,7 +1,9 @@
 """The view of transcriptions in the background."""
 
 import asyncio
+import io
 import json
+import wave
 
 import httpx
 import pytest
@@ -131,10 +133,71 @@ def test_a_job_goes_on_when_its_tab_is_closed_and_is_found_again(jobs, gate, win
 
 
 def test_a_recording_that_is_dropped_is_a_job_where_that_is_chosen(page):
-    page.get_by_label("In the background").check()
-    give(page, sound(name="long.wav"))
-    done(page, "long.wav")
+    page.get_by_label("In the background").select_option("All recordings")
+    give(page, sound(name="short.wav"))
+    done(page, "short.wav")
     assert page.url.endswith("#/jobs")
+
+
+class TestLong:
+    @pytest.fixture
+    def settings(self, tmp_path):
+        return {"cache_dir": tmp_path / "cache", "max_audio_seconds": 4000}
+
+    def test_a_recording_over_half_an_hour_is_a_job_unless_somebody_says_otherwise(self, page):
+        give(page, quiet(31))
+        done(page, "31 minutes.wav")
+        assert page.url.endswith("#/jobs")
+        page.goto(page.url.split("#")[0])
+        page.get_by_label("In the background").select_option("None")
+        give(page, quiet(31))
+        page.locator("article:not(.busy) .row").first.wait_for()
+
+    def test_of_several_recordings_only_the_long_ones_are_jobs(self, page):
+        give(page, quiet(31), quiet(29), sound())
+        page.get_by_text("Taken in as jobs, because they are long: 1.").wait_for()
+        page.locator(".card", has_text="29 minutes.wav").get_by_text("English").wait_for()
+        page.locator(".told").get_by_role("link", name="Jobs").click()
+        done(page, "31 minutes.wav")
+        assert page.locator("#jobs .job").count() == 1
+
+    class TestChinese:
+        @pytest.fixture
+        def how(self):
+            return {"locale": "zh-TW"}
+
+        def test_it_is_told_in_chinese_too(self, page):
+            page.get_by_label("在背景轉錄").get_by_text("超過 30 分鐘的錄音").wait_for(
+                state="attached"
+            )
+            give(page, quiet(31), sound())
+            page.get_by_text("因為較長，改在背景轉錄：1 個。").wait_for()
+
+
+def quiet(minutes):
+    """A recording without a sound, of 8 bits at 8 kHz."""
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setparams((1, 1, 8000, 0, "NONE", ""))
+        file.writeframes(b"\x80" * 8000 * 60 * minutes)
+    name = f"{minutes} minutes.wav"
+    return {"name": name, "mimeType": "audio/wav", "buffer": content.getvalue()}
+
+
+DIVIDED = """async ([size, seconds]) => {
+  const {divided} = await import("./page/long.js");
+  const file = new File(["no sound"], "a.mkv");
+  Object.defineProperty(file, "size", {value: size});
+  if (seconds) file.seconds = seconds; // as the microphone's recordings have them
+  return (await divided([file])).jobs.length;
+}"""
+
+
+@pytest.mark.parametrize(
+    ("size", "seconds", "jobs"), [(2e8, 0, 1), (5e7, 0, 0), (5e6, 1801, 1), (5e8, 1799, 0)]
+)
+def test_what_no_browser_can_tell_the_length_of_goes_by_its_size(page, size, seconds, jobs):
+    assert page.evaluate(DIVIDED, [size, seconds]) == jobs
 
 
 @pytest.mark.parametrize("ending", ["srt", "vtt", "txt", "docx", "json"])

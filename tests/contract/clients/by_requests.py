@@ -2,8 +2,10 @@
 server and the recordings on standard input; what the program would use on standard output."""
 
 import base64
+import io
 import json
 import sys
+import wave
 
 import requests
 
@@ -33,14 +35,44 @@ def bazarr_language():
 
 
 def open_webui():
+    """The same for every name that is found in its settings."""
+    names = ["whisper-large-v3-turbo", "base", "Systran/faster-whisper-large-v3"]
+    (text,) = {_open_webui(name) for name in names}
+    return text
+
+
+def _open_webui(model):
     with open(asked["file"], "rb") as file:
         answer = requests.post(
             url=f"{asked['url']}/v1/audio/transcriptions",
             headers=bearer,
             files={"file": ("recording.mp3", file)},
-            data={"model": "Systran/faster-whisper-large-v3", "language": "en"},
+            data={"model": model, "language": "en"},
         )
     answer.raise_for_status()
+    return answer.json()["text"]
+
+
+def home_assistant():
+    """fabio-garavini's integration: its model must be listed, then a command is sent as a WAV."""
+    listed = requests.get(
+        url=f"{asked['url']}/v1/models", headers=bearer | {"Content-Type": "application/json"}
+    )
+    if "whisper-1" not in [model.get("id") for model in listed.json().get("data", [])]:
+        raise SystemExit(f"no whisper-1 in {listed.text}")
+    sound = io.BytesIO()
+    with open(asked["raw"], "rb") as file, wave.open(sound, "wb") as wav:
+        wav.setnchannels(1)
+        wav.setframerate(16_000)
+        wav.setsampwidth(2)
+        wav.writeframes(file.read())
+    sound.seek(0)
+    answer = requests.post(
+        f"{asked['url']}/v1/audio/transcriptions",
+        headers=bearer,
+        files={"file": ("audio.wav", sound, "audio/wav")},
+        data={"model": "whisper-1", "language": "en", "temperature": 0, "prompt": ""},
+    )
     return answer.json()["text"]
 
 

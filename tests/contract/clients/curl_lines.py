@@ -40,5 +40,11 @@ def no_version():
     return curl("/audio/transcriptions", "-F", "model=whisper-1", *key)["text"]
 
 
+def head():
+    """Who looks whether it is there, as load balancers do."""
+    command = ["curl", "-sS", "--fail", "-I", f"{asked['url']}/health"]
+    return subprocess.run(command, capture_output=True, check=True, text=True).stdout.split()[1]
+
+
 if __name__ == "__main__":
     json.dump(globals()[sys.argv[1]](), sys.stdout)

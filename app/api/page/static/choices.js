@@ -6,6 +6,7 @@ import { t } from "./i18n.js";
 
 const KEPT = "marlinscribe.choices";
 const FIRST = ["zh-TW", "zh-HK", "zh-CN", "en", "ja", "ko", "es", "fr", "de"];
+const WHEN = ["long", "always", "never"]; // a recording is a job
 const SCRIPTS = ["zh-TW", "zh-HK", "zh-CN"]; // tags that say what Chinese is written in
 
 export function kept() {
@@ -23,7 +24,7 @@ export function choicesForm(known, models) {
   const form = el("form", { class: "choices", onchange: change, onsubmit: (event) => event.preventDefault() },
     field("language", t("choice.language"), languageSelect(known, chosen.language)),
     field("keywords", t("choice.keywords"), el("input", { value: (chosen.keywords ?? []).join(", "), placeholder: t("choice.keywords.example"), autocomplete: "off" }), t("choice.keywords.why")),
-    el("div", { class: "across" }, checkbox("background", t("choice.background"), Boolean(chosen.background), t("choice.background.why"))),
+    el("div", { class: "across" }, field("background", t("choice.background"), select(WHEN.map((when) => [when, t(`choice.background.${when}`)]), chosen.background === true ? "always" : chosen.background), t("choice.background.why"))),
     el("details", { class: "more", open: Boolean(chosen.prompt || chosen.channels) },
       el("summary", {}, t("choice.more")),
       field("prompt", t("choice.prompt"), el("textarea", { rows: "2" }, chosen.prompt ?? ""), t("choice.prompt.why")),
@@ -39,7 +40,7 @@ export function read(form) {
   return {
     language: value("language"), prompt: value("prompt"), model: value("model"), keywords,
     channels: form.querySelector('[name="channels"]').checked ? "split" : undefined,
-    background: form.querySelector('[name="background"]').checked || undefined,
+    background: value("background"),
   };
 }
 

@@ -6,6 +6,7 @@ import { choicesForm, read } from "./choices.js";
 import { bytes, clock, hours, languageName, moment, percent } from "./format.js";
 import { t } from "./i18n.js";
 import * as library from "./library.js";
+import { divided } from "./long.js";
 import * as queue from "./queue.js";
 import { record } from "./recorder.js";
 import { limits, models, readiness } from "./server.js";
@@ -35,17 +36,19 @@ export function show(root) {
   return () => stop.abort();
 }
 
-function take(files, choices, told) {
-  told.querySelector(".bad")?.remove();
-  if (!files.length) return;
-  if (choices.background) {
-    background.send(files, choices);
-    location.hash = "#/jobs";
-    return;
-  }
-  const taken = queue.add(files, choices);
-  if (taken.length === 1) location.hash = `#/transcript/${taken[0].id}`;
-  else announce(t("home.taken", { n: taken.length }));
+async function take(files, choices, told) {
+  told.querySelectorAll(".bad, .sent").forEach((one) => one.remove());
+  const { jobs, others } = await divided(files, choices.background);
+  if (jobs.length) background.send(jobs, choices);
+  const taken = queue.add(others, choices);
+  if (jobs.length && !taken.length) location.hash = "#/jobs";
+  else if (files.length === 1) location.hash = `#/transcript/${taken[0].id}`;
+  else if (files.length) announce(t("home.taken", { n: files.length }));
+  if (jobs.length && taken.length) told.append(sentToJobs(jobs.length));
+}
+
+function sentToJobs(n) {
+  return el("p", { class: "notice sent", role: "status" }, t("home.long", { n }), " ", el("a", { href: "#/jobs" }, t("tab.jobs")));
 }
 
 function dropZone(onFiles, told) {

@@ -19,7 +19,8 @@ export async function peaks(file) {
   }
 }
 
-function durationOf(file) {
+/** A recording's seconds; 0 where the browser cannot tell them. */
+export function durationOf(file) {
   return new Promise((resolve) => {
     const audio = new Audio();
     const url = URL.createObjectURL(file);

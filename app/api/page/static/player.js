@@ -10,7 +10,7 @@ const RATES = [0.75, 1, 1.25, 1.5, 2];
 export class Player {
   constructor(onTime) {
     this.audio = new Audio();
-    this.audio.preload = "auto";
+    this.audio.preload = "metadata"; // what is here already needs no more, and sending goes first
     this.onTime = onTime;
     this.at = 0; // seconds: also where there is no recording to play
     this.button = el("button", { class: "button round main", id: "play", onclick: () => this.toggle() });

@@ -78,7 +78,6 @@ async function hearOut(transcript, run) {
   if (!file) throw new ServerError(t("error.no-recording"));
   enterStage(transcript, "sending");
   const { languages } = await check(file);
-  if (!transcript.peaks) draw(transcript, file);
   const fields = fieldsOf(transcript.choices);
   try {
     await sendOnce(transcript, file, fields, run);
@@ -109,6 +108,13 @@ export async function check(file) {
   return known;
 }
 
+/** The waveform's turn comes now: its decoding would keep the browser from sending. */
+function isSent(transcript, file, run) {
+  transcript.status = "hearing";
+  if (!transcript.peaks && !run.isDrawn) draw(transcript, file);
+  run.isDrawn = true;
+}
+
 async function draw(transcript, file) {
   const found = await peaks(file);
   if (found.duration) transcript.duration ||= found.duration;
@@ -130,7 +136,7 @@ function sendOnce(transcript, file, fields, run) {
     signal: run.abort.signal,
     onSent: (share) => {
       run.sent = share;
-      if (share === 1) transcript.status = "hearing";
+      if (share === 1) isSent(transcript, file, run);
       tell("progress", transcript);
     },
     onEvent: (event) => {

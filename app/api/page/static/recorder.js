@@ -66,7 +66,8 @@ function whileShown(stream) {
       clearInterval(ticking);
       meter.close();
       dialog.remove();
-      resolve(wanted ? named(pieces, recorder.mimeType) : null);
+      // A browser writes no length into what it records.
+      resolve(wanted ? Object.assign(named(pieces, recorder.mimeType), { seconds: (performance.now() - begun) / 1000 }) : null);
     };
     recorder.start(1000);
     document.body.append(dialog);

@@ -4,6 +4,8 @@ import { eventReader } from "./events.js";
 import { t } from "./i18n.js";
 import { askForKey, forget, keyFor } from "./keys.js";
 
+const SOON = 10; // ms
+
 /** What the server refused, in its own words. status 0: it was not reached. */
 export class ServerError extends Error {
   constructor(message, { status = 0, code = "", param = "", retryAfter = 0 } = {}) {
@@ -59,7 +61,17 @@ export function errorOf(status, text, retryAfter) {
   }
 }
 
-export const limits = () => ask("page/limits");
+let known = null; // {limits, until}: of the service as it runs
+
+/** What this server takes; asked once a minute at most. */
+export function limits() {
+  if (!known || known.until < performance.now()) {
+    const mine = known = { limits: ask("page/limits"), until: performance.now() + 60_000 };
+    mine.limits.catch(() => { known = known === mine ? null : known; });
+  }
+  return known.limits;
+}
+
 export const models = () => ask("v1/models");
 
 /** The stage of the service and, while it starts, its progress; null where it is not reached. */
@@ -92,7 +104,12 @@ export function transcribe(file, fields, { onSent, onEvent, signal }) {
     signal.throwIfAborted();
     const request = new XMLHttpRequest();
     const stream = streamOf(request, onEvent, reject);
-    request.onprogress = stream.read;
+    // Chromium tells of what came at most every 50 ms, and of a segment that follows its delta so
+    // much late.
+    request.onprogress = () => {
+      stream.read();
+      setTimeout(stream.read, SOON);
+    };
     request.onload = () => stream.end(resolve);
     sendForm(request, form(file, fields), { onSent, signal, reject });
   });
