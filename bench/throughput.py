@@ -8,7 +8,8 @@
 What a start makes of whisper-base, the unquantized source, and those that are named are up at once:
 faster-whisper in int8 and whisper.cpp, with one worker on all processors and with a worker on each,
 transformers, and vLLM's own server (--float32: in float32 too). They are asked in turn, round by
-round, and who is first changes, so that a drift of the machine's speed hits all. Clips are those of
+round, each once the one before is at rest, and who is first changes, so that a drift of the
+machine's speed hits all. Clips are those of
 a synthetic voice: short ones of the judge, middle ones of 25 seconds (each nearly a window), and
 eleven minutes. The language is told, tokens are the likeliest. Of a recording of minutes
 faster-whisper and transformers have windows in batches, faster-whisper behind its detector. On
@@ -54,6 +55,8 @@ AT_ONCE = (1, 4, 16)
 REQUESTS = {"short": {1: 6, 4: 16, 16: 32}, "middle": {1: 3, 4: 8, 16: 16}, "long": {1: 1}}
 ARRIVALS = {"short": 32, "middle": 16, "long": 3}
 PATIENCE = 600  # seconds without an answer
+# Of all processors, in which idle servers stay; and how often and how long that is looked at.
+REST_PERCENT, SECONDS_A_LOOK, MOST_LOOKS = 10.0, 0.5, 20
 
 
 class Recording(NamedTuple):
@@ -191,11 +194,22 @@ def in_turn(
     return told
 
 
+async def at_rest() -> None:
+    """Wait until nobody computes: a server may look for more to do for a while, which would be
+    taken from the next one's turn."""
+    psutil.cpu_percent()
+    for _ in range(MOST_LOOKS):
+        await asyncio.sleep(SECONDS_A_LOOK)
+        if psutil.cpu_percent() < REST_PERCENT:
+            return
+
+
 async def asked_for(
     peer: Peer, sort: str, clips: Sequence[Recording], load: Load, number: int = 0
 ) -> Round:
-    """Have a round's requests answered. Each client asks again when it is answered; arrivals are
-    those of the round's number, the same for every peer."""
+    """Have a round's requests answered, once whoever was asked before is at rest. Each client asks
+    again when it is answered; arrivals are those of the round's number, the same for every peer."""
+    await at_rest()
     before = peer.processor_seconds()
     paths, fields = [clip.path for clip in clips], peer.asked(sort)
     if load.rate:

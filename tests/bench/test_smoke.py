@@ -52,8 +52,8 @@ STARTED_BY_OTHERS = {
 # Which end with status 1 where a figure is not as wanted, as it may be in so short a run.
 JUDGE = {"faults", "observe", "overhead"}
 # `make image` takes root, a mirror of Debian and a quarter of an hour: it is run by itself.
-# bench.gpu takes a card, bench.ggml, which measures nothing, somebody's weights, and bench.shapes is
-# the layers of the largest Whisper under each scheme, or nothing.
+# bench.gpu takes a card, bench.ggml, which measures nothing, somebody's weights, and bench.shapes
+# times the largest Whisper's layers under each scheme, whatever it is told.
 APART = {"ggml", "gpu", "image", "shapes"}
 NEEDS = {"observe": "prometheus"}
 
