@@ -133,7 +133,7 @@ def test_a_job_goes_on_when_its_tab_is_closed_and_is_found_again(jobs, gate, win
 
 
 def test_a_recording_that_is_dropped_is_a_job_where_that_is_chosen(page):
-    page.get_by_label("In the background").select_option("All recordings")
+    page.get_by_label("Transcribe in the background").select_option("All recordings")
     give(page, sound(name="short.wav"))
     done(page, "short.wav")
     assert page.url.endswith("#/jobs")
@@ -149,7 +149,7 @@ class TestLong:
         done(page, "31 minutes.wav")
         assert page.url.endswith("#/jobs")
         page.goto(page.url.split("#")[0])
-        page.get_by_label("In the background").select_option("None")
+        page.get_by_label("Transcribe in the background").select_option("None")
         give(page, quiet(31))
         page.locator("article:not(.busy) .row").first.wait_for()
 

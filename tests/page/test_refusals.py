@@ -77,7 +77,7 @@ def test_ten_gigabytes_are_told_before_they_are_sent(page):
     asked = []
     page.on("request", lambda request: asked.append(request.method))
     page.evaluate(TEN_GIGABYTES)
-    assert "The file has 10 GB; this server takes at most" in refused(page)
+    assert "The file is 10 GB; this server takes at most" in refused(page)
     assert "POST" not in asked
 
 

@@ -176,16 +176,16 @@ class Editor {
   #showLedger() {
     const { coverage } = this.transcript;
     this.ledger.replaceChildren();
-    if (!coverage) return;
+    if (!coverage || (!coverage.speech && !coverage.dropped.length)) return; // the status says that there is none
     const lost = coverage.dropped.reduce((sum, one) => sum + one.end - one.start, 0);
-    const told = [t("ledger.speech", { n: seconds(coverage.speech) })];
-    if (coverage.decoded_again) told.push(t("ledger.again", { n: seconds(coverage.decoded_again) }));
+    const speech = `${t("ledger.speech", { n: seconds(coverage.speech) })} · `;
+    const again = coverage.decoded_again ? ` · ${t("ledger.again")}` : "";
     if (!coverage.dropped.length) {
-      this.ledger.append(el("p", { class: "quiet small" }, [...told, t("ledger.whole")].join(" · ")));
+      this.ledger.append(el("p", { class: "quiet small" }, speech + t("ledger.whole") + again));
       return;
     }
     this.ledger.append(el("details", {},
-      el("summary", { class: "small" }, `${told.join(" · ")} · `, el("span", { class: "lost" }, t("ledger.lost", { n: seconds(lost) }))),
+      el("summary", { class: "small" }, speech, el("span", { class: "lost" }, t("ledger.lost", { n: seconds(lost) })), again),
       el("ul", {}, coverage.dropped.map((one) => this.#lostPlace(one)))));
   }
 
@@ -198,7 +198,7 @@ class Editor {
   #showTools() {
     const count = this.transcript.rows.reduce((sum, row) => sum + row.words.filter(isUnsure).length, 0);
     this.unsure.hidden = !count;
-    this.download.hidden = !this.transcript.rows.length;
+    for (const tool of [this.undoButton, this.redoButton, this.download]) tool.hidden = !this.transcript.rows.length;
     this.unsure.textContent = t("unsure", { n: count });
     this.undoButton.disabled = !this.edits.done.length;
     this.redoButton.disabled = !this.edits.undone.length;

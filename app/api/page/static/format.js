@@ -40,7 +40,7 @@ export function seconds(value) {
 export function moment(ms) {
   const date = new Date(ms);
   const today = date.toDateString() === new Date().toDateString();
-  const how = today ? { hour: "2-digit", minute: "2-digit" } : { year: "numeric", month: "short", day: "numeric" };
+  const how = today ? { hour: "numeric", minute: "2-digit" } : { year: "numeric", month: "short", day: "numeric" };
   return new Intl.DateTimeFormat(language(), how).format(date);
 }
 
