@@ -64,8 +64,8 @@ def _log_to(console: Console, settings: Settings) -> None:
 
 
 def print_error(console: Console, text: str) -> None:
-    """Print what went wrong, as it is."""
-    console.print(text, style="red", highlight=False, markup=False)
+    """Print what went wrong, as it is: a path that is broken at a line's end is no path."""
+    console.print(text, style="red", highlight=False, markup=False, soft_wrap=True)
 
 
 class StageProgress:

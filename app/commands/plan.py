@@ -79,7 +79,7 @@ def plan(arguments: argparse.Namespace) -> int:
             for one, share in zip(checkpoints, _shares(checkpoints, device, memory), strict=True)
         ]
     except (BadSource, BadRecipe, EngineFailed) as error:
-        errors.print(str(error), style="red", highlight=False, markup=False)
+        errors.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
         return FAILURE if isinstance(error, EngineFailed) else USAGE
     if arguments.env:
         print(_env(arguments, checkpoints[0], budgets[0]), end="")

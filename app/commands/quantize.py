@@ -92,7 +92,7 @@ def show_proof(console: Console, proof: Proof, file: Path | None) -> int:
 
 
 def _complain(console: Console, text: str) -> None:
-    console.print(text, style="red", highlight=False, markup=False)
+    console.print(text, style="red", highlight=False, markup=False, soft_wrap=True)
 
 
 def _given_order(arguments: argparse.Namespace) -> QuantizationRequest | None:

@@ -46,7 +46,7 @@ def short_encoder(arguments: argparse.Namespace) -> int:
             print(_line(one))
         print(keep(arguments.folder, found))
     except (OSError, MarlinscribeError) as error:
-        console.print(str(error), style="red", highlight=False, markup=False)
+        console.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
         return FAILURE
     return SUCCESS
 
