@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from app.audio import handover
 from app.audio.waveform import Pcm
+from app.process import in_daemon_thread
 
 Hear = Callable[[Pcm], None]  # takes all there is so far, from the beginning on; may block
 
@@ -26,7 +27,7 @@ async def following(room: int, hear: Hear | None) -> AsyncGenerator[None]:
         yield
         return
     over = threading.Event()
-    heard = asyncio.ensure_future(asyncio.to_thread(_follow, os.dup(room), hear, over))
+    heard = asyncio.ensure_future(in_daemon_thread(_follow, os.dup(room), hear, over))
     try:
         yield
     except BaseException:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from app.commands import bench
+from app.commands.argument_types import count, positive, several
 
 
 def add_bench(parser: argparse.ArgumentParser) -> None:
@@ -24,29 +25,29 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
     load = parser.add_mutually_exclusive_group()
     load.add_argument(
         "--concurrency",
-        type=_counts,
+        type=several(count, "list of numbers (such as 1,4,16)"),
         default=(1, 4, 16),
         metavar="N,N",
         help="clients at once, each of which asks again when it is answered (default: 1,4,16)",
     )
     load.add_argument(
         "--rate",
-        type=_rates,
+        type=several(positive, "list of numbers above 0 (such as 0.5,2)"),
         metavar="R,R",
         help="requests a second that arrive whatever became of those before (a Poisson process)",
     )
     bound = parser.add_mutually_exclusive_group()
-    bound.add_argument("--requests", type=_count, metavar="N", help="so many requests at each load")
+    bound.add_argument("--requests", type=count, metavar="N", help="so many requests at each load")
     bound.add_argument(
         "--seconds",
-        type=_number,
+        type=positive,
         default=30.0,
         metavar="S",
         help="new requests for so long at each load (default: 30)",
     )
     parser.add_argument(
         "--warmup",
-        type=_count,
+        type=count,
         metavar="N",
         help="requests before each load that do not count (default: one for each client)",
     )
@@ -60,37 +61,3 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="for programs, on standard output")
     parser.set_defaults(run=bench.bench)
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise ValueError(text)
-    return count
-
-
-_count.__name__ = "number (1 or more)"
-
-
-def _counts(text: str) -> tuple[int, ...]:
-    return tuple(_count(part) for part in text.split(","))
-
-
-_counts.__name__ = "list of numbers (such as 1,4,16)"
-
-
-def _number(text: str) -> float:
-    number = float(text)
-    if not 0 < number < 1_000_000:  # nor nan
-        raise ValueError(text)
-    return number
-
-
-_number.__name__ = "number above 0"
-
-
-def _rates(text: str) -> tuple[float, ...]:
-    return tuple(_number(part) for part in text.split(","))
-
-
-_rates.__name__ = "list of numbers above 0 (such as 0.5,2)"

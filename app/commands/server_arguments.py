@@ -6,6 +6,7 @@ from pathlib import Path
 
 from app import client
 from app.commands import remote
+from app.commands.argument_types import count
 from app.commands.batch import SUFFIX_OF
 
 
@@ -70,7 +71,7 @@ def add_transcribe(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--at-once",
-        type=_count,
+        type=count,
         default=2,
         metavar="N",
         help="recordings at once that are written to files (default: %(default)s)",
@@ -95,21 +96,11 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         help="a manifest (jsonl, csv), a folder, or a hub's set: librispeech, librispeech:other, "
         "fleurs:en_us, owner/name:config:split",
     )
-    parser.add_argument("--samples", type=_count, metavar="N", help="the first N recordings alone")
+    parser.add_argument("--samples", type=count, metavar="N", help="the first N recordings alone")
     parser.add_argument(
         "--language", default="en", help="language of recordings that name none (default: en)"
     )
     parser.add_argument("--detect", action="store_true", help="leave the language to the server")
-    parser.add_argument("--at-once", type=_count, default=4, help="requests at once (default: 4)")
+    parser.add_argument("--at-once", type=count, default=4, help="requests at once (default: 4)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every answer to this file")
     parser.set_defaults(run=remote.evaluate)
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise ValueError(text)
-    return count
-
-
-_count.__name__ = "number (1 or more)"
