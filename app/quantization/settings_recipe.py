@@ -32,10 +32,7 @@ def settings_recipe(
 ) -> Recipe:
     """Return the recipe that the settings ask for, whether it can be made or not; for a large model
     where `source` is None, as a hub's checkpoint is not here yet."""
-    fields = settings_fields(settings, source, device)
-    if fields["method"] != "rtn":
-        fields["calibration"] = default_calibration(settings, source)
-    return Recipe(dtype=dtype_on(device), **fields | more)
+    return _recipe(settings, source, device, settings_fields(settings, source, device) | more)
 
 
 def possible_recipes(settings: Settings, source: Source | None, device: Device) -> list[Recipe]:
@@ -44,10 +41,15 @@ def possible_recipes(settings: Settings, source: Source | None, device: Device) 
     found = settings_recipe(settings, source, device)
     if source is not None:
         return [found]
-    small = _fields(settings, device, is_small=True)
-    learned = small["method"] != "rtn"
-    calibration = default_calibration(settings, None) if learned else None
-    return [found, Recipe(dtype=dtype_on(device), calibration=calibration, **small)]
+    return [found, _recipe(settings, None, device, _fields(settings, device, is_small=True))]
+
+
+def _recipe(
+    settings: Settings, source: Source | None, device: Device, fields: dict[str, Any]
+) -> Recipe:
+    learned = fields["method"] != "rtn"
+    calibration = {"calibration": default_calibration(settings, source)} if learned else {}
+    return Recipe(dtype=dtype_on(device), **calibration | fields)
 
 
 def settings_fields(
