@@ -42,8 +42,11 @@ def unfit(recipe: Recipe, config: dict[str, Any]) -> str | None:
         return "every layer is left alone: nothing would be quantized"
     if recipe.emulate and "W8A8" in schemes:
         return "W8A8 rounds activations, which weights cannot emulate"
-    if not recipe.emulate and embedding.scheme != "none":
-        return "vLLM's Whisper has no quantized embedding; emulate can prove it"
+    if not recipe.emulate:
+        if embedding.scheme not in ("none", "W8A8"):
+            return f"an embedding is served in W8A8, not in {embedding}; emulate can prove it"
+        if {one.scheme for one in found.values()} == {"none"}:
+            return "nothing but the embedding would be quantized; emulate can prove it"
     return _undivided(recipe, config, found) or _undivided_embedding(embedding, config)
 
 
@@ -71,6 +74,8 @@ def _named(recipe: Recipe, config: dict[str, Any], group: str) -> str:
 
 def _unserved(recipe: Recipe, config: dict[str, Any], device: Device) -> str | None:
     shapes = fused_groups(config)
+    if device == "cuda" and recipe.schemes["embedding"] != "none":
+        return f"an embedding in eight bits was never served on this device ({device})"
     for group, one in layer_schemes(recipe, config).items():
         if one.scheme != "none" and one.scheme not in SERVED[device]:
             runs = ", ".join(sorted(SERVED[device]))

@@ -69,7 +69,7 @@ def _fields(
     left_open = settings.quantization == "auto"
     small = left_open and is_small
     if small and device == "cpu" and group_size == "auto" and not in_four_bits:
-        return {"method": "rtn", "scheme": "W8A8"}
+        return {"method": "rtn", "scheme": "W8A8", "components": {"embedding": "W8A8"}}
     if group_size == "auto":
         group_size = 32 if small else 128
     return {

@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
+from app.checkpoints.embedding import ENTRY, SCALE
 from app.process import has_half_precision
+from app.quantizer import eight_bit_embedding
 from app.quantizer.child_protocol import Reporter, peaks, run
 from app.quantizer.features import LabelledExample, batch, spoken
 from app.quantizer.layer_errors import Errors, Stream, captured
@@ -101,10 +103,17 @@ def _load(folder: Path, dtype: torch.dtype, device: str) -> Any:
     )
     # vLLM needs them, Whisper has none, and they change nothing: softmax is blind to what is the
     # same for every key.
-    unknown = {name for name in found["unexpected_keys"] if not name.endswith("k_proj.bias")}
+    known = SCALE if hasattr(model.config, ENTRY) else ""
+    unknown = {
+        name
+        for name in found["unexpected_keys"]
+        if name != known and not name.endswith("k_proj.bias")
+    }
     wrong = {*found["missing_keys"], *unknown, *(name for name, *_ in found["mismatched_keys"])}
     if wrong:
         raise ValueError(f"{folder} does not fit the model: {', '.join(sorted(wrong)[:5])}")
+    if known:
+        eight_bit_embedding.understand(model, folder)
     return model.eval().to(device)
 
 

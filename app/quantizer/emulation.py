@@ -3,6 +3,7 @@ it."""
 
 from typing import Any
 
+import torch
 from compressed_tensors.quantization import (
     QuantizationArgs,
     QuantizationMetadata,
@@ -23,11 +24,13 @@ def dequantize(model: Any) -> None:
             QuantizationMetadata.clear_quantization(module)
 
 
-def round_embedding(model: Any, weights: dict[str, Any]) -> None:
+def round_embedding(model: Any, weights: dict[str, Any]) -> torch.Tensor:
     """Round the embedding to nearest, as `weights` say, and with it the output projection, which is
-    tied to it."""
+    tied to it. Return the scales."""
     table = model.model.decoder.embed_tokens.weight.data
     args = QuantizationArgs(**weights)
     observer = Observer.load_from_registry("memoryless_minmax", base_name="weight", args=args)
     found = observer(table).get_qparams()
     table.copy_(fake_quantize(table, found["scale"], found["zero_point"], args))
+    scales: torch.Tensor = found["scale"]
+    return scales

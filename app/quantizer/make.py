@@ -18,7 +18,7 @@ from app.checkpoints.fused_groups import layer_schemes
 from app.checkpoints.recipe import Recipe
 from app.checkpoints.schemes import unfit
 from app.errors import BadRecipe, NoCalibration
-from app.quantizer import child_protocol, emulation, methods
+from app.quantizer import child_protocol, eight_bit_embedding, emulation, methods
 from app.quantizer.child_protocol import Reporter
 from app.quantizer.features import labelled
 from app.quantizer.packing import packed
@@ -57,6 +57,8 @@ def quantize(job: Job, report: Reporter) -> dict[str, Any]:
     outcome = methods.apply(model, recipe, inputs, processor, report)
     _add_key_biases(model)
     _save(model.to(dtype), job)
+    if outcome.embedding_scales is not None and not recipe.emulate:
+        eight_bit_embedding.write(job.out, outcome.embedding_scales)
     return {
         "seconds": round(time.monotonic() - started, 1),
         **child_protocol.peaks(),

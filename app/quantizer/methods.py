@@ -35,11 +35,13 @@ class Outcome:
     quantized: how many modules by scheme.
     losses: the method's own, by layer, where it has any.
     rounded: names of modules whose Hessian GPTQ could not invert, and which are rounded to nearest.
+    embedding_scales: of the embedding's rows or their groups, where it is rounded.
     """
 
     quantized: dict[Scheme, int]
     losses: dict[str, float]
     rounded: list[str]
+    embedding_scales: torch.Tensor | None = None
 
 
 class RememberingGPTQ(GPTQModifier):
@@ -161,16 +163,16 @@ def apply(
     linears = {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
     wanted = groups.wanted(recipe, model.config.to_dict(), linears)
     counted = Counter(wanted.values())
-    embedding = recipe.component_schemes["embedding"]
+    embedding, scales = recipe.component_schemes["embedding"], None
     if embedding.scheme != "none":  # before the rest, which then is calibrated on what it gives
         counted[embedding.scheme] += 1
-        emulation.round_embedding(model, groups.weights_of(embedding, recipe))
+        scales = emulation.round_embedding(model, groups.weights_of(embedding, recipe))
     if not wanted:
-        return Outcome(dict(counted), {}, [])
+        return Outcome(dict(counted), {}, [], scales)
     method, watch = _run(model, recipe, samples, processor, report)
     unlike = wanted.keys() ^ {name for name, module in linears.items() if _scaled(module)}
     assert not unlike, f"never calibrated, or without being asked: {sorted(unlike)[:5]}"
-    return Outcome(dict(counted), watch.losses, getattr(method, "rounded", []))
+    return Outcome(dict(counted), watch.losses, getattr(method, "rounded", []), scales)
 
 
 def _run(

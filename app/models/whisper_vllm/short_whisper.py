@@ -19,6 +19,8 @@ from vllm.model_executor.models.whisper import (
 from vllm.multimodal import MULTIMODAL_REGISTRY
 from vllm.multimodal.processing import PromptReplacement, PromptUpdate
 
+from app.checkpoints.embedding import ENTRY
+from app.models.whisper_vllm.eight_bit_embedding import Named, in_eight_bits, shared
 from app.models.whisper_vllm.processing_info import FeaturesAlone
 
 _FRAMES_A_POSITION = 2  # the stride of the encoder's second convolution
@@ -54,7 +56,20 @@ class ShortWhisperProcessor(WhisperMultiModalProcessor):  # type: ignore[misc]  
     ShortWhisperProcessor, info=FeaturesAlone, dummy_inputs=WhisperDummyInputsBuilder
 )
 class ShortWhisper(WhisperForConditionalGeneration):  # type: ignore[misc]  # untyped
-    """Encodes windows of unequal length in one step."""
+    """Encodes windows of unequal length in one step, and has its embedding in eight bits where the
+    checkpoint has."""
+
+    def __init__(self, *, vllm_config: Any, prefix: str = "") -> None:  # vLLM reads these names
+        super().__init__(vllm_config=vllm_config, prefix=prefix)
+        self._embeds_in_eight_bits = hasattr(self.config, ENTRY)
+        if self._embeds_in_eight_bits:
+            in_eight_bits(self)
+
+    def load_weights(self, weights: Named) -> set[str]:
+        """Load a checkpoint's tensors; return the names of those that were taken."""
+        taken = weights if not self._embeds_in_eight_bits else shared(weights, self.proj_out)
+        loaded: set[str] = super().load_weights(taken)
+        return loaded
 
     def embed_multimodal(self, **kwargs: Any) -> list[torch.Tensor]:
         """Return each window's hidden states, shape (positions, width). Windows of one length are

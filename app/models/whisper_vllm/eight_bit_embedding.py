@@ -1,0 +1,74 @@
+"""Whisper's embedding in eight bits, and with it the output projection, which is the same matrix.
+
+vLLM's Whisper has both in 16 bits, whatever the checkpoint's scheme. Of whisper-base they are half
+of the bytes, and the projection is the largest matrix that a token reads.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from compressed_tensors.quantization import QuantizationStrategy
+from vllm.model_executor.layers.quantization.compressed_tensors.compressed_tensors import (
+    CompressedTensorsLinearMethod,
+)
+from vllm.model_executor.layers.quantization.compressed_tensors.schemes import (
+    CompressedTensorsW8A8Int8,
+)
+
+from app.checkpoints.embedding import SCALE, WEIGHT
+
+Named = Iterable[tuple[str, torch.Tensor]]
+
+
+class EightBitEmbedding(torch.nn.Module):  # type: ignore[misc]  # untyped
+    """Looks tokens up in rows of eight bits, each with a scale of its own."""
+
+    def __init__(self, vocabulary: int, width: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.weight = _parameter(torch.empty(vocabulary, width, dtype=torch.int8))
+        self.weight_scale = _parameter(torch.empty(vocabulary, 1, dtype=dtype))
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return the tokens' rows, shape (tokens, width)."""
+        scales = torch.nn.functional.embedding(tokens, self.weight_scale)
+        return torch.nn.functional.embedding(tokens, self.weight) * scales
+
+
+class EightBitProjection(torch.nn.Module):  # type: ignore[misc]  # untyped
+    """Projects onto the vocabulary through the kernel that vLLM chooses for W8A8."""
+
+    tp_size = 1  # vLLM asks how many devices share it
+
+    def __init__(self, vocabulary: int, width: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.scheme = CompressedTensorsW8A8Int8(
+            QuantizationStrategy.CHANNEL, is_static_input_scheme=False, input_symmetric=True
+        )
+        self.quant_method = CompressedTensorsLinearMethod(None)  # of no use but for its scheme
+        self.scheme.create_weights(self, [vocabulary], width, dtype, weight_loader=_load)
+
+
+def in_eight_bits(model: Any) -> None:
+    """Give a vLLM Whisper an embedding and an output projection of eight bits, without weights."""
+    size = model.config.vocab_size, model.config.d_model, model.dtype
+    model.model.decoder.embed_tokens = EightBitEmbedding(*size)
+    model.proj_out = EightBitProjection(*size)
+
+
+def shared(weights: Named, projection: EightBitProjection) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield weights as they come; the projection takes the embedding's."""
+    for name, tensor in weights:
+        if name == WEIGHT:
+            _load(projection.weight, tensor)
+        elif name == SCALE:
+            _load(projection.weight_scale, tensor)
+        yield name, tensor
+
+
+def _load(parameter: torch.nn.Parameter, tensor: torch.Tensor) -> None:
+    parameter.data.copy_(tensor)
+
+
+def _parameter(tensor: torch.Tensor) -> torch.nn.Parameter:
+    return torch.nn.Parameter(tensor, requires_grad=False)
