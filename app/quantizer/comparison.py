@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
-from app.checkpoints.embedding import ENTRY, SCALE
+from app.models.whisper_vllm.embedding_format import ENTRY, SCALE, SMOOTHING
 from app.process import has_half_precision
 from app.quantizer import eight_bit_embedding
 from app.quantizer.child_protocol import Reporter, peaks, run
@@ -103,18 +103,17 @@ def _load(folder: Path, dtype: torch.dtype, device: str) -> Any:
     )
     # vLLM needs them, Whisper has none, and they change nothing: softmax is blind to what is the
     # same for every key.
-    known = SCALE if hasattr(model.config, ENTRY) else ""
-    unknown = {
-        name
-        for name in found["unexpected_keys"]
-        if name != known and not name.endswith("k_proj.bias")
-    }
+    in_eight_bits = hasattr(model.config, ENTRY)
+    known = {SCALE, SMOOTHING} if in_eight_bits else set()
+    unexpected = {*found["unexpected_keys"]} - known
+    unknown = {name for name in unexpected if not name.endswith("k_proj.bias")}
     wrong = {*found["missing_keys"], *unknown, *(name for name, *_ in found["mismatched_keys"])}
     if wrong:
         raise ValueError(f"{folder} does not fit the model: {', '.join(sorted(wrong)[:5])}")
-    if known:
+    model.eval().to(device)
+    if in_eight_bits:
         eight_bit_embedding.understand(model, folder)
-    return model.eval().to(device)
+    return model
 
 
 def _source(

@@ -3,7 +3,6 @@ it."""
 
 from typing import Any
 
-import torch
 from compressed_tensors.quantization import (
     QuantizationArgs,
     QuantizationMetadata,
@@ -24,13 +23,11 @@ def dequantize(model: Any) -> None:
             QuantizationMetadata.clear_quantization(module)
 
 
-def round_embedding(model: Any, weights: dict[str, Any]) -> torch.Tensor:
+def round_embedding(model: Any, weights: dict[str, Any]) -> None:
     """Round the embedding to nearest, as `weights` say, and with it the output projection, which is
-    tied to it. Return the scales."""
+    tied to it."""
     table = model.model.decoder.embed_tokens.weight.data
     args = QuantizationArgs(**weights)
     observer = Observer.load_from_registry("memoryless_minmax", base_name="weight", args=args)
     found = observer(table).get_qparams()
     table.copy_(fake_quantize(table, found["scale"], found["zero_point"], args))
-    scales: torch.Tensor = found["scale"]
-    return scales

@@ -57,8 +57,8 @@ def quantize(job: Job, report: Reporter) -> dict[str, Any]:
     outcome = methods.apply(model, recipe, inputs, processor, report)
     _add_key_biases(model)
     _save(model.to(dtype), job)
-    if outcome.embedding_scales is not None and not recipe.emulate:
-        eight_bit_embedding.write(job.out, outcome.embedding_scales)
+    if outcome.embedding:
+        eight_bit_embedding.write(job.out, outcome.embedding)
     return {
         "seconds": round(time.monotonic() - started, 1),
         **child_protocol.peaks(),

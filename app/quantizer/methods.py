@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from app.checkpoints.fused_groups import layer_schemes
 from app.checkpoints.recipe import Recipe, Scheme
-from app.quantizer import emulation, groups
+from app.quantizer import eight_bit_embedding, emulation, groups
 from app.quantizer.autoround import WhisperAutoRound
 from app.quantizer.awq import whisper_awq
 from app.quantizer.child_protocol import Reporter
@@ -35,13 +35,13 @@ class Outcome:
     quantized: how many modules by scheme.
     losses: the method's own, by layer, where it has any.
     rounded: names of modules whose Hessian GPTQ could not invert, and which are rounded to nearest.
-    embedding_scales: of the embedding's rows or their groups, where it is rounded.
+    embedding: in eight bits, where it is served so.
     """
 
     quantized: dict[Scheme, int]
     losses: dict[str, float]
     rounded: list[str]
-    embedding_scales: torch.Tensor | None = None
+    embedding: eight_bit_embedding.Table | None = None
 
 
 class RememberingGPTQ(GPTQModifier):
@@ -163,16 +163,19 @@ def apply(
     linears = {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
     wanted = groups.wanted(recipe, model.config.to_dict(), linears)
     counted = Counter(wanted.values())
-    embedding, scales = recipe.component_schemes["embedding"], None
+    embedding, table = recipe.component_schemes["embedding"], None
     if embedding.scheme != "none":  # before the rest, which then is calibrated on what it gives
         counted[embedding.scheme] += 1
-        scales = emulation.round_embedding(model, groups.weights_of(embedding, recipe))
+        if recipe.emulate:
+            emulation.round_embedding(model, groups.weights_of(embedding, recipe))
+        else:
+            table = eight_bit_embedding.rounded_table(model, getattr(torch, recipe.dtype))
     if not wanted:
-        return Outcome(dict(counted), {}, [], scales)
+        return Outcome(dict(counted), {}, [], table)
     method, watch = _run(model, recipe, samples, processor, report)
     unlike = wanted.keys() ^ {name for name, module in linears.items() if _scaled(module)}
     assert not unlike, f"never calibrated, or without being asked: {sorted(unlike)[:5]}"
-    return Outcome(dict(counted), watch.losses, getattr(method, "rounded", []), scales)
+    return Outcome(dict(counted), watch.losses, getattr(method, "rounded", []), table)
 
 
 def _run(

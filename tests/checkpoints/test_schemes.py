@@ -45,9 +45,19 @@ def test_the_general_scheme_does_not_count_where_nothing_has_it():
     assert refusal(Recipe(scheme="W2A16", components=own), WHISPER, "cpu") is None
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_no_device_serves_a_quantized_embedding(device):
-    assert "embedding" in refusal(Recipe(components={"embedding": "W4A16"}), WHISPER, device)
+@pytest.mark.parametrize(
+    ("scheme", "device", "why"),
+    [("W4A16", "cpu", "served in W8A8"), ("W4A16", "cuda", "served in W8A8"),
+     ("W8A8", "cuda", "never served on this device"), ("W8A8", "cpu", None)],
+)  # fmt: skip
+def test_an_embedding_is_served_in_eight_bits_on_a_processor(scheme, device, why):
+    found = refusal(Recipe(components={"embedding": scheme}), WHISPER, device)
+    assert found is None if why is None else why in found
+
+
+def test_the_embedding_alone_is_emulated():
+    recipe = Recipe(layers={"*": "none"}, components={"embedding": "W8A8"})
+    assert "nothing but the embedding" in refusal(recipe, WHISPER, "cpu")
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from app.checkpoints.fused_groups import group_of, layer_schemes
 from app.checkpoints.recipe import Recipe
 from app.errors import BadRecipe
 from app.quantization.quantizer_process import Quantizer
+from app.recordings.spec import Recordings
 from app.settings import Settings
 from harness.server import DEMO, Server
 from tests.engine.conftest import KERNELS, MAYDAY, MAYDAY_WORDS, RECORDINGS
@@ -66,6 +67,7 @@ RECIPES = {
         dtype="float16",
         emulate=True,
     ),
+    "eight": Recipe(method="rtn", scheme="W8A8", components={"embedding": "W8A8"}),
     "channel": Recipe(method="rtn", scheme="W8A16", group_size="channel"),
     "mixed": Recipe(
         method="awq",
@@ -182,6 +184,35 @@ def test_weights_lie_on_the_grid_of_their_bits_the_embedding_too_where_it_is_ask
     ):
         assert most_values(tensors[name], 32) <= values < most_values(source[name], 32)
     assert said(made, "low")["quantized"] == {"W2A16": LINEARS - 4, "W3A16": 5}
+
+
+def test_an_embedding_in_eight_bits_is_written_as_integers_and_a_scale_a_row(made):
+    tensors, source = weights(made / "eight"), weights(SOURCE)[EMBEDDING].float()
+    codes, scales = tensors[EMBEDDING], tensors[f"{EMBEDDING}_scale"].float()
+    smoothing = tensors[EMBEDDING.replace(".weight", ".smoothing")].float()
+    assert (codes.dtype, scales.shape) == (torch.int8, (len(source), 1))
+    assert int(codes.abs().amax()) >= 127
+    # Half a step, and what the largest of a row is cut by where its scale is rounded.
+    assert ((codes * scales - source * smoothing).abs() <= scales * 1.1).all()
+    assert json.loads((made / "eight" / "config.json").read_text())["embedding_scheme"] == "W8A8"
+    assert said(made, "eight")["quantized"] == {"W8A8": LINEARS + 1}
+
+
+def test_an_embedding_in_eight_bits_serves_and_its_projection_has_the_kernel_of_the_others(
+    made, tmp_path
+):
+    with Server(cache_dir=tmp_path, model=made / "eight") as server:
+        assert server.transcribe(MAYDAY).json()["text"] == MAYDAY_WORDS
+        model = httpx.get(f"{server.url}/v1/models").json()["data"][0]
+    ((kernel, count),) = model["marlinscribe"]["kernels"].items()
+    assert "Int8" in kernel
+    assert count == len(layer_schemes(RECIPES["eight"], CONFIG)) + 1
+
+
+def test_a_comparison_reads_an_embedding_in_eight_bits_as_what_it_means(made):
+    found = quantizer.compare(SOURCE, made / "eight", Recordings(**HEARD), lambda _: None)
+    assert abs(found["overall"]["nll_difference"]["value"]) < 0.02
+    assert found["overall"]["token_agreement"]["value"] > 0.97
 
 
 def test_a_row_can_share_a_scale(made):

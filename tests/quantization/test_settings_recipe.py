@@ -32,7 +32,7 @@ def test_a_small_model_keeps_its_encoder_in_eight_bits_on_a_card(source, width):
 @pytest.mark.parametrize("width", [384, 512, 768])
 def test_a_small_model_has_eight_bits_throughout_on_a_processor(source, width):
     recipe = settings_recipe(Settings(), source(width), "cpu")
-    assert recipe == Recipe(method="rtn", scheme="W8A8")
+    assert recipe == Recipe(method="rtn", scheme="W8A8", components={"embedding": "W8A8"})
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

@@ -444,7 +444,7 @@ def test_a_pipe_among_a_models_files_is_refused_and_not_waited_for(refused, mode
     [
         ({"scheme": "W8A16"}, "cpu", "no kernel for W8A16"),
         ({"scheme": "W3A16"}, "cuda", "no kernel for W3A16"),
-        ({"components": {"embedding": "W4A16"}}, "cuda", "no quantized embedding"),
+        ({"components": {"embedding": "W4A16"}}, "cuda", "served in W8A8"),
         ({"scheme": "W8A8", "emulate": True}, "cpu", "cannot emulate"),
         ({"layers": {"decoder.layers.7.*": "W8A8"}}, "cpu", '"decoder.layers.7.*" matches nothing'),
         ({"layers": {"*.fc1": "W8A16"}}, "cpu", "no kernel for W8A16"),

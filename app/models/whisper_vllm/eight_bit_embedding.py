@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
-from compressed_tensors.quantization import QuantizationStrategy
+from torch.nn import functional
 from vllm.model_executor.layers.quantization.compressed_tensors.compressed_tensors import (
     CompressedTensorsLinearMethod,
 )
@@ -16,7 +16,7 @@ from vllm.model_executor.layers.quantization.compressed_tensors.schemes import (
     CompressedTensorsW8A8Int8,
 )
 
-from app.checkpoints.embedding import SCALE, WEIGHT
+from app.models.whisper_vllm.embedding_format import SCALE, SMOOTHING, WEIGHT
 
 Named = Iterable[tuple[str, torch.Tensor]]
 
@@ -28,11 +28,21 @@ class EightBitEmbedding(torch.nn.Module):  # type: ignore[misc]  # untyped
         super().__init__()
         self.weight = _parameter(torch.empty(vocabulary, width, dtype=torch.int8))
         self.weight_scale = _parameter(torch.empty(vocabulary, 1, dtype=dtype))
+        self.smoothing = _parameter(torch.empty(width, dtype=dtype))
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the tokens' rows, shape (tokens, width)."""
-        scales = torch.nn.functional.embedding(tokens, self.weight_scale)
-        return torch.nn.functional.embedding(tokens, self.weight) * scales
+        scales = functional.embedding(tokens, self.weight_scale)
+        return functional.embedding(tokens, self.weight) * scales / self.smoothing
+
+
+class _Smoothed(CompressedTensorsLinearMethod):  # type: ignore[misc]  # untyped
+    """Multiplies by a module's scheme what its smoothing has made smaller."""
+
+    def apply(
+        self, layer: torch.nn.Module, x: torch.Tensor, bias: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        return super().apply(layer, x / layer.smoothing, bias)
 
 
 class EightBitProjection(torch.nn.Module):  # type: ignore[misc]  # untyped
@@ -43,10 +53,11 @@ class EightBitProjection(torch.nn.Module):  # type: ignore[misc]  # untyped
     def __init__(self, vocabulary: int, width: int, dtype: torch.dtype) -> None:
         super().__init__()
         self.scheme = CompressedTensorsW8A8Int8(
-            QuantizationStrategy.CHANNEL, is_static_input_scheme=False, input_symmetric=True
+            "channel", is_static_input_scheme=False, input_symmetric=True
         )
-        self.quant_method = CompressedTensorsLinearMethod(None)  # of no use but for its scheme
+        self.quant_method = _Smoothed(None)  # a whole checkpoint's config is not needed here
         self.scheme.create_weights(self, [vocabulary], width, dtype, weight_loader=_load)
+        self.smoothing = _parameter(torch.empty(width, dtype=dtype))
 
 
 def in_eight_bits(model: Any) -> None:
@@ -58,11 +69,10 @@ def in_eight_bits(model: Any) -> None:
 
 def shared(weights: Named, projection: EightBitProjection) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield weights as they come; the projection takes the embedding's."""
+    own = {WEIGHT: "weight", SCALE: "weight_scale", SMOOTHING: "smoothing"}
     for name, tensor in weights:
-        if name == WEIGHT:
-            _load(projection.weight, tensor)
-        elif name == SCALE:
-            _load(projection.weight_scale, tensor)
+        if name in own:
+            _load(getattr(projection, own[name]), tensor)
         yield name, tensor
 
 

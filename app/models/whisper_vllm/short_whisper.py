@@ -19,8 +19,8 @@ from vllm.model_executor.models.whisper import (
 from vllm.multimodal import MULTIMODAL_REGISTRY
 from vllm.multimodal.processing import PromptReplacement, PromptUpdate
 
-from app.checkpoints.embedding import ENTRY
 from app.models.whisper_vllm.eight_bit_embedding import Named, in_eight_bits, shared
+from app.models.whisper_vllm.embedding_format import ENTRY
 from app.models.whisper_vllm.processing_info import FeaturesAlone
 
 _FRAMES_A_POSITION = 2  # the stride of the encoder's second convolution
