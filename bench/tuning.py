@@ -23,17 +23,16 @@ from app.checkpoints.device import described
 from app.checkpoints.recipe import Recipe
 from app.models.whisper_vllm.plan import pick_device
 from app.quantization.builder import CheckpointBuilder
-from app.quantization.settings_recipe import default_calibration, dtype_on
+from app.quantization.measuring import Measurer
+from app.quantization.settings_recipe import dtype_on
 from app.serving.loading import Loader
 from app.settings import Settings
 from app.sources.resolve import resolve
 from app.sources.source import Source
-from app.tuning import linear_times
 from app.tuning.cost import Cost
 from app.tuning.engine_times import AT_ONCE, Measured
 from app.tuning.groups import SCHEMES, groups_of
 from app.tuning.linear_times import ROWS, LinearTimes
-from app.tuning.measuring import Measurer
 from app.tuning.recipe import schemes_of
 from bench.options import model_settings, parser, with_model
 
@@ -56,19 +55,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = Settings(**given)
     loader = Loader(settings, pick_device(settings.device))
     source = resolve(settings.model, settings.cache_dir)
-    recordings = default_calibration(settings, source)
     measurer, groups = Measurer(loader, CheckpointBuilder(settings)), groups_of(source.config)
-    linear = linear_times.measured(groups, measurer.facts, settings.cache_dir, loader.device)
+    linear, _ = asyncio.run(measurer.layers(groups))
     print(described(measurer.facts), linear.kernels)
     layers(linear)
     print(f"{len(linear.unsteady)} of {len(linear.all)} layers vary by more than a fifth")
-    whole = asyncio.run(measurer.whole(source, recordings))
+    whole, _ = asyncio.run(measurer.whole(source))
     cost = Cost(groups, linear, whole.times, whole.tokens)
     table = _table(f"{source.name}, {whole.sound_seconds:.1f} s of sound, {whole.tokens} tokens")
     table.add_row("unquantized", *_measured(whole))
     names = [asked.only] if asked.only else list(RECIPES)[: asked.recipes]
     for name, checkpoint, recipe in _checkpoints(settings, source, loader, names):
-        found = asyncio.run(measurer.engine(checkpoint, recordings))
+        found = asyncio.run(measurer.engine(checkpoint, source))
         for row in _rows(cost, recipe, found, source.config):
             print(name, *row, sep=" | ", flush=True)
             table.add_row(name, *row)

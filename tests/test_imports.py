@@ -79,11 +79,10 @@ ROOMS = {
     "app.sources": {"models"},
     "app.checkpoints": {"recordings", "models", "sources"},
     "app.quantization": {"serving", "checkpoints", "recordings", "jobs", "models", "audio",
-                         "speech", "transcription", "sources"},
+                         "speech", "transcription", "sources", "tuning"},
     "app.quantizer": {"recordings", "checkpoints", "models", "audio", "sources"},
     "app.jobs": set(),
-    "app.tuning": {"quantization", "serving", "checkpoints", "recordings", "jobs", "models",
-                   "audio", "speech", "sources"},
+    "app.tuning": {"serving", "checkpoints", "recordings", "models", "audio", "speech"},
 }  # fmt: skip
 WIRING = {"app", "app.main", "app.cli", "app.__main__", "app.client"}
 

@@ -18,6 +18,9 @@ class Progress(TypedDict):
 class JobBody(TypedDict):
     """A job as clients see it. Times are Unix seconds.
 
+    recipe: as it was asked for; of "auto", what was chosen, once it is.
+    choice: how an "auto" recipe was chosen, null until it is: what was `asked`, seconds of a clip
+        predicted and measured, losses, and what is uncertain of them.
     checkpoint, proof: null until they are there; `proof` is a summary of the report. The words that
     a checkpoint was calibrated on are left out where jobs are listed.
     """
@@ -29,6 +32,7 @@ class JobBody(TypedDict):
     progress: Progress | None
     source: str
     recipe: dict[str, Any]
+    choice: dict[str, Any] | None
     proof_set: dict[str, Any]
     thresholds: dict[str, Any]
     promote: Literal["auto", "manual", "never"]
@@ -56,6 +60,12 @@ class DeletedJob(TypedDict):
 def job_body(job: Job) -> JobBody:
     """Return a job with all that it has found out so far."""
     asked, facts = job.request, job.facts
+    recipe, choice = asked.get("recipe", {}), facts.get("choice")
+    if choice:
+        asked_for = recipe
+        recipe = choice["recipe"]
+        choice = {name: part for name, part in choice.items() if name != "recipe"}
+        choice["asked"] = asked_for
     return JobBody(
         id=job.id,
         object="quantization.job",
@@ -64,7 +74,8 @@ def job_body(job: Job) -> JobBody:
         progress=job.progress,  # type: ignore[typeddict-item]  # the record's plain dict
         # A record of another version may lack some.
         source=asked.get("model", ""),
-        recipe=asked.get("recipe", {}),
+        recipe=recipe,
+        choice=choice,
         proof_set=asked.get("proof", {}),
         thresholds=asked.get("thresholds", {}),
         promote=asked.get("promote", "never"),

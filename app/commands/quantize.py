@@ -21,6 +21,7 @@ from app.jobs import Job, JobReporter
 from app.models.base import Device
 from app.models.whisper_vllm import forkserver
 from app.models.whisper_vllm.plan import check_device, pick_device
+from app.quantization.auto_recipe import AutoRecipe
 from app.quantization.proof import Proof
 from app.quantization.request import QuantizationRequest, Thresholds
 from app.quantization.run import run_job
@@ -35,6 +36,12 @@ from app.sources.source import Source
 
 _OF_THE_SETTINGS = ("model", "calibration", "quantization", "group_size")
 _OF_THE_RECIPE = ("scheme", "emulate", "components", "layers")
+_UNITS = {
+    "quantizing": "layers",
+    "timing the layers": "measurements",
+    "scoring the layers": "measurements",
+    "measuring the choice": "measurements",
+}
 _OF_AN_ORDER = (*_OF_THE_SETTINGS, *_OF_THE_RECIPE, "prove", "min_recovery")
 
 
@@ -59,7 +66,7 @@ def quantize(arguments: argparse.Namespace) -> int:
             print(source.folder)  # it came quantized, or is to be served as it is
             return SUCCESS
         order = _order(settings, loader, source, given, arguments)
-        if order.proof:
+        if order.proof or isinstance(order.recipe, AutoRecipe):
             check_device(loader.device)
             forkserver.start(
                 loader.device, forkserver.environment(loader.device, settings.log_level)
@@ -170,12 +177,14 @@ def _given(arguments: argparse.Namespace, names: tuple[str, ...]) -> dict[str, A
 
 
 def reporter(progress: StageProgress) -> JobReporter:
+    """Return what shows a job's stages, and how far each is."""
+
     def on_event(job: Job, event: dict[str, Any]) -> None:
         if event["type"] == "stage":
             progress.show(job.stage)
         elif event["type"] == "progress":
-            unit = "layers" if job.stage == "quantizing" else "recordings"
             layer = event.get("layer", "")
+            unit = _UNITS.get(job.stage, "recordings")
             progress.show(job.stage, layer, event["done"], event["total"], unit)
 
     return JobReporter(Job("", {}, ""), on_event)

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from app.checkpoints.recipe import Recipe
 from app.commands import quantize, tune_tables
 from app.commands.console import (
     FAILURE,
@@ -18,27 +19,21 @@ from app.commands.console import (
     print_error,
     settings_for,
 )
-from app.errors import BadRecipe, BadSource, MarlinscribeError
+from app.errors import BadSource, MarlinscribeError
 from app.files import check_writable, write_json
-from app.jobs import Job, JobReporter
 from app.models.whisper_vllm.plan import check_device, pick_device
+from app.quantization.auto_recipe import AutoRecipe
 from app.quantization.builder import CheckpointBuilder
+from app.quantization.choosing import choose
+from app.quantization.measuring import Measurer
 from app.quantization.request import QuantizationRequest
 from app.quantization.run import run_job
-from app.quantization.settings_recipe import (
-    default_calibration,
-    settings_fields,
-    settings_recipe,
-)
 from app.quantization.validation import RequestValidator
 from app.serving.loading import Loader
 from app.settings import Settings
 from app.sources.resolve import resolve
 from app.sources.source import Source
 from app.tuning.engine_times import Measured
-from app.tuning.measuring import Findings, Measurer
-from app.tuning.recipe import order_of, schemes_of
-from app.tuning.tuning import DEFAULT, REST, Tuning, Wish, card_bytes, options_of, tuned
 
 _MB = 1e6
 
@@ -75,23 +70,26 @@ def _tuned(
     loader = Loader(settings, pick_device(settings.device))
     check_device(loader.device)
     source = _source(settings.model, settings.cache_dir)
-    wish = wished(arguments, source)
+    asked = wished(arguments, source)
     measurer = Measurer(loader, CheckpointBuilder(settings))
-    findings = asyncio.run(measurer.findings(source, reporter(progress)))
+    choice = asyncio.run(choose(asked, source, measurer, quantize.reporter(progress)))
     progress.close()
-    found = chosen(wish, findings, source, loader)
-    defaults = {name: one for name, one in found.uniform[DEFAULT].schemes.items() if name != REST}
-    measure = measurer.losses(source, [found.schemes, defaults], reporter(progress))
-    lost = asyncio.run(measure)
-    tune_tables.show(console, found, findings)
-    console.print(tune_tables.measured(lost), highlight=False)
-    order = order_of(found, findings, arguments.model)
+    tune_tables.show(console, choice)
+    order = order_of(choice.recipe, arguments.model)
     _write(order, arguments.out, is_shown=not arguments.make)
     if not arguments.make:
         return SUCCESS
     status, timed = _made(console, progress, order, arguments.prove, measurer, source)
-    tune_tables.show_timed(console, found, findings, timed)
+    tune_tables.show_timed(console, choice, timed)
     return status
+
+
+def order_of(recipe: Recipe, model: str | None) -> dict[str, Any]:
+    """Return a recipe as an order in JSON. Its calibration is the settings', also when it is
+    made."""
+    order: dict[str, Any] = {"model": model} if model else {}
+    plain = recipe.model_dump(mode="json", exclude_defaults=True, exclude={"calibration"})
+    return order | {"recipe": plain}
 
 
 def _source(model: str, cache: Path) -> Source:
@@ -101,44 +99,22 @@ def _source(model: str, cache: Path) -> Source:
     return source
 
 
-def reporter(progress: StageProgress) -> JobReporter:
-    """Return what shows a measurement's stages."""
-
-    def on_event(job: Job, event: dict[str, Any]) -> None:
-        if event["type"] == "stage":
-            progress.show(job.stage)
-        elif event["type"] == "progress":
-            progress.show(job.stage, "", event["done"], event["total"], "measurements")
-
-    return JobReporter(Job("", {}, ""), on_event)
-
-
-def chosen(wish: Wish, findings: Findings, source: Source, loader: Loader) -> Tuning:
-    """Choose by what was measured. Raises NothingFits."""
-    cost = findings.cost(wish.clip_seconds)
-    options = options_of(findings.groups, cost, findings.losses, source.config, wish.at_once)
-    usual = loader.settings.model_copy(update={"quantization": "auto", "group_size": "auto"})
-    device = loader.device
-    four = settings_fields(usual, source, device, in_four_bits=True)
-    default = settings_recipe(usual, source, device, **four)
-    return tuned(wish, options, schemes_of(default, source.config))
-
-
-def wished(arguments: argparse.Namespace, source: Source) -> Wish:
-    """Return the wish of a command line; of two limits on bytes, the tighter. Raises BadRecipe."""
-    sizes = [arguments.most_mb * _MB] if arguments.most_mb else []
-    if arguments.vram:
-        room = card_bytes(source.config, arguments.vram)
-        if room <= 0:
-            raise BadRecipe(
-                f"A card of {arguments.vram:g} GB has no room for one window of {source.name}, "
-                "whatever its weights take.",
-                "Take a smaller model, or a larger card.",
-            )
-        sizes.append(room)
+def wished(arguments: argparse.Namespace, source: Source) -> AutoRecipe:
+    """Return what a command line asks for. Raises BadField where no choice can be that, whatever is
+    measured."""
     seconds = arguments.most_ms / 1000 if arguments.most_ms else None
-    size = min(sizes, default=None)
-    return Wish(arguments.scenario, arguments.clip_seconds, seconds, size, arguments.most_loss)
+    size = arguments.most_mb * _MB if arguments.most_mb else None
+    asked = AutoRecipe(
+        scheme="auto",
+        scenario=arguments.scenario,
+        vram_gb=arguments.vram,
+        most_bytes=size,
+        most_seconds=seconds,
+        most_loss=arguments.most_loss,
+        clip_seconds=arguments.clip_seconds,
+    )
+    asked.wish(source.config)
+    return asked
 
 
 def _write(order: dict[str, Any], out: Path | None, *, is_shown: bool) -> None:
@@ -167,5 +143,4 @@ def _made(
     candidate, found = asyncio.run(run_job(whole, loader, quantize.reporter(progress)))
     print(candidate.folder)
     status = SUCCESS if found is None else quantize.show_proof(console, found, None)
-    recordings = default_calibration(settings, source)
-    return status, asyncio.run(measurer.engine(candidate, recordings))
+    return status, asyncio.run(measurer.engine(candidate, source))

@@ -34,7 +34,7 @@ def add_tune(parser: argparse.ArgumentParser) -> None:
         "--most-loss",
         type=_positive,
         metavar="NATS",
-        help="the most loss expected, in nats a token; else the default recipe's",
+        help="the most loss expected, in nats a token; else that of the default in four bits",
     )
     parser.add_argument(
         "--clip-seconds",

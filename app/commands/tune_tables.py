@@ -6,10 +6,11 @@ from rich.console import Console
 from rich.table import Table
 
 from app.checkpoints.device import described
-from app.tuning.choice import Chosen, shown
+from app.quantization.choosing import Choice, clip_times
 from app.tuning.engine_times import Measured
-from app.tuning.measuring import Findings
-from app.tuning.tuning import Tuning
+from app.tuning.findings import varied
+from app.tuning.options import Chosen, shown
+from app.tuning.wish import DEFAULT, Tuning
 
 _PARTS = ("self_attn.qkv", "self_attn.out", "encoder_attn.q", "encoder_attn.kv",
           "encoder_attn.out", "fc1", "fc2")  # fmt: skip
@@ -22,18 +23,19 @@ _SCENARIOS = {
 }
 
 
-def show(console: Console, found: Tuning, findings: Findings) -> None:
+def show(console: Console, choice: Choice) -> None:
     """Print a choice and what it was chosen from."""
+    found, findings = choice.tuning, choice.findings
     console.print(f"Measured on {described(findings.facts)}.", highlight=False)
     for doubt in findings.doubts:
-        console.print(f"varies from round to round, also when measured again: {doubt}",
-                      style="yellow", highlight=False)  # fmt: skip
+        console.print(doubt, style="yellow", highlight=False)
     for stack in ("encoder", "decoder"):
         console.print(bits(stack, found.schemes))
     scenario = found.wish.scenario
     title = f"{scenario}: a clip of {found.wish.clip_seconds:g} s, {_SCENARIOS[scenario]}"
     console.print(choices(title, found))
-    console.print(verdict(found), highlight=False)
+    console.print(found.verdict, highlight=False)
+    console.print(measured(choice.lost), highlight=False)
 
 
 def bits(stack: str, schemes: Mapping[str, str]) -> Table:
@@ -73,30 +75,32 @@ def _figures(one: Chosen) -> Iterable[str]:
     )
 
 
-def verdict(found: Tuning) -> str:
-    """Return in a sentence whether choosing by layer gains anything over one scheme for all."""
-    if not found.unbeaten:
-        return "A choice by layer beats every recipe without one: as little loss for less."
-    names = ", ".join("unquantized" if name == "none" else name for name in found.unbeaten)
-    return f"By no more than 1 % does a choice by layer beat, at no more loss: {names}."
-
-
 def measured(lost: Sequence[float]) -> str:
     """Return in a sentence what the choice and the default recipe were measured to lose."""
     choice, default = lost
     return (
-        f"Measured, rounded to nearest: {choice:.5f} nats a token are lost, by the default recipe "
+        f"Measured, rounded to nearest: {choice:.5f} nats a token are lost, by {DEFAULT} "
         f"{default:.5f}."
     )
 
 
-def show_timed(console: Console, found: Tuning, findings: Findings, timed: Measured) -> None:
-    """Print what was predicted of an engine beside what it takes."""
-    predicted = findings.cost(timed.sound_seconds).engine_times(found.schemes)
-    table = Table("", "predicted ms", "measured ms", "", highlight=False)
-    pairs = {"an encoder's pass": (predicted.encoder, timed.times.encoder)}
-    for count, seconds in timed.times.step.items():
-        pairs[f"a decoder's step, {count} at once"] = (predicted.step[count], seconds)
-    for name, (mine, its) in pairs.items():
-        table.add_row(name, f"{1000 * mine:.2f}", f"{1000 * its:.2f}", f"{mine / its:.2f}")
+def show_timed(console: Console, choice: Choice, timed: Measured) -> None:
+    """Print what was predicted of an engine beside what it takes, and what the source's takes."""
+    cost = choice.findings.cost(choice.tuning.wish.clip_seconds)
+    predicted, source = cost.engine_times(choice.tuning.schemes), choice.findings.whole.times
+    columns = ("ms", "unquantized", "predicted", "measured", "ratio")  # of these two
+    table = Table(*columns, highlight=False)
+    three = (source, predicted, timed.times)
+    rows = {"an encoder's pass": [one.encoder for one in three]}
+    for count in timed.times.step:
+        rows[f"a decoder's step, {count} at once"] = [one.step[count] for one in three]
+    for count in timed.times.step:
+        clip = {"at_once": count, "tokens": cost.tokens}
+        name = f"a clip of {choice.tuning.wish.clip_seconds:g} s, {count} at once"
+        rows[name] = [clip_times(clip, one)["clip"] for one in three]
+    for name, seconds in rows.items():
+        told = (f"{1000 * one:.2f}" for one in seconds)
+        table.add_row(name, *told, f"{seconds[1] / seconds[2]:.2f}")
     console.print(table)
+    if timed.unsteady:
+        console.print(varied(f"the candidate: {timed.spread:.0%}"), style="yellow", highlight=False)

@@ -7,12 +7,17 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 
 from app.checkpoints.recipe import Recipe
 from app.languages import code_of
+from app.quantization.auto_recipe import AnyRecipe
 from app.recordings.spec import Plain, Recordings
 
 # Strict: a number in quotes, or true, is an error.
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 Bound = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 Promote = Literal["auto", "manual", "never"]
+_RECIPES = [
+    {"method": "gptq", "scheme": "W4A16", "group_size": 128},
+    {"scheme": "auto", "scenario": "latency", "most_loss": 0.02},
+]
 
 
 class Limits(Plain):
@@ -86,13 +91,14 @@ class QuantizationRequest(Plain):
     """A request to make a checkpoint and to prove it.
 
     model: Hugging Face id or local folder; that of the settings where it is not given.
+    recipe: how the weights are quantized, or "scheme": "auto" with a scenario, to have that chosen.
     calibration, proof: the recordings to calibrate on and to measure by; the demo has its own.
     promote: auto serves a proven checkpoint at once, manual waits for a request, never rules it
         out.
     """
 
     model: str | None = None
-    recipe: Recipe = Recipe()
+    recipe: AnyRecipe = Field(Recipe(), examples=_RECIPES)
     calibration: Recordings | None = None
     proof: Recordings | None = None
     thresholds: Thresholds = Thresholds()
@@ -102,7 +108,8 @@ class QuantizationRequest(Plain):
     def _consistent(self) -> Self:
         if self.recipe.calibration is not None and self.calibration is not None:
             raise ValueError("calibration is given twice, in the recipe and beside it")
-        if self.recipe.emulate and self.promote == "auto":
+        emulate = isinstance(self.recipe, Recipe) and self.recipe.emulate
+        if emulate and self.promote == "auto":
             raise ValueError("what is emulated cannot be served, so not promoted either")
         return self
 

@@ -18,6 +18,7 @@ from app.process import in_daemon_thread
 from app.quantization import canaries
 from app.quantization.builder import CheckpointBuilder
 from app.quantization.checks import from_thread
+from app.quantization.job_records import check_promotable, of_another_version, request_of
 from app.quantization.promotion import CheckpointGone, Promoter
 from app.quantization.promotion_log import Promotion
 from app.quantization.proof import Proof
@@ -94,17 +95,17 @@ class Quantization:
         try:
             return Proof.model_validate_json(text)
         except ValidationError as error:
-            raise _of_another_version("proof") from error
+            raise of_another_version("proof") from error
 
     async def promote(self, job_id: str, own: Recordings | None, model: str | None = None) -> Job:
         """Begin to serve a proven checkpoint as `model`; `own` are canaries in place of the
         proof's. The job shows what becomes of it. Raises UnknownJob, UnknownModel, JobConflict,
         BadField."""
         promoter = self._promoter(model) if model else self._promoter_for(self.jobs.get(job_id))
-        _check_promotable(self.jobs.get(job_id))
+        check_promotable(self.jobs.get(job_id))
         decode, read_own = from_thread(self._decoders), self._validator.canaries
         clips = await in_daemon_thread(read_own, own, decode) if own else None
-        _check_promotable(self.jobs.get(job_id))  # reading takes a while
+        check_promotable(self.jobs.get(job_id))  # reading takes a while
         promoter.check_free()
 
         async def work(job: Job, reporter: JobReporter) -> Outcome:
@@ -176,16 +177,16 @@ class Quantization:
     # What a job does
 
     async def _work(self, job: Job, reporter: JobReporter) -> Outcome:
-        request = _request_of(job)
+        request = request_of(job)
         try:
             if self._releases_device:
                 for manager in self._managers:
                     await manager.release_device("a checkpoint is being made and proven")
             idle_priority = not self._releases_device
-            asked = job.facts.get("asked")
             _, proof = await run_job(
-                request, self._loader, reporter, idle_priority, asked, self._decoders
-            )
+                request, self._loader, reporter, idle_priority, job.facts, self._decoders,
+                self._used_since,
+            )  # fmt: skip
             assert proof is not None, "a request is completed with recordings to prove by"
             await in_daemon_thread(self._keep, job, request, proof)
             reporter.facts(proof=proof.summary())
@@ -205,6 +206,10 @@ class Quantization:
                 reporter.commit()
                 for manager in self._managers:
                     await manager.resume_serving()
+
+    def _used_since(self, moment: float) -> bool:
+        """Whether an engine that serves has decoded anything since a moment."""
+        return any(manager.used_since(moment) for manager in self._managers)
 
     def _keep(self, job: Job, request: QuantizationRequest, proof: Proof) -> None:
         with cache_faults(self._loader.settings.cache_dir):
@@ -271,29 +276,3 @@ class Quantization:
                 self.jobs.amend(job, JobStatus.PROMOTED, promoted_at=promoted[job.id])
             else:
                 self.jobs.amend(job, JobStatus.PROVEN, demoted_at=int(time.time()))
-
-
-def _check_promotable(job: Job) -> None:
-    """Check that a job's candidate may be promoted. Raises JobConflict."""
-    if job.status is not JobStatus.PROVEN:
-        raise JobConflict(f"The job is {job.status}; only what is proven is promoted.")
-    request = _request_of(job)
-    if request.promote == "never":
-        raise JobConflict("The request said never to promote it.", code="never_promoted")
-    if request.recipe.emulate:
-        raise JobConflict("It is emulated: nothing serves it.", code="emulated")
-
-
-def _request_of(job: Job) -> QuantizationRequest:
-    """Return a job's request. Raises JobConflict where it is of another version."""
-    try:
-        return QuantizationRequest.model_validate(job.request)
-    except ValidationError as error:
-        raise _of_another_version("record") from error
-
-
-def _of_another_version(what: str) -> JobConflict:
-    return JobConflict(
-        f"The job's {what} is of another version of Marlinscribe. Ask for the same again.",
-        code="another_version",
-    )

@@ -4,6 +4,7 @@ Small Whispers lose more by four bits than large ones do, and on a processor eig
 docs/quantization.md says what of that was measured, on whisper-base, and what is reasoned.
 """
 
+from pathlib import Path
 from typing import Any, Literal
 
 from app.checkpoints.recipe import Component, Recipe, Scheme
@@ -98,9 +99,17 @@ def dtype_on(device: Device) -> Literal["bfloat16", "float16"]:
 def default_calibration(settings: Settings, source: Source | None) -> Recordings:
     """Return the calibration recordings that the settings ask for. `source` is None while a hub's
     checkpoint is not here yet."""
-    is_demo = source is not None and source.folder == DEMO_MODEL
-    default = DEMO / "recordings" / "calibration" if is_demo else _VOICES
     one = RecordingSet(
-        source=settings.calibration or str(default), language=settings.calibration_language
+        source=settings.calibration or str(_bundled(source)), language=settings.calibration_language
     )
     return Recordings(sources=(one,), samples=settings.calibration_samples)
+
+
+def bundled_recordings(source: Source) -> Recordings:
+    """Return the recordings that are bundled for a source."""
+    return Recordings(sources=(RecordingSet(source=str(_bundled(source))),), samples=None)
+
+
+def _bundled(source: Source | None) -> Path:
+    is_demo = source is not None and source.folder == DEMO_MODEL
+    return DEMO / "recordings" / "calibration" if is_demo else _VOICES

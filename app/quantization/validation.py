@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from app.checkpoints.content_hashes import content_hashes
+from app.checkpoints.device import device_facts, fingerprint
 from app.checkpoints.fused_groups import fused_groups
 from app.checkpoints.recipe import Recipe
 from app.checkpoints.result_cache import ResultCache
@@ -12,6 +13,7 @@ from app.environment import DEMO
 from app.errors import BadField
 from app.languages import NAMES
 from app.models.base import Device
+from app.quantization.auto_recipe import AutoRecipe
 from app.quantization.checks import (
     Decode,
     Field,
@@ -69,9 +71,15 @@ class RequestValidator:
         whole = self._checked(self._with_proof(request, source), source, decode)
         found = content_hashes(source, whole.recipe.calibration, whole.proof)
         order = whole.as_json() | {"recipe": whole.recipe.facts()}
+        if isinstance(whole.recipe, AutoRecipe):  # another device may have another choice
+            versions = versions | {"device": fingerprint(self._device_facts())}
         return ValidatedRequest(
             whole, ResultCache.key(order=order, versions=versions, **found), found
         )
+
+    def _device_facts(self) -> dict[str, Any]:
+        device = self._device
+        return device_facts(device, dtype_on(device), self._settings.linear_backend)
 
     def checked(
         self, request: QuantizationRequest, source: Source, *, needs_proof: bool
@@ -137,20 +145,30 @@ class RequestValidator:
             if source.quantized:
                 raise BadField(f"{source.name} is quantized already.", param="model")
 
-    def _recipe(self, request: QuantizationRequest, source: Source | None) -> Recipe:
+    def _recipe(self, request: QuantizationRequest, source: Source | None) -> Recipe | AutoRecipe:
         given = request.calibration or request.recipe.calibration
-        if request.recipe.method == "rtn" and given:
-            raise BadField("rtn takes no calibration.", param="calibration")
-        update: dict[str, object] = {"calibration": given}
-        if given is None and request.recipe.method != "rtn":
-            update["calibration"] = default_calibration(self._settings, source)
-        if "dtype" not in request.recipe.model_fields_set:
-            update["dtype"] = dtype_on(self._device)
-        recipe = request.recipe.model_copy(update=update)
+        if isinstance(request.recipe, AutoRecipe):
+            learned = given or default_calibration(self._settings, source)
+            if source:
+                request.recipe.wish(source.config)
+            return request.recipe.model_copy(update={"calibration": learned})
+        recipe = self._with_defaults(request.recipe, given, source)
         if source:
             with as_bad_field("recipe"):
                 check_recipe(recipe, source, self._device)
         return recipe
+
+    def _with_defaults(
+        self, recipe: Recipe, given: Recordings | None, source: Source | None
+    ) -> Recipe:
+        if recipe.method == "rtn" and given:
+            raise BadField("rtn takes no calibration.", param="calibration")
+        update: dict[str, object] = {"calibration": given}
+        if given is None and recipe.method != "rtn":
+            update["calibration"] = default_calibration(self._settings, source)
+        if "dtype" not in recipe.model_fields_set:
+            update["dtype"] = dtype_on(self._device)
+        return recipe.model_copy(update=update)
 
     def _default_proof(self, source: Source | None) -> Recordings:
         if source is None or source.folder.parent != DEMO:

@@ -77,6 +77,13 @@ class EngineManager:
         in_use = admission.under_way or admission.waiters or engine.windows
         return not in_use and self._clock() - engine.used >= bound
 
+    def used_since(self, moment: float) -> bool:
+        """Whether the engine has, or had since a moment of the clock, a window to decode."""
+        if self._model is None or not self.alive:
+            return False
+        engine = self._model.loaded.engine
+        return engine.windows > 0 or engine.used >= moment
+
     @property
     def checkpoint(self) -> Checkpoint | None:
         """What is served, or was before the engine made room."""

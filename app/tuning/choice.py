@@ -5,46 +5,16 @@ Each group takes one of its options; bytes, seconds and loss add up. HiGHS, thro
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import BadRecipe
+from app.tuning.options import Chosen, Measure, Option, Options, chosen, shown
 
 Numbers = NDArray[np.float64]
-Measure = Literal["seconds", "bytes", "loss"]
-MEASURES: tuple[Measure, ...] = get_args(Measure)
 _SLACK = 1e-6  # of a limit: HiGHS' own tolerance, where the limit counts 1
 _FRONT_POINTS = 16
-
-
-@dataclass(frozen=True)
-class Option:
-    """One scheme of one group. seconds: of a clip. loss: in nats a token."""
-
-    scheme: str
-    seconds: float
-    bytes: float
-    loss: float
-
-
-Options = Mapping[str, Sequence[Option]]  # by group
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """Schemes by group, and their sums."""
-
-    schemes: Mapping[str, str]
-    seconds: float
-    bytes: float
-    loss: float
-
-    def of(self, measure: Measure) -> float:
-        found: float = getattr(self, measure)
-        return found
 
 
 class NothingFits(BadRecipe):
@@ -59,15 +29,6 @@ class NothingFits(BadRecipe):
         told = "; ".join(_told(measure, least[measure], limits[measure]) for measure in limits)
         kind = "The limits contradict each other" if len(limits) > 1 else "Nothing fits"
         super().__init__(f"{kind}: {told}.", "Allow more, or leave a limit out.")
-
-
-_SHOWN = {"seconds": (1000, "ms"), "bytes": (1e-6, "MB"), "loss": (1, "nats a token")}
-
-
-def shown(measure: Measure, value: float) -> str:
-    """Return a figure with its unit, for people."""
-    factor, unit = _SHOWN[measure]
-    return f"{value * factor:.4g} {unit}"
 
 
 def _told(measure: Measure, least: float, limit: float) -> str:
@@ -139,16 +100,6 @@ def _taken(options: Options, picked: Sequence[bool]) -> dict[str, str]:
         name: next(one.scheme for one, mark in [(one, next(marks)) for one in several] if mark)
         for name, several in options.items()
     }
-
-
-def chosen(options: Options, schemes: Mapping[str, str]) -> Chosen:
-    """Add up what a choice costs and loses."""
-    taken = [
-        next(option for option in several if option.scheme == schemes[name])
-        for name, several in options.items()
-    ]
-    sums = {measure: float(sum(getattr(one, measure) for one in taken)) for measure in MEASURES}
-    return Chosen(dict(schemes), **sums)
 
 
 def front(options: Options, minimise: Measure, limits: Mapping[Measure, float]) -> list[Chosen]:

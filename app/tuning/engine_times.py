@@ -61,11 +61,23 @@ def spoken_window(clips: Iterable[Clip]) -> tuple[Window, str]:
 
 
 async def measured(
-    checkpoint: Checkpoint, loader: Loader, window: Window, language: str
+    checkpoint: Checkpoint,
+    loader: Loader,
+    window: Window,
+    language: str,
+    *,
+    idle_priority: bool = False,
 ) -> Measured:
     """Start an engine and time it; what varies by more than a fifth is timed again. Raises
     StartupError, EngineDied."""
-    model = await loader.load(checkpoint, None, windows=max(AT_ONCE), patient=True, is_whole=True)
+    model = await loader.load(
+        checkpoint,
+        None,
+        windows=max(AT_ONCE),
+        patient=True,
+        idle_priority=idle_priority,
+        is_whole=True,
+    )
     request = DecodeRequest(window, languages=(language,), fallback=False, is_whole=True)
     try:
         found = await _timed(model.loaded.decoder, request, model.loaded.slots)

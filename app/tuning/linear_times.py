@@ -9,10 +9,13 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from app.checkpoints.device import fingerprint
 from app.checkpoints.result_cache import ResultCache
@@ -24,6 +27,7 @@ from app.tuning.groups import SCHEMES, WINDOW_ROWS, Group
 ROWS = (1, 4, 16, WINDOW_ROWS)
 MOST_SPREAD = 0.2  # between rounds, as a share of their median
 _MOST_SECONDS = 1800
+_PROCESS = ["-m", "app.models.whisper_vllm.linear_timing"]
 _PROJECT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -48,7 +52,8 @@ class Timed:
         return (*self.shape, self.scheme, self.rows)
 
 
-Asked = Sequence[tuple[int, int]]
+Shapes = Sequence[tuple[int, int]]
+OnProgress = Callable[[int, int], None]  # layers that were timed, and of how many
 
 
 class LinearTimes:
@@ -72,19 +77,15 @@ class LinearTimes:
         return {one.scheme: one.kernel for one in self.all}
 
 
-def measured(
-    groups: Sequence[Group], facts: Mapping[str, Any], cache: Path, device: Device
-) -> LinearTimes:
-    """Return the times of all shapes of the groups, from the cache or measured now. Blocking, for a
-    minute. Raises EngineFailed."""
-    shapes = sorted({group.shape for group in groups})
-    memo = ResultCache(cache / "costs")
-    key = ResultCache.key(device=fingerprint(facts), shapes=shapes, schemes=SCHEMES, rows=ROWS)
-    rows = memo.get(key)
-    if rows is None:
-        rows = _steady(shapes, str(facts["dtype"]), device)
-        memo.put(key, rows)
-    return LinearTimes(map(timed, rows))
+def costs_key(groups: Sequence[Group], facts: Mapping[str, Any]) -> str:
+    """Return what the times of the groups' shapes on a device are kept under."""
+    return ResultCache.key(
+        device=fingerprint(facts), shapes=_shapes(groups), schemes=SCHEMES, rows=ROWS
+    )
+
+
+def _shapes(groups: Sequence[Group]) -> Shapes:
+    return sorted({group.shape for group in groups})
 
 
 def timed(row: Mapping[str, Any]) -> Timed:
@@ -95,13 +96,6 @@ def timed(row: Mapping[str, Any]) -> Timed:
     shape = (row["inputs"], row["outputs"])
     spread = (high - low) / middle
     return Timed(shape, row["scheme"], row["rows"], middle, spread, row["kernel"])
-
-
-def _steady(shapes: Asked, dtype: str, device: Device) -> list[dict[str, Any]]:
-    """Time all shapes; those that vary, once more."""
-    found = _run(shapes, dtype, device)
-    again = sorted({timed(row).shape for row in found if timed(row).unsteady})
-    return merged(found, _run(again, dtype, device)) if again else found
 
 
 def merged(
@@ -116,18 +110,85 @@ def merged(
     return list(best.values())
 
 
-def _run(shapes: Asked, dtype: str, device: Device) -> list[dict[str, Any]]:
-    job = {"shapes": shapes, "schemes": SCHEMES, "rows": ROWS, "dtype": dtype, "device": device}
-    answer = subprocess.run(
-        [sys.executable, "-m", "app.models.whisper_vllm.linear_timing"],
-        input=json.dumps(job),
-        env=forkserver.environment(device, "error") | os.environ | {"PYTHONPATH": str(_PROJECT)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=_MOST_SECONDS,
-    )
-    if answer.returncode:
-        last = (answer.stderr.strip().splitlines() or ["no word"])[-1]
-        raise EngineFailed(f"vLLM's layers could not be timed: {last}.", "Its log says more.")
-    return [json.loads(line) for line in answer.stdout.splitlines()]
+class LayerTimer:
+    """Times layers in a process of its own. With `idle_priority` that runs only while nobody else
+    wants the processors."""
+
+    def __init__(self, device: Device, idle_priority: bool = False) -> None:
+        self._device = device
+        self._idle_priority = idle_priority
+        self._child: subprocess.Popen[str] | None = None
+        self._stopped = False
+
+    def rows(
+        self, groups: Sequence[Group], dtype: str, on_progress: OnProgress = lambda *_: None
+    ) -> list[dict[str, Any]]:
+        """Time all shapes of the groups; those that vary, once more. Return linear_timing's rows,
+        for LinearTimes. Blocking, for a minute. Raises EngineFailed."""
+        found = self._run(_shapes(groups), dtype, on_progress)
+        again = sorted({timed(row).shape for row in found if timed(row).unsteady})
+        return merged(found, self._run(again, dtype, on_progress)) if again else found
+
+    def stop(self) -> None:
+        """End the process, if one runs, from another thread."""
+        self._stopped = True
+        if self._child is not None:
+            self._child.kill()
+
+    def _run(self, shapes: Shapes, dtype: str, on_progress: OnProgress) -> list[dict[str, Any]]:
+        job = {
+            "shapes": shapes, "schemes": SCHEMES, "rows": ROWS, "dtype": dtype,
+            "device": self._device, "parent": os.getpid(), "idle_priority": self._idle_priority,
+        }  # fmt: skip
+        total = len(shapes) * len(SCHEMES) * len(ROWS)
+        with tempfile.TemporaryFile("w+") as log, self._started(log) as child:
+            limit = threading.Timer(_MOST_SECONDS, child.kill)
+            limit.start()
+            try:
+                found = _followed(child, json.dumps(job), total, on_progress)
+                status = child.wait()
+            finally:
+                limit.cancel()
+                child.kill()
+                self._child = None
+            if status or len(found) < total:
+                raise _failed(log)
+        return found
+
+    def _started(self, log: IO[str]) -> "subprocess.Popen[str]":
+        self._child = subprocess.Popen(
+            [sys.executable, *_PROCESS],
+            env=forkserver.environment(self._device, "error")
+            | os.environ
+            | {"PYTHONPATH": str(_PROJECT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,  # a terminal's ^C is the server's to handle
+        )
+        if self._stopped:
+            self._child.kill()
+        return self._child
+
+
+def _followed(
+    child: "subprocess.Popen[str]", job: str, total: int, on_progress: OnProgress
+) -> list[dict[str, Any]]:
+    """Give the child its job; return the rows that it prints until it ends."""
+    assert child.stdin is not None
+    assert child.stdout is not None
+    with suppress(BrokenPipeError):  # it died already: how is told by whoever waits for it
+        child.stdin.write(job)
+        child.stdin.close()
+    found = []
+    for line in child.stdout:
+        found.append(json.loads(line))
+        on_progress(len(found), total)
+    return found
+
+
+def _failed(log: IO[str]) -> EngineFailed:
+    log.seek(0)
+    last = (log.read().strip().splitlines() or ["no word"])[-1]
+    return EngineFailed(f"vLLM's layers could not be timed: {last}.", "Its log says more.")

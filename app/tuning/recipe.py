@@ -1,4 +1,4 @@
-"""A choice of bits as an order for `marlinscribe quantize` and `POST /quantize`."""
+"""A choice of bits as a recipe."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -6,12 +6,12 @@ from typing import Any
 
 from app.checkpoints.device import described
 from app.checkpoints.fused_groups import layer_schemes, parts
-from app.checkpoints.recipe import Recipe
+from app.checkpoints.recipe import LayerScheme, Recipe
 from app.checkpoints.tuned import Point, Tuned
 from app.errors import BadRecipe
-from app.tuning.choice import Chosen
-from app.tuning.measuring import Findings
-from app.tuning.tuning import Tuning
+from app.tuning.findings import Findings
+from app.tuning.options import Chosen
+from app.tuning.wish import Tuning
 
 
 def schemes_of(recipe: Recipe, config: Mapping[str, Any]) -> dict[str, str]:
@@ -36,26 +36,31 @@ def layers_of(schemes: Mapping[str, str]) -> dict[str, str]:
     return usual | others
 
 
-def order_of(found: Tuning, findings: Findings, model: str | None) -> dict[str, Any]:
-    """Return an order in JSON. Raises BadRecipe where nothing is to be quantized."""
+def recipe_of(found: Tuning, findings: Findings) -> Recipe:
+    """Return the recipe of a choice. Raises BadRecipe where nothing is to be quantized."""
     schemes = found.schemes
-    if set(schemes.values()) == {"none"}:
+    several = Counter(scheme for scheme in schemes.values() if scheme != "none")
+    if not several:
         raise BadRecipe(
             "Within these limits nothing is gained by quantizing.",
             "Serve the source as it is (MARLINSCRIBE_QUANTIZATION=none), or allow more loss.",
         )
-    four_bits = any(scheme.startswith("W4") for scheme in schemes.values())
-    recipe = Recipe.model_validate(
+    four_bits = any(scheme.startswith("W4") for scheme in several)
+    # The scheme that most have is the recipe's, which names it; the layers say it all.
+    usual = LayerScheme.read(several.most_common(1)[0][0], "channel")
+    groups = {} if usual.group_size == "channel" else {"group_size": usual.group_size}
+    return Recipe.model_validate(
         {
             # Eight bits lose next to nothing by rounding, which takes seconds.
             "method": "gptq" if four_bits else "rtn",
-            "layers": layers_of(schemes),
+            "scheme": usual.scheme,
+            **groups,
+            # One scheme for all needs no layers: such a recipe may have been made before.
+            "layers": layers_of(schemes) if len({*schemes.values()}) > 1 else {},
             "dtype": findings.facts["dtype"],
             "tuned": record(found, findings),
         }
     )
-    order: dict[str, Any] = {"model": model} if model else {}
-    return order | {"recipe": recipe.model_dump(mode="json", exclude_defaults=True)}
 
 
 def record(found: Tuning, findings: Findings) -> Tuned:

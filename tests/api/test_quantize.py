@@ -170,6 +170,18 @@ def test_an_order_is_202_with_its_job_and_the_same_again_200(client, quantizing)
     assert quantizing.orders[0] == QuantizationRequest.model_validate(body)
 
 
+def test_a_choice_is_told_beside_what_was_asked(client, quantizing):
+    body = {"recipe": {"scheme": "auto", "scenario": "latency"}}
+    job = client.post("/quantize", json=body).json()
+    assert (job["recipe"]["scheme"], job["choice"]) == ("auto", None)
+    chosen = {"recipe": {"scheme": "W8A8", "method": "rtn"}, "verdict": "as fast as can be"}
+    quantizing.jobs.get(job["id"]).facts["choice"] = chosen
+    job = client.get(f"/quantize/{job['id']}").json()
+    assert job["recipe"] == chosen["recipe"]
+    assert job["choice"]["verdict"] == "as fast as can be"
+    assert job["choice"]["asked"]["scenario"] == "latency"
+
+
 def test_an_order_need_say_nothing_but_is_json(client, quantizing):
     assert client.post("/quantize", json={}).status_code == 202
     assert quantizing.orders == [QuantizationRequest()]
@@ -200,6 +212,11 @@ def test_what_is_no_object_is_400(client, quantizing, content):
         ({"recipe": {"method": "rtn", "observer": "imatrix"}}, "recipe"),
         ({"recipe": {"components": {"encoder.mlp": "W5A5"}}}, "recipe.components.encoder.mlp"),
         ({"recipe": {"layers": {"*.fc1": "W8A8 g32"}}}, "recipe.layers.*.fc1"),
+        ({"recipe": {"scenario": "latency"}}, "recipe.scenario"),
+        ({"recipe": {"scheme": "auto"}}, "recipe.scenario"),
+        ({"recipe": {"scheme": "auto", "scenario": "beauty"}}, "recipe.scenario"),
+        ({"recipe": {"scheme": "auto", "scenario": "memory", "layers": {}}}, "recipe.layers"),
+        ({"recipe": {"scheme": "auto", "scenario": "memory", "method": "awq"}}, "recipe.method"),
         ({"calibration": {"sources": []}}, "calibration.sources"),
         ({"calibration": {"sources": "x", "samples": 0}}, "calibration.samples"),
         ({"proof": {"sources": [{"language": "en"}]}}, "proof.sources.0.source"),
@@ -728,12 +745,14 @@ def test_an_order_is_as_described(described):
         {"model": "x", "recipe": {"components": {"encoder.mlp": "none"}, "group_size": "channel"}},
         {"recipe": {"layers": {"decoder.layers.[0-2].*": "W4A16 g32", "*.fc2": "none"}}},
         {"calibration": {"sources": [{"source": "x"}], "samples": None}},
+        {"recipe": {"scheme": "auto", "scenario": "latency", "most_loss": 0.02}},
         QuantizationRequest(model="x", proof=PROOF).as_json(),
     ):
         QuantizationRequest.model_validate(body)
         valid(described, schema, body)
     for body in ({"promote": "later"}, {"more": 1}, {"recipe": {"scheme": "W5A16"}},
-                 {"recipe": {"layers": {"*": "W5A16"}}}):  # fmt: skip
+                 {"recipe": {"layers": {"*": "W5A16"}}}, {"recipe": {"scheme": "auto"}},
+                 {"recipe": {"scheme": "auto", "scenario": "latency", "layers": {}}}):  # fmt: skip
         with pytest.raises(jsonschema.ValidationError):
             valid(described, schema, body)
 

@@ -1,6 +1,7 @@
 """The report explains a choice of bits by layer: what it was for, and what it was chosen from."""
 
 import re
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -66,3 +67,42 @@ def test_a_single_point_is_drawn_too(scenario):
 
 def test_memory_is_in_megabytes():
     assert "MB of weights" in str(choice(asked(scenario="memory")).plot)
+
+
+TIMED: dict[str, Any] = {
+    "verdict": "A choice by layer beats every recipe.",
+    "doubts": ["timed while requests were answered <often>"],
+    "measured_loss": {"chosen": 0.00123, "default": 0.0045},
+    "clip": {"at_once": 1, "tokens": 50},
+    "seconds": {
+        "source": {"encoder": 0.1, "step": 0.01, "clip": 0.6},
+        "predicted": {"encoder": 0.05, "step": 0.008, "clip": 0.45},
+        "candidate": {"encoder": 0.06, "step": 0.009, "clip": 0.51},
+    },
+}
+
+
+def test_what_a_job_found_of_its_choice_is_told():
+    shown = page(asked() | {"choice": TIMED}, proof())
+    assert "A choice by layer beats every recipe." in shown
+    assert "loses 0.00123 nats a token, the default in four bits 0.00450" in shown
+    assert '<p class="warning">timed while requests were answered &lt;often&gt;</p>' in shown
+    assert 'id="times"' in shown
+    assert re.search("A clip</th><td>600.0 ms</td><td>450.0 ms</td><td>510.0 ms</td>", shown)
+
+
+def test_before_it_is_made_nothing_is_timed():
+    waiting = TIMED | {"seconds": {**TIMED["seconds"], "candidate": None}}
+    assert 'id="times"' not in page(asked() | {"choice": waiting}, proof())
+
+
+def test_what_another_version_kept_of_a_choice_is_left_out():
+    told = choice(asked() | {"choice": {"seconds": {"candidate": {"mood": 1}}}})
+    assert told.times[0] == ("The encoder", "– ms", "– ms", "– ms")
+
+
+def test_bits_are_drawn_also_where_all_layers_were_given_the_same():
+    schemes = {"encoder.layers.0.fc1": "W8A8", "decoder.layers.0.fc1": "W8A8"}
+    made = proof(run={"making": {"schemes": schemes}})
+    assert 'id="bits"' in page(asked(), made)
+    assert 'id="bits"' not in page(job(), made)

@@ -9,6 +9,7 @@ import app.commands.quantize
 from app.checkpoints.checkpoint import Checkpoint
 from app.cli import main
 from app.environment import DEMO
+from app.quantization.auto_recipe import AutoRecipe
 from app.recordings.read import read
 from app.recordings.spec import Recordings
 from app.sources.resolve import resolve
@@ -98,6 +99,26 @@ def test_a_whole_order_may_come_in_a_file(made, model, tmp_path):
     assert asked.recipe.components == {"encoder.mlp": "none"}
     assert asked.thresholds.of("zh").min_recovery == 0.7
     assert json.loads((tmp_path / "proof.json").read_text("utf-8"))["reasons"] == []
+
+
+def test_an_order_may_leave_its_recipe_to_the_machine(made, model, tmp_path):
+    asked = {"scheme": "auto", "scenario": "memory", "most_loss": 0.02}
+    file = tmp_path / "order.json"
+    learned = {"sources": recordings(tmp_path / "learned", ("mayday", "en"))}
+    order = {"model": str(model), "recipe": asked, "calibration": learned}
+    file.write_text(json.dumps(order))
+    assert main(["quantize", "--order", str(file)]) == 0
+    assert isinstance(made[0].recipe, AutoRecipe)
+    assert made[0].recipe.calibration  # which losses are scored by
+
+
+def test_an_order_that_contradicts_itself_is_refused_with_its_field(made, model, tmp_path, capsys):
+    asked = {"scheme": "auto", "scenario": "memory", "layers": {"*": "W8A8"}}
+    file = tmp_path / "order.json"
+    file.write_text(json.dumps({"model": str(model), "recipe": asked}))
+    assert main(["quantize", "--order", str(file)]) == 2
+    assert 'recipe.layers: scheme "auto" chooses it' in " ".join(capsys.readouterr().err.split())
+    assert made == []
 
 
 def test_an_order_without_a_proof_is_made_and_not_proven(made, model, tmp_path, capsys):

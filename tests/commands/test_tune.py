@@ -6,37 +6,16 @@ from pathlib import Path
 import pytest
 
 from app.checkpoints.checkpoint import Checkpoint
-from app.checkpoints.device import device_facts
+from app.checkpoints.recipe import Recipe
 from app.cli import main
 from app.commands import tune
 from app.environment import DEMO_MODEL
+from app.quantization import choosing
+from app.quantization.measuring import Measurer
 from app.quantization.request import QuantizationRequest
 from app.sources.source import Source
-from app.tuning.cost import EngineTimes
-from app.tuning.engine_times import Measured
-from app.tuning.groups import SCHEMES, groups_of
-from app.tuning.linear_times import ROWS, LinearTimes, Timed
-from app.tuning.measuring import Findings, Measurer
-
-CONFIG = json.loads((DEMO_MODEL / "config.json").read_text("utf-8"))
-GROUPS = groups_of(CONFIG)
-SECONDS = {"none": 4e-4, "W8A8": 2e-4, "W4A16 g32": 3e-4, "W4A16 g128": 3e-4}
-LOSSES = {"W8A8": 1e-4, "W4A16 g32": 1e-3, "W4A16 g128": 2e-3}
-ENGINE = Measured(EngineTimes(0.1, {1: 0.03, 4: 0.03, 16: 0.03}), {1: 1.0}, 50, 10.0, 0.0)
-
-
-def findings(spread=0.0):
-    """What would be measured where eight bits are the fastest."""
-    shapes = sorted({group.shape for group in GROUPS})
-    times = [
-        Timed(shape, scheme, rows, SECONDS[scheme], spread, "Kernel")
-        for shape in shapes
-        for scheme in SCHEMES
-        for rows in ROWS
-    ]
-    losses = {f"{group.name} {scheme}": loss for group in GROUPS for scheme, loss in LOSSES.items()}
-    facts = device_facts("cpu", "bfloat16")
-    return Findings(facts, GROUPS, LinearTimes(times), ENGINE, losses)
+from app.tuning.tuning import tuned
+from tests.tuning.fakes import CONFIG, engine, findings
 
 
 @pytest.fixture
@@ -44,12 +23,13 @@ def measured(monkeypatch, tmp_path):
     """Findings that are not measured; a test may put others in their place."""
     found = [findings()]
 
-    async def of(self, source, reporter):
+    async def of(self, source, reporter, calibration=None):
         return found[-1]
 
-    async def lost(self, source, several, reporter):
+    async def lost(self, source, several, reporter, calibration=None):
         return [0.01 * number for number, _ in enumerate(several, 1)]
 
+    monkeypatch.setattr(choosing, "tuned_apart", tuned)
     monkeypatch.setattr(Measurer, "findings", of)
     monkeypatch.setattr(Measurer, "losses", lost)
     monkeypatch.setattr(tune, "check_device", lambda device: None)
@@ -59,7 +39,7 @@ def measured(monkeypatch, tmp_path):
     return found
 
 
-def tuned(capsys, *arguments):
+def ordered(capsys, *arguments):
     """The order that is printed, and what people are told."""
     assert main(["tune", *arguments]) == 0
     out, err = capsys.readouterr()
@@ -67,38 +47,50 @@ def tuned(capsys, *arguments):
 
 
 def test_what_is_printed_is_an_order(measured, capsys):
-    order, told = tuned(capsys, "--scenario", "latency")
-    assert set(order.recipe.layers.values()) == {"W8A8"}
-    assert order.recipe.method == "rtn"
+    order, told = ordered(capsys, "--scenario", "latency")
+    assert (order.recipe.scheme, order.recipe.method) == ("W8A8", "rtn")
+    assert order.recipe.layers == {}  # one scheme for all
     assert "chosen" in told
     assert "does a choice by layer beat" in told
-    assert "0.01000 nats a token are lost, by the default recipe 0.02000" in " ".join(told.split())
+    assert "0.01000 nats a token are lost, by the default in four bits 0.02000" in " ".join(
+        told.split()
+    )
 
 
 def test_four_bits_are_learned_with_gptq(measured, capsys):
-    order, _ = tuned(capsys, "--scenario", "memory", "--most-loss", "1")
-    assert set(order.recipe.layers.values()) == {"W4A16 g128"}
+    order, _ = ordered(capsys, "--scenario", "memory", "--most-loss", "1")
+    assert (order.recipe.scheme, order.recipe.group_size) == ("W4A16", 128)
     assert order.recipe.method == "gptq"
+    assert order.recipe.calibration is None  # the settings' own, also when it is made
 
 
 def test_the_recipe_knows_its_device_and_what_it_was_chosen_from(measured, capsys):
-    order, _ = tuned(capsys, "--scenario", "throughput")
+    order, _ = ordered(capsys, "--scenario", "throughput")
     record = order.recipe.tuned
     assert record.device == measured[0].device
     assert record.at_once == 16
     assert record.chosen in record.front
-    assert "the default recipe" in record.uniform
+    assert "the default in four bits" in record.uniform
 
 
 def test_an_order_goes_into_a_file(measured, capsys, tmp_path):
     file = tmp_path / "order.json"
     assert main(["tune", "--scenario", "latency", "--out", str(file)]) == 0
-    assert QuantizationRequest.model_validate_json(file.read_bytes()).recipe.layers
+    order = QuantizationRequest.model_validate_json(file.read_bytes())
+    assert isinstance(order.recipe, Recipe)
+    assert order.recipe.tuned
     assert capsys.readouterr().out == ""
 
 
 def test_a_budget_that_nothing_fits_is_refused_with_the_least_that_would(measured, capsys):
     assert main(["tune", "--scenario", "latency", "--most-mb", "0.1", "--most-loss", "9"]) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "Nothing fits" in told
+    assert "the least that would do is" in told
+
+
+def test_limits_that_contradict_are_refused_with_what_each_would_have_to_be(measured, capsys):
+    assert main(["tune", "--scenario", "latency", "--most-ms", "1", "--most-loss", "9"]) == 1
     told = " ".join(capsys.readouterr().err.split())
     assert "contradict" in told
     assert "the least that would do is" in told
@@ -120,7 +112,7 @@ def test_a_proof_without_a_checkpoint_is_refused(measured, capsys):
 
 def test_a_device_whose_times_vary_is_told(measured, capsys):
     measured.append(findings(spread=0.31))
-    _, told = tuned(capsys, "--scenario", "latency")
+    _, told = ordered(capsys, "--scenario", "latency")
     assert "varies from round to round, also when measured again" in told
     assert "31%" in told
 
@@ -145,13 +137,14 @@ def test_it_is_made_and_timed(measured, capsys, monkeypatch, tmp_path):
         orders.append(order)
         return Checkpoint(Source("made", tmp_path, ""), tmp_path), None
 
-    async def engine(self, checkpoint, recordings):
-        return ENGINE
+    async def timed(self, checkpoint, source):
+        return engine()
 
     monkeypatch.setattr(tune, "run_job", run_job)
-    monkeypatch.setattr(Measurer, "engine", engine)
+    monkeypatch.setattr(Measurer, "engine", timed)
     assert main(["tune", "--scenario", "latency", "--make"]) == 0
     out, err = capsys.readouterr()
     assert Path(out.strip()) == tmp_path
-    assert orders[0].recipe.layers
+    assert orders[0].recipe.tuned
     assert "an encoder's pass" in err
+    assert "a clip of 10 s, 1 at once" in " ".join(err.split())

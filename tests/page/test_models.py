@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.quantization.auto_recipe import AutoRecipe
 from tests.api.test_quantize import FakeQuantizing
 from tests.page.test_everybody import findings
 
@@ -44,6 +45,16 @@ def test_a_job_is_made_watched_and_promoted(models, quantizing):
     job.get_by_role("button", name="Promote").click()
     job.locator(".badge", has_text="Serves").wait_for()
     assert quantizing.orders[0].recipe.scheme == "W4A16"
+
+
+def test_bits_are_left_to_the_machine_for_a_scenario(models, quantizing):
+    scenario, method = models.locator("#order-scenario"), models.locator("#order-method")
+    assert (scenario.is_visible(), method.is_visible()) == (False, True)
+    models.locator("#order-scheme").select_option("auto")
+    assert (scenario.is_visible(), method.is_visible()) == (True, False)
+    scenario.select_option("memory")
+    ordered(models, "openai/whisper-tiny").get_by_text("auto of openai/whisper-tiny").wait_for()
+    assert quantizing.orders[0].recipe == AutoRecipe(scheme="auto", scenario="memory")
 
 
 def test_a_job_that_fails_says_why_and_can_be_resumed(models, quantizing):

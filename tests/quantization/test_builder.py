@@ -101,7 +101,7 @@ async def test_what_changed_since_it_was_asked_for_is_not_begun(
     loader = FakeLoader(Settings(cache_dir=tmp_path / "cache"))
     reporter = JobReporter(Job("x", {}, "k"), lambda *_: None)
     with pytest.raises(SourceChanged, match="changed since it was asked for"):
-        await run_job(request, loader, reporter, asked=asked)
+        await run_job(request, loader, reporter, known={"asked": asked})
     assert times == []
 
 

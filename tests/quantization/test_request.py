@@ -3,6 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
+from app.checkpoints.recipe import Recipe
+from app.quantization.auto_recipe import AutoRecipe
 from app.quantization.request import Limits, QuantizationRequest, Thresholds
 
 SOME = {"sources": ["somewhere"]}
@@ -11,7 +13,7 @@ SOME = {"sources": ["somewhere"]}
 def test_nothing_need_be_said():
     request = QuantizationRequest.model_validate({})
     assert (request.model, request.calibration, request.proof) == (None, None, None)
-    assert request.recipe.label == "W4A16 gptq g128"
+    assert request.recipe == Recipe()
     assert request.promote == "manual"
     assert request.thresholds.min_recovery == 0.9
 
@@ -138,3 +140,47 @@ def test_a_whole_number_is_a_number():
         {"thresholds": {"min_recovery": 1}, "recipe": {"dampening": 0.1}}
     )
     assert request.thresholds.min_recovery == 1.0
+
+
+# A recipe that is to be chosen
+
+AUTO = {"scheme": "auto", "scenario": "latency"}
+
+
+def test_a_recipe_may_be_left_to_the_machine():
+    request = QuantizationRequest.model_validate({"recipe": AUTO | {"most_loss": 0.02}})
+    assert request.recipe == AutoRecipe(scheme="auto", scenario="latency", most_loss=0.02)
+    assert QuantizationRequest.model_validate_json(request.model_dump_json()) == request
+
+
+@pytest.mark.parametrize(
+    ("recipe", "field", "told"),
+    [
+        ({"scenario": "latency"}, "scenario", 'goes with scheme "auto" alone'),
+        ({"scheme": "W8A8", "most_loss": 0.1}, "most_loss", 'goes with scheme "auto" alone'),
+        (AUTO | {"layers": {"*": "W8A8"}}, "layers", "leave it out"),
+        (AUTO | {"components": {}}, "components", "leave it out"),
+        (AUTO | {"group_size": 128}, "group_size", "leave it out"),
+        (AUTO | {"method": "awq"}, "method", "leave it out"),
+        (AUTO | {"emulate": True}, "emulate", "leave it out"),
+        ({"scheme": "auto"}, "scenario", "Field required"),
+        (AUTO | {"scenario": "beauty"}, "scenario", "latency"),
+        (AUTO | {"vram_gb": 0}, "vram_gb", "greater than 0"),
+        (AUTO | {"most_seconds": "1"}, "most_seconds", "number"),
+        (AUTO | {"budget": 1}, "budget", "Extra inputs"),
+        (AUTO | {"method": "awq", "scenario": "beauty"}, "method", "leave it out"),
+    ],
+)
+def test_what_contradicts_a_choice_is_refused_with_its_field(recipe, field, told):
+    with pytest.raises(ValidationError) as caught:
+        QuantizationRequest.model_validate({"recipe": recipe})
+    fault = caught.value.errors()[0]
+    assert fault["loc"] == ("recipe", field)
+    assert told in fault["msg"]
+
+
+@pytest.mark.parametrize("recipe", [3, None, [], "auto"])
+def test_a_recipe_is_an_object(recipe):
+    with pytest.raises(ValidationError) as caught:
+        QuantizationRequest.model_validate({"recipe": recipe})
+    assert caught.value.errors()[0]["loc"] == ("recipe",)

@@ -68,6 +68,7 @@ class House:
                          "data_roots": str(folder), "device": "cpu", "vad": False,
                          "while_quantizing": "serve"} | settings  # fmt: skip
         self.says: Any = Says(en="mayday", zh="求救")
+        self.used_since: Any = None  # as the last job has it
         self.reasons, self.fault, self.gate, self.asked = (), None, None, []
         self.jobs, self.decoders = None, Decoding()
         monkeypatch.setattr(app.quantization.service, "run_job", self._make_and_prove)
@@ -108,10 +109,10 @@ class House:
         return Store(self.cache).find(folder.name.rsplit("-", 1)[1])
 
     async def _make_and_prove(
-        self, request, loader, reporter, idle_priority=False, asked=None, by=None
+        self, request, loader, reporter, idle_priority, known, by, used_since
     ):
-        self.decoded_by = by
-        self.asked.append(asked)
+        self.decoded_by, self.used_since = by, used_since
+        self.asked.append(known.get("asked"))
         reporter.stage("quantizing")
         if self.gate:
             await self.gate.wait()
@@ -213,6 +214,19 @@ async def test_a_proven_job_has_a_report_and_is_not_served_unasked(house):
         assert job.facts["proof"]["passed"]
         assert (await house.quantization.report(job)).passed
         assert house.serving == "asked"
+
+
+async def test_a_job_is_told_whether_an_engine_that_serves_was_used_meanwhile(house):
+    await house.open()
+    async with house.working():
+        await house.proven("a")
+        engine = house.loader.loaded[0].loaded.engine
+        engine.used = 5.0
+        assert (house.used_since(4.0), house.used_since(6.0)) == (True, False)
+        engine.windows = 1
+        assert house.used_since(6.0)
+        engine.stop()
+        assert not house.used_since(4.0)
 
 
 async def test_a_report_that_is_not_there_yet_is_a_conflict(house):

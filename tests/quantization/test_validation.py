@@ -690,3 +690,40 @@ def test_canaries_that_cannot_be_heard_are_refused_at_once(settings, root, fault
         (root / "x" / "0.wav").write_bytes(b"none")
     with pytest.raises(BadField):
         RequestValidator(Settings(**settings), "cpu").canaries(Recordings(sources=wanted))
+
+
+# A recipe that is to be chosen
+
+AUTO = {"scheme": "auto", "scenario": "memory"}
+
+
+def test_what_a_choice_is_scored_by_is_completed(ask, proof):
+    whole, _ = ask({"recipe": AUTO, "proof": {"sources": proof}})
+    assert whole.recipe.calibration.sources[0].source == str(DEMO / "recordings" / "calibration")
+    assert whole.calibration is None
+
+
+def test_the_same_wish_has_the_same_key_and_another_has_another(ask, proof):
+    def key(**recipe):
+        return ask({"recipe": AUTO | recipe, "proof": {"sources": proof}})[1]
+
+    assert key() == key(clip_seconds=10.0)
+    assert len({key(), key(scenario="latency"), key(most_loss=0.1), key(vram_gb=8)}) == 4
+
+
+def test_another_device_has_another_key(ask, proof, monkeypatch):
+    order = {"recipe": AUTO, "proof": {"sources": proof}}
+    mine = ask(order)[1]
+    assert ask(order)[1] == mine
+    monkeypatch.setenv("OMP_NUM_THREADS", "77")
+    assert ask(order)[1] != mine
+
+
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [({"most_bytes": 1000}, "the least that would do is"), ({"vram_gb": 0.5}, "no room for one")],
+)
+def test_a_budget_that_nothing_can_fit_is_refused_at_once(refused, proof, limit, told):
+    (field,) = limit
+    order = {"recipe": AUTO | limit, "proof": {"sources": proof}}
+    refused(f"recipe.{field}", order, match=told)

@@ -6,7 +6,8 @@ from random import Random
 import pytest
 
 from app.errors import BadRecipe
-from app.tuning.choice import NothingFits, Option, choose, chosen, front, undominated
+from app.tuning.choice import NothingFits, choose, front, undominated
+from app.tuning.options import Option, chosen
 
 
 def random_options(seed, groups=5):

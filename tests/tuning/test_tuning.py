@@ -2,8 +2,10 @@
 
 import pytest
 
-from app.tuning.choice import NothingFits, Option
-from app.tuning.tuning import DEFAULT, REST, Wish, card_bytes, tuned
+from app.tuning.choice import NothingFits
+from app.tuning.options import REST, Option
+from app.tuning.tuning import tuned
+from app.tuning.wish import DEFAULT, Wish, card_bytes
 
 CONFIG = {
     "d_model": 1280, "encoder_layers": 32, "decoder_layers": 32, "encoder_ffn_dim": 5120,

@@ -15,6 +15,7 @@ def page(job: Mapping[str, Any], proof: Proof, address: str) -> str:
     """`job` is its body, as GET /quantize/{id} has it; `address` is where the service is asked.
     What is missing there, or among the proof's free-form figures, is left out."""
     languages, stacks = verdict.languages(proof), figures.stacks(proof)
+    chosen = choice.choice(job)
     return (
         _environment()
         .get_template("page.html")
@@ -24,8 +25,8 @@ def page(job: Mapping[str, Any], proof: Proof, address: str) -> str:
             error_rates=plots.error_rates(languages),
             recoveries=plots.recoveries(languages),
             forced=figures.forced(proof),
-            bits=bits.stacks(proof),
-            choice=choice.choice(job),
+            bits=bits.stacks(proof, chosen=chosen is not None),
+            choice=chosen,
             stacks=stacks,
             layer_plots=plots.layers(stacks),
             layers_clips=proof.comparison.get("layers_clips"),

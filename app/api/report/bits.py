@@ -31,10 +31,11 @@ class Stack:
     rows: list[Row]
 
 
-def stacks(proof: Proof) -> list[Stack]:
-    """Return encoder and decoder; nothing where all layers have one scheme, or it is unknown."""
+def stacks(proof: Proof, *, chosen: bool = False) -> list[Stack]:
+    """Return encoder and decoder; nothing where it is unknown, or all layers have one scheme and
+    that was not `chosen` layer by layer."""
     schemes = (proof.run.get("making") or {}).get("schemes") or {}
-    if len({*schemes.values()}) < 2:
+    if len({*schemes.values()}) < (1 if chosen else 2):
         return []
     found: dict[str, dict[int, dict[str, Cell]]] = {}
     for group, scheme in schemes.items():

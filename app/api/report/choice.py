@@ -23,11 +23,15 @@ _SCENARIOS = {
 
 @dataclass(frozen=True)
 class Choice:
-    """A choice's plot, what it was for in a sentence, and its rows: name, clip, weights, loss."""
+    """A choice's plot, what it was for and what came of it in sentences, and its rows: name, clip,
+    weights, loss. times: what was timed, with the source's, the predicted and the candidate's
+    milliseconds. doubts: what is uncertain of the times."""
 
-    sentence: str
+    sentences: list[str]
     plot: Markup
     rows: list[tuple[str, str, str, str]]
+    times: list[tuple[str, str, str, str]]
+    doubts: list[str]
 
 
 def choice(job: Mapping[str, Any]) -> Choice | None:
@@ -39,7 +43,41 @@ def choice(job: Mapping[str, Any]) -> Choice | None:
         tuned = Tuned.model_validate(told)
     except ValidationError:
         return None
-    return Choice(_sentence(tuned), _plot(tuned), _rows(tuned))
+    told = job.get("choice") or {}
+    sentences = [_sentence(tuned), *_outcome(told)]
+    return Choice(sentences, _plot(tuned), _rows(tuned), _times(told), told.get("doubts") or [])
+
+
+def _outcome(told: Mapping[str, Any]) -> list[str]:
+    """Return what a job found of its choice, in sentences."""
+    lost = told.get("measured_loss") or {}
+    measured = (
+        f"Measured, rounded to nearest, the choice loses {number(lost['chosen'], 5)} nats a token, "
+        f"the default in four bits {number(lost['default'], 5)}."
+        if lost.keys() >= {"chosen", "default"}
+        else ""
+    )
+    return [one for one in (told.get("verdict"), measured) if one]
+
+
+_TIMED = {"encoder": "The encoder", "step": "A step of the decoder", "clip": "A clip"}
+
+
+def _times(told: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Return what was timed of the source, predicted, and timed of what was made; nothing before
+    it is made."""
+    seconds = told.get("seconds") or {}
+    if not seconds.get("candidate"):
+        return []
+
+    def ms(whose: str, key: str) -> str:
+        one = (seconds.get(whose) or {}).get(key)
+        return f"{number(None if one is None else 1000 * one, 1)} ms"
+
+    return [
+        (name, ms("source", key), ms("predicted", key), ms("candidate", key))
+        for key, name in _TIMED.items()
+    ]
 
 
 def _sentence(tuned: Tuned) -> str:

@@ -18,14 +18,18 @@ from typing import Any
 import torch
 from pydantic import BaseModel
 
+from app.process import die_with, set_idle_priority
+
 _COLD = 64 * 2**20  # bytes of copies; this is twice the last cache of a large processor's share
 _MANY_ROWS = 256  # from here on weights are read once for much work: a few copies do
 _FEW_COPIES = 4
+_MOST_COPIES = 512  # each takes milliseconds to build: layers of the smallest models are warmer
 
 
 class Job(BaseModel):
     """What is to be timed. shapes: (inputs, outputs) of layers. schemes: as scheme_config takes
-    them. rounds: how often all is timed, in turn."""
+    them. rounds: how often all is timed, in turn. parent: the pid that the process dies with.
+    idle_priority: whether it runs only while nobody else wants the processors."""
 
     shapes: list[tuple[int, int]]
     schemes: list[str]
@@ -33,6 +37,8 @@ class Job(BaseModel):
     rounds: int = 5
     dtype: str = "bfloat16"
     device: str = "cpu"
+    parent: int | None = None
+    idle_priority: bool = False
 
 
 def scheme_config(scheme: str, dtype: str) -> dict[str, Any] | None:
@@ -111,7 +117,8 @@ def timings(job: Job) -> Iterator[dict[str, Any]]:
 def _copies(shape: tuple[int, int], scheme: str, dtype: torch.dtype) -> list[Any]:
     bits = 8 * dtype.itemsize if scheme == "none" else int(scheme[1])
     count = -(-_COLD // (shape[0] * shape[1] * bits // 8))
-    return [layer_of(shape, scheme, dtype) for _ in range(max(_FEW_COPIES, count))]
+    count = min(max(_FEW_COPIES, count), _MOST_COPIES)
+    return [layer_of(shape, scheme, dtype) for _ in range(count)]
 
 
 def _round(layers: Sequence[Any], inputs: torch.Tensor) -> float:
@@ -148,6 +155,10 @@ def main() -> None:
     from vllm.plugins import load_general_plugins
 
     job = Job.model_validate_json(sys.stdin.read())
+    if job.parent is not None:
+        die_with(job.parent)
+    if job.idle_priority:
+        set_idle_priority(os.getpid())
     load_general_plugins()  # as an engine does
     if threads := os.environ.get("OMP_NUM_THREADS"):
         torch.set_num_threads(int(threads))

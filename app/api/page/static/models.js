@@ -9,6 +9,8 @@ const LOOK_AGAIN = 2000; // ms, while a job is under way
 const ACTIVE = ["queued", "running"];
 const RESUMABLE = ["interrupted", "cancelled", "failed"];
 const SCHEMES = ["W4A16", "W8A16", "W8A8", "W3A16", "W2A16"];
+const AUTO = "auto"; // bits by layer, chosen by what is measured on the server
+const SCENARIOS = ["latency", "throughput", "memory"];
 const METHODS = ["gptq", "awq", "autoround", "rtn"];
 
 const admin = (path, how = {}) => ask(path, { ...how, kind: "admin" });
@@ -158,18 +160,29 @@ function orderForm(submit) {
     return el("div", { class: "field" }, el("label", { for: input.id }, label), input, why ? el("p", { class: "quiet small" }, why) : null);
   };
   const select = (values) => el("select", {}, values.map((value) => el("option", { value }, value)));
+  const scheme = select(SCHEMES);
+  scheme.append(el("option", { value: AUTO }, t("order.scheme.auto")));
+  const scenario = el("select", {}, SCENARIOS.map((value) => el("option", { value }, t(`order.scenario.${value}`))));
   const promote = el("select", {}, ["manual", "auto", "never"].map((value) => el("option", { value }, t(`order.promote.${value}`))));
   const form = el("form", { class: "order", onsubmit: (event) => {
     event.preventDefault();
     submit(orderOf(form));
   } },
     field("model", t("order.model"), el("input", { placeholder: "openai/whisper-base", autocomplete: "off" }), t("order.model.why")),
-    field("scheme", t("order.scheme"), select(SCHEMES)),
+    field("scheme", t("order.scheme"), scheme),
+    field("scenario", t("order.scenario"), scenario, t("order.scenario.why")),
     field("method", t("order.method"), select(METHODS)),
     field("calibration", t("order.calibration"), el("input", { autocomplete: "off" }), t("order.recordings.why")),
     field("proof", t("order.proof"), el("input", { autocomplete: "off" }), t("order.recordings.why")),
     field("promote", t("order.promote"), promote),
     el("button", { class: "button main" }, t("order.submit")));
+  const showAsked = () => {
+    const isAuto = scheme.value === AUTO;
+    scenario.closest(".field").hidden = !isAuto;
+    form.elements.method.closest(".field").hidden = isAuto;
+  };
+  scheme.addEventListener("change", showAsked);
+  showAsked();
   return form;
 }
 
@@ -179,7 +192,9 @@ function orderOf(form) {
   const recordings = (name) => (value(name) ? { sources: [value(name)] } : undefined);
   return {
     ...(value("model") ? { model: value("model") } : {}),
-    recipe: { scheme: value("scheme"), method: value("method") },
+    recipe: value("scheme") === AUTO
+      ? { scheme: AUTO, scenario: value("scenario") }
+      : { scheme: value("scheme"), method: value("method") },
     ...(recordings("calibration") ? { calibration: recordings("calibration") } : {}),
     ...(recordings("proof") ? { proof: recordings("proof") } : {}),
     promote: value("promote"),
