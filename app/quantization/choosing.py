@@ -12,6 +12,7 @@ from app.process import in_daemon_thread
 from app.quantization.auto_recipe import AutoRecipe
 from app.quantization.measuring import Measurer
 from app.quantization.settings_recipe import settings_fields, settings_recipe
+from app.settings import Settings
 from app.sources.source import Source
 from app.tuning.choosing import tuned_apart
 from app.tuning.cost import EngineTimes
@@ -68,7 +69,7 @@ async def choose(
     findings = await measurer.findings(source, reporter, asked.calibration)
     reporter.stage("choosing")
     found = await in_daemon_thread(_tuned, wish, findings, source, measurer)
-    recipe = recipe_of(found, findings)
+    recipe = _embedded_as_usual(recipe_of(found, findings), source, measurer)
     if recipe.method != "rtn":
         recipe = recipe.model_copy(update={"calibration": asked.calibration})
     defaults = {name: one for name, one in found.uniform[DEFAULT].schemes.items() if name != REST}
@@ -81,11 +82,22 @@ def _tuned(wish: Wish, findings: Findings, source: Source, measurer: Measurer) -
     """Choose by what was measured. Raises BadRecipe where nothing fits."""
     cost = findings.cost(wish.clip_seconds)
     options = options_of(findings.groups, cost, findings.losses, source.config, wish.at_once)
-    device, settings = measurer.loader.device, measurer.settings
-    usual = settings.model_copy(update={"quantization": "auto", "group_size": "auto"})
+    device, usual = measurer.loader.device, _left_open(measurer.settings)
     four = settings_fields(usual, source, device, in_four_bits=True)
     default = settings_recipe(usual, source, device, **four)
     return tuned_apart(wish, options, schemes_of(default, source.config))
+
+
+def _embedded_as_usual(recipe: Recipe, source: Source, measurer: Measurer) -> Recipe:
+    """Return the recipe with the embedding that the default recipe has, for that is not chosen."""
+    fields = settings_fields(_left_open(measurer.settings), source, measurer.loader.device)
+    own = {name: one for name, one in fields["components"].items() if name == "embedding"}
+    return recipe.model_copy(update={"components": {**recipe.components, **own}})
+
+
+def _left_open(settings: Settings) -> Settings:
+    """Return settings that leave the recipe to the service."""
+    return settings.model_copy(update={"quantization": "auto", "group_size": "auto"})
 
 
 async def timed(

@@ -7,7 +7,7 @@ from app.checkpoints.store import Store
 from app.environment import DEMO_MODEL
 from app.errors import BadRecipe
 from app.jobs import Job, JobReporter
-from app.quantization import choosing
+from app.quantization import choosing, settings_recipe
 from app.quantization.measuring import Measurer
 from app.quantization.proving import Prover
 from app.quantization.quantizer_process import Quantizer
@@ -20,7 +20,7 @@ from app.tuning.tuning import tuned
 from app.tuning.wish import Wish
 from tests.quantization.fakes import proof, recordings
 from tests.serving.fakes import FakeLoader
-from tests.tuning.fakes import engine, findings
+from tests.tuning.fakes import CONFIG, engine, findings
 from tests.tuning.test_tuning import DEFAULTS, OPTIONS
 
 pytestmark = pytest.mark.anyio
@@ -101,6 +101,15 @@ async def test_what_is_chosen_is_made_proven_and_timed(machine):
     assert proven.passed
     assert machine.job.facts["checkpoint"]["fingerprint"] == candidate.fingerprint
     assert machine.stages == ["resolving", "choosing", "quantizing", "timing the candidate"]
+
+
+async def test_the_embedding_is_as_in_the_default_recipe(machine, monkeypatch):
+    await machine.run()
+    assert machine.made[0].schemes["embedding"] == "none"
+    monkeypatch.setattr(settings_recipe, "_SMALL", {CONFIG["d_model"]})
+    machine.job = Job("y", {}, "k")
+    await machine.run()
+    assert machine.made[1].components == {"embedding": "W8A8"}
 
 
 async def test_the_record_says_what_was_predicted_and_what_it_took(machine):
