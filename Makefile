@@ -6,7 +6,7 @@ VARIANT ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 RUN = $(VENV)/bin/python
 SERVE_ENV = $(if $(PORT),MARLINSCRIBE_PORT=$(PORT)) $(if $(MODEL),MARLINSCRIBE_MODEL="$(MODEL)") $(if $(CALIBRATION),MARLINSCRIBE_CALIBRATION="$(CALIBRATION)")
 
-.PHONY: serve test test-slow lint unit engine test-page bench-page compatibility schemathesis fuzz demo-check bench-start bench-mayday bench-http bench-overhead bench-decode bench-prompts bench-beside bench-large bench-quantize bench-recovery bench-decoding bench-words bench-hours bench-throughput bench-gpu bench-tuning bench-sensitivity alerts dashboard reference observe faults image voices env
+.PHONY: serve test test-slow lint unit engine test-page bench-page compatibility schemathesis fuzz demo-check bench-start bench-mayday bench-http bench-overhead bench-decode bench-prompts bench-beside bench-large bench-quantize bench-quantize-demo bench-recovery bench-decoding bench-words bench-hours bench-throughput bench-gpu bench-tuning bench-sensitivity alerts dashboard reference observe faults image voices env
 serve: $(VENV)/.serve-$(VARIANT)
 	@exec env $(SERVE_ENV) $(VENV)/bin/marlinscribe serve
 
@@ -91,6 +91,9 @@ bench-prompts: $(VENV)/.dev-$(VARIANT)
 
 bench-quantize: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.quantize --write
+
+bench-quantize-demo: $(VENV)/.dev-$(VARIANT)
+	$(RUN) -m bench.quantize_demo --write
 
 bench-decoding: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.decoding

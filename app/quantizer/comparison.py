@@ -72,7 +72,7 @@ def compare(job: Job, report: Reporter) -> dict[str, Any]:
         report.progress(len(clips) + len(candidate), 2 * len(clips))
     own = alone.relative()
     return {
-        **_figures([clip.language for clip in clips], source, candidate),
+        **token_figures([clip.language for clip in clips], source, candidate),
         "layers": [
             {"name": name, "relative_error": error, "own_relative_error": own[name]}
             for name, error in errors.relative().items()
@@ -124,7 +124,7 @@ def _source(
     for number, clip in enumerate(clips):
         stream = streams.get(number)
         with nullcontext() if stream is None else captured(model, stream):
-            scores = _scores(model, clip)
+            scores = clip_scores(model, clip)
         yield scores
 
 
@@ -140,16 +140,17 @@ def _candidate(
     for number, clip in enumerate(clips):
         stream = streams.get(number)
         if stream is None:
-            yield _scores(model, clip)
+            yield clip_scores(model, clip)
             continue
         with errors.measured(model, stream, corrected=False):
-            scores = _scores(model, clip)
+            scores = clip_scores(model, clip)
         with alone.measured(model, stream, corrected=True):
-            _scores(model, clip)
+            clip_scores(model, clip)
         yield scores
 
 
-def _scores(model: Any, clip: LabelledExample) -> Scores:
+def clip_scores(model: Any, clip: LabelledExample) -> Scores:
+    """Return a model's scores of a clip's tokens. Raises ValueError where they are not finite."""
     inputs = {name: tensor.to(model.device) for name, tensor in batch([clip.inputs]).items()}
     written = clip.written.to(model.device)
     with torch.no_grad():
@@ -160,7 +161,7 @@ def _scores(model: Any, clip: LabelledExample) -> Scores:
     return Scores(logits.argmax(-1).cpu().numpy(), likelihoods.double().cpu().numpy())
 
 
-def _figures(
+def token_figures(
     languages: Sequence[str], source: Sequence[Scores], candidate: Sequence[Scores]
 ) -> dict[str, Any]:
     """Return the figures of the tokens, by language and overall."""

@@ -156,10 +156,18 @@ class Watch(Modifier):
 
 
 def apply(
-    model: Any, recipe: Recipe, samples: list[Sample], processor: Any, report: Reporter
+    model: Any,
+    recipe: Recipe,
+    samples: list[Sample],
+    processor: Any,
+    report: Reporter,
+    *,
+    propagate: bool = True,
+    steps: int = AUTOROUND_STEPS,
 ) -> Outcome:
     """Quantize `model` in place; calibrated methods learn from `samples`. The recipe must fit the
-    model (see schemes.py)."""
+    model (see schemes.py). propagate: whether a layer hears what quantized layers before it give,
+    where the method leaves that open; steps: AutoRound's, for each layer."""
     linears = {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
     wanted = groups.wanted(recipe, model.config.to_dict(), linears)
     counted = Counter(wanted.values())
@@ -172,18 +180,24 @@ def apply(
             table = eight_bit_embedding.rounded_table(model, getattr(torch, recipe.dtype))
     if not wanted:
         return Outcome(dict(counted), {}, [], table)
-    method, watch = _run(model, recipe, samples, processor, report)
+    method, watch = _run(model, recipe, samples, processor, report, propagate, steps)
     unlike = wanted.keys() ^ {name for name, module in linears.items() if _scaled(module)}
     assert not unlike, f"never calibrated, or without being asked: {sorted(unlike)[:5]}"
     return Outcome(dict(counted), watch.losses, getattr(method, "rounded", []), table)
 
 
 def _run(
-    model: Any, recipe: Recipe, samples: list[Sample], processor: Any, report: Reporter
+    model: Any,
+    recipe: Recipe,
+    samples: list[Sample],
+    processor: Any,
+    report: Reporter,
+    propagate: bool,
+    steps: int,
 ) -> tuple[Any, Watch]:
     """Run the method; return its modifier, and the one that watched it."""
     config = model.config.to_dict()
-    together, later = _modifiers(recipe, config)
+    together, later = _modifiers(recipe, config, steps)
     method = together[0]
     layers = model.config.encoder_layers + model.config.decoder_layers
     encoded_before = model.config.encoder_layers if _learns_decoder_alone(recipe, config) else 0
@@ -194,10 +208,11 @@ def _run(
     elif encoded_before:
         clips = _encoded(model, samples, report)
         with decoder_alone(model):
-            _calibrate(model, together, clips, processor)
+            calibrate(model, together, clips, processor, propagate)
     else:
+        heard = propagate and recipe.method != "autoround"
         with traceable(model, batch(samples[:1])):
-            _calibrate(model, together, samples, processor, recipe.method != "autoround")
+            calibrate(model, together, samples, processor, heard)
     if recipe.method != "rtn":
         # A tracer that swallowed layers would calibrate them on unquantized inputs, or not at all.
         expected = layers - encoded_before + 1
@@ -207,7 +222,7 @@ def _run(
     return method, watch
 
 
-def _calibrate(
+def calibrate(
     model: Any, modifiers: list[Any], samples: list[Sample], processor: Any, propagate: bool = True
 ) -> None:
     """Run modifiers layer by layer, which keeps memory low. GPTQ's layers hear what quantized
@@ -251,7 +266,7 @@ def _scaled(module: Any) -> bool:
     return hasattr(module, "weight_scale") and not module.weight_scale.isnan().any()
 
 
-def _modifiers(recipe: Recipe, config: groups.Config) -> tuple[list[Any], list[Any]]:
+def _modifiers(recipe: Recipe, config: groups.Config, steps: int) -> tuple[list[Any], list[Any]]:
     """Return the modifiers that run together, the method's first, and those that run after them."""
     found, ignored = groups.config_groups(recipe, config), groups.ignored(recipe, config)
     what: dict[str, Any] = {"config_groups": found, "ignore": ignored}
@@ -268,7 +283,7 @@ def _modifiers(recipe: Recipe, config: groups.Config) -> tuple[list[Any], list[A
             return [whisper_awq(), QuantizationModifier(**what)], []
         case "autoround":
             # torch.compile needs a C compiler where the service runs.
-            return [WhisperAutoRound(iters=AUTOROUND_STEPS, enable_torch_compile=False, **what)], []
+            return [WhisperAutoRound(iters=steps, enable_torch_compile=False, **what)], []
         case "rtn":
             return [QuantizationModifier(**what)], []
 

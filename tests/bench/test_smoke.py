@@ -28,7 +28,8 @@ SMALL = {
     "overhead": ["--clips", "2", "--rounds", "1"],
     "page": ["--rounds", "1"],
     "prompts": ["--clips", "2"],
-    "quantize": ["--clips", "4", "--recipes", "1"],
+    "quantize": ["--clips", "2", "--recipes", "2", "--model", "demo"],
+    "quantize_demo": ["--clips", "4", "--recipes", "1"],
     "recovery": ["--clips", "4", "--recipes", "1", "--model", "demo"],
     "roofline": ["--clips", "2", "--rounds", "1"],
     "sensitivity": ["--windows", "2", "--assignments", "4", "--model", "demo"],
@@ -41,6 +42,7 @@ SMALL = {
 }
 STARTED_BY_OTHERS = {
     "bare",
+    "method_losses",
     "peer_faster_whisper",
     "peer_faster_whisper_server",
     "peer_transformers_server",
