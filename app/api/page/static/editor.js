@@ -10,6 +10,7 @@ import * as library from "./library.js";
 import { Player } from "./player.js";
 import * as queue from "./queue.js";
 import { Rows } from "./rows.js";
+import { isFinal } from "./server.js";
 import { Edits, isUnsure } from "./transcript.js";
 import { Waveform } from "./waveform.js";
 
@@ -151,7 +152,7 @@ class Editor {
     this.stopButton.hidden = !isSent;
     this.element.classList.toggle("busy", busy);
     this.#dropNotice("failed");
-    if (status === "failed") this.#notice("failed", wordsOf(error), this.#againButton());
+    if (status === "failed") this.#notice("failed", wordsOf(error), isFinal(error) ? null : this.#againButton());
     this.rows.sync();
     this.waveform.draw();
     this.player.show(this.waveform.duration);

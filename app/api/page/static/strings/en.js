@@ -148,6 +148,7 @@ export default {
   "jobs.cancel.one": "Cancel {name}",
   "jobs.cancel.sure": "Cancel “{name}”? What was heard of it is deleted on the server.",
   "jobs.delete": "Delete",
+  "jobs.dismiss": "Dismiss",
   "jobs.delete.one": "Delete {name}",
   "jobs.delete.sure": "Delete “{name}” on the server? A transcript that was opened stays in this browser.",
   "jobs.deleted": "{name} is deleted",

@@ -148,6 +148,7 @@ export default {
   "jobs.cancel.one": "取消 {name}",
   "jobs.cancel.sure": "要取消「{name}」嗎？伺服器上已轉錄的部分會刪除。",
   "jobs.delete": "刪除",
+  "jobs.dismiss": "移除",
   "jobs.delete.one": "刪除 {name}",
   "jobs.delete.sure": "要從伺服器刪除「{name}」嗎？已開啟的逐字稿會留在這個瀏覽器裡。",
   "jobs.deleted": "已刪除 {name}",
