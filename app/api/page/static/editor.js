@@ -45,7 +45,7 @@ class Editor {
     this.stopButton = el("button", { class: "button link", id: "stop", hidden: true, onclick: () => queue.stop(this.transcript) }, t("stop"));
     this.notices = el("div", { class: "notices" });
     this.ledger = el("div", { class: "ledger" });
-    this.element = el("article", { class: "transcript" }, this.#head(), this.notices, this.#deck(), this.rows.element);
+    this.element = el("article", { class: "transcript" }, this.#head(), this.notices, this.#deck(), this.ledger, this.rows.element);
   }
 
   start() {
@@ -76,8 +76,13 @@ class Editor {
       this.name.value = this.transcript.name;
       library.saveSoon(this.transcript);
     } });
+    this.download = menu(t("download"), [
+      ...Object.keys(FORMATS).map((ending) => el("button", { "data-format": ending, onclick: () => download(this.transcript, ending) }, t(`download.${ending}`))),
+      el("button", { onclick: () => this.#copy() }, t("copy")),
+    ]);
+    this.download.id = "download";
     return el("div", { class: "head" }, el("h1", { class: "unseen" }, this.transcript.name), el("a", { class: "back", href: "#/" }, `‹ ${t("transcript.back")}`), this.name,
-      el("p", { class: "status quiet" }, this.status, " ", this.stopButton));
+      el("div", { class: "status-line" }, el("p", { class: "status quiet" }, this.status, " ", this.stopButton), this.download));
   }
 
   /** What stays in sight while the text scrolls: the player, the waveform, the tools. */
@@ -85,16 +90,11 @@ class Editor {
     this.undoButton = el("button", { class: "button bare", id: "undo", "aria-label": t("undo"), title: `${t("undo")} (Ctrl+Z)`, onclick: () => this.edits.undo() }, icon("undo"));
     this.redoButton = el("button", { class: "button bare", id: "redo", "aria-label": t("redo"), title: `${t("redo")} (Ctrl+Shift+Z)`, onclick: () => this.edits.redo() }, icon("redo"));
     this.unsure = el("button", { class: "button bare", id: "unsure", hidden: true, title: t("unsure.why"), onclick: () => this.#nextUnsure() });
-    this.download = menu(t("download"), [
-      ...Object.keys(FORMATS).map((ending) => el("button", { "data-format": ending, onclick: () => download(this.transcript, ending) }, t(`download.${ending}`))),
-      el("button", { onclick: () => this.#copy() }, t("copy")),
-    ]);
-    this.download.id = "download";
     return el("div", { class: "deck" },
-      this.waveform.element, this.ledger,
+      this.waveform.element,
       el("div", { class: "tools" },
         this.player.button, this.player.time, this.player.rate,
-        el("span", { class: "space" }), this.unsure, this.undoButton, this.redoButton, this.download));
+        el("span", { class: "space" }), this.unsure, this.undoButton, this.redoButton));
   }
 
   async #loadSound() {
