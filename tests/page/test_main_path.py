@@ -97,6 +97,30 @@ def test_the_waveform_is_drawn_from_what_the_recording_holds(page):
     assert sum(peaks) / len(peaks) > 100
 
 
+# Notes what was on the page, and how long ago the recording was sent, when its waveform began.
+NOTE_DRAWING = """() => {
+  const {send} = XMLHttpRequest.prototype;
+  XMLHttpRequest.prototype.send = function (body) {
+    globalThis.sentAt = performance.now();
+    return send.call(this, body);
+  };
+  const {decodeAudioData} = OfflineAudioContext.prototype;
+  OfflineAudioContext.prototype.decodeAudioData = function (...given) {
+    const rows = document.querySelectorAll(".row").length;
+    globalThis.drawn = {rows, ms: performance.now() - globalThis.sentAt};
+    return decodeAudioData.apply(this, given);
+  };
+}"""
+
+
+def test_the_first_text_goes_before_the_waveform_for_a_second(page):
+    page.evaluate(NOTE_DRAWING)
+    opened(page)
+    page.evaluate(PEAKS)
+    drawn = page.evaluate("drawn")
+    assert drawn["rows"] or drawn["ms"] >= 1000
+
+
 def test_an_edit_survives_a_reload_with_the_times_of_the_words_that_stayed(page):
     rows = opened(page)
     rows.nth(1).locator(".text").dblclick()

@@ -15,6 +15,7 @@ import { Edits, isUnsure } from "./transcript.js";
 import { Waveform } from "./waveform.js";
 
 const STEP = 5; // seconds
+const PREPARED_AFTER = 100; // ms: the text is on the screen by then
 
 /** Show a transcript in `root`; what to call when it is left. */
 export async function show(root, id) {
@@ -160,6 +161,14 @@ class Editor {
     this.#showTools();
     if (status !== this.lastStatus && (status === "done" || status === "failed")) announce(status === "done" ? t("announce.done", { name: this.transcript.name }) : wordsOf(error));
     this.lastStatus = status;
+    this.#prepare();
+  }
+
+  /** Sending a recording goes before reading it here, and so does its first text. */
+  #prepare() {
+    if (this.isPrepared || (!this.transcript.rows.length && library.isUnderWay(this.transcript))) return;
+    this.isPrepared = true;
+    setTimeout(() => this.stop.signal.aborted || this.player.prepare(), PREPARED_AFTER);
   }
 
   #startAgain() {

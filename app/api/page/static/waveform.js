@@ -61,9 +61,10 @@ export class Waveform {
     const { peaks } = this.transcript;
     const [middle, room] = [(height - 6) / 2, (height - 10) / 2];
     const played = this.duration ? (this.at / this.duration) * width : 0;
+    const [before, behind] = [color("--accent"), color("--wave")];
     for (let x = 0; x < width; x += BAR + GAP) {
       const half = Math.max(1, peaks ? (room * loudest(peaks, x / width, (x + BAR + GAP) / width)) / 255 : 1);
-      context.fillStyle = color(x < played ? "--accent" : "--wave");
+      context.fillStyle = x < played ? before : behind;
       context.fillRect(x, middle - half, BAR, 2 * half);
     }
   }
@@ -76,8 +77,9 @@ export class Waveform {
       context.fillStyle = fill;
       context.fillRect((start / this.duration) * width, top, Math.max(1, ((end - start) / this.duration) * width), STRIP);
     };
-    for (const row of this.transcript.rows) stretch(row.start, row.end, color("--speech"));
-    for (const lost of this.transcript.coverage?.dropped ?? []) stretch(lost.start, lost.end, color("--bad"));
+    const [speech, bad] = [color("--speech"), color("--bad")];
+    for (const row of this.transcript.rows) stretch(row.start, row.end, speech);
+    for (const lost of this.transcript.coverage?.dropped ?? []) stretch(lost.start, lost.end, bad);
   }
 
   #head(context, width, height, color) {
