@@ -58,7 +58,8 @@ Of `/metrics`, beside vLLM's `vllm:*` and the process's own. A histogram has `_b
 _ROUTES = """\
 `/docs` describes each with its schemas; `/openapi.json` is the same for programs. HEAD is \
 answered where GET is. Aliases: `/health` is `/health/ready`, `/models` is `/v1/models`, \
-`/audio/…` and `/openai/deployments/{model}/audio/…` are `/v1/audio/…`."""
+`/audio/…` and `/openai/deployments/{model}/audio/…` are `/v1/audio/…`, \
+`/openai/v1/…` is `/v1/…`."""
 
 
 def written() -> str:

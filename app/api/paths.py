@@ -8,6 +8,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 ASKED_MODEL = "marlinscribe.asked_model"  # of a scope: the model that the path names
 _ALIASES = {"/health": "/health/ready", "/models": "/v1/models"}
+# Groq's SDK, and Azure's newer paths.
+_VERSION, _PREFIX = "/openai/v1/", "/openai"
 # Clients whose base URL lacks the version; and Azure's, whose paths name the model.
 _AUDIO = re.compile(r"(?:/openai/deployments/(?P<model>[^/]+))?(?P<route>/audio/.+)")
 
@@ -30,6 +32,8 @@ class PathsMiddleware:
 
 def _rewrite(scope: MutableMapping[str, Any]) -> None:
     path = scope["path"] = _ALIASES.get(scope["path"], scope["path"])
+    if path.startswith(_VERSION):
+        path = scope["path"] = path.removeprefix(_PREFIX)
     if meant := _AUDIO.fullmatch(path):
         scope["path"] = f"/v1{meant['route']}"
         if meant["model"]:

@@ -1,5 +1,6 @@
 """A batch: many recordings asked for in one file, as OpenAI's batches ask."""
 
+import re
 import time
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -11,6 +12,7 @@ ENDPOINT = "/v1/audio/transcriptions"
 # A `completion_window`, in hours or days: OpenAI's is 24h, Groq's are 24h to 7d.
 WINDOW = r"^[1-9][0-9]?[hd]$"
 _SECONDS = {"h": 3600, "d": 86_400}
+_WINDOW_OF_OLD = "24h"
 
 
 class BatchStatus(StrEnum):
@@ -70,9 +72,11 @@ class Batch:
 
     @property
     def expires_at(self) -> int:
-        """Unix seconds at which what is not done is given up."""
-        count, unit = self.completion_window[:-1], self.completion_window[-1:]
-        return self.created_at + int(count) * _SECONDS[unit]
+        """Unix seconds at which what is not done is given up. A record may be older than the rule
+        for windows and have one that is neither hours nor days: its batch has OpenAI's day."""
+        is_known = re.fullmatch(WINDOW, self.completion_window)
+        window = self.completion_window if is_known else _WINDOW_OF_OLD
+        return self.created_at + int(window[:-1]) * _SECONDS[window[-1]]
 
     @property
     def ended_at(self) -> int | None:

@@ -24,6 +24,16 @@ def test_audio_is_taken_without_the_version(client, task):
     assert f'method="POST",{route},status="200"}} 1.0' in client.get("/metrics").text
 
 
+@pytest.mark.parametrize("settings", [{"api_keys": "first"}])
+def test_groqs_client_finds_its_paths_with_its_key_alone(client):
+    key = {"authorization": "Bearer first"}
+    assert post(client, "/openai/v1/audio/transcriptions", **key).json()["text"] == "Mayday."
+    assert post(client, "/openai/v1/audio/transcriptions").status_code == 401
+    listed = client.get("/v1/models", headers=key).json()
+    assert client.get("/openai/v1/models", headers=key).json() == listed
+    assert client.get("/openai/v1", headers=key).status_code == 404
+
+
 def test_models_are_listed_without_the_version(client):
     assert client.get("/models").json() == client.get("/v1/models").json()
     assert client.get("/models/mine").status_code == 404  # beside /models/rollback, an admin's

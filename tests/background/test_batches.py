@@ -303,6 +303,20 @@ def test_a_batch_whose_lines_are_all_done_does_not_expire(context):
         assert over(client, batch["id"])["status"] == "completed"
 
 
+@pytest.mark.parametrize("window", ["", "1 day", "24", "24x", "h", "-1d"])
+def test_a_kept_batch_with_an_older_window_has_a_day(context, window):
+    with working(context) as client:
+        batch = begin(client, line("one")).json()
+        over(client, batch["id"])
+    record = context.settings.cache_dir / "batches" / batch["id"] / "batch.json"
+    older = json.loads(record.read_text()) | {"completion_window": window}
+    record.write_text(json.dumps(older))
+    with working(context) as client:
+        (body,) = client.get("/v1/batches").json()["data"]
+        assert body["completion_window"] == window
+        assert body["expires_at"] == body["created_at"] + 24 * 3600
+
+
 @pytest.mark.parametrize(("window", "hours"), [("1h", 1), ("48h", 48), ("7d", 168)])
 def test_a_batchs_window_is_hours_or_days(client, window, hours):
     batch = begin(client, line("one"), completion_window=window).json()

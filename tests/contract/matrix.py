@@ -40,7 +40,7 @@ OTHER_CLIENTS = {
     others.AZURE: [sys.executable],
     others.SDK: [sys.executable],
     others.LANGCHAIN: [sys.executable],
-    others.BATCH: [sys.executable],
+    others.GROQ: [APART],
 }
 # What a client cannot ask or cannot show, whatever the server does.
 BEYOND = {

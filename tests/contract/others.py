@@ -57,7 +57,7 @@ def is_ok(told: Any) -> None:
 
 
 REQUESTS, CURL, AZURE, SDK = "by_requests.py", "curl_lines.py", "azure.py", "home_assistant.py"
-LANGCHAIN, BATCH = "langchain_parser.py", "batch.py"
+LANGCHAIN, GROQ = "langchain_parser.py", "groq_sdk.py"
 OTHERS = [
     Other("Bazarr (requests)", "`/asr`, raw sound, `srt`", (REQUESTS, "bazarr_asr"), is_subtitle),
     Other(
@@ -97,8 +97,11 @@ OTHERS = [
         (LANGCHAIN, "parser"), is_text,
     ),
     Other(
-        "Groq's example (openai, Python)", "`/v1/files`, `/v1/batches` and their results",
-        (BATCH, "groq"), is_text,
+        "groq (Python)", "`whisper-large-v3-turbo`, `verbose_json`", (GROQ, "recording"), is_text
+    ),
+    Other(
+        "groq (Python)", "`/openai/v1/files`, `/openai/v1/batches` and their results",
+        (GROQ, "batch"), is_text,
     ),
     Other("curl", "`HEAD /health`", (CURL, "head"), is_ok),
 ]  # fmt: skip

@@ -100,6 +100,13 @@ class TestPhone:
         page.goto(f"{page.url.split('#')[0]}#/models")
         assert not page.evaluate(wide)
 
+    def test_what_stays_in_sight_leaves_a_phone_to_the_text(self, page):
+        opened(page, sound(name="long.wav"))
+        page.locator(".row .text").nth(0).dblclick()
+        page.locator("textarea.text").fill("Heard.")
+        page.keyboard.press("Enter")  # there is something to undo
+        assert page.locator(".deck").evaluate("(one) => one.offsetHeight") < 780 / 6
+
     def test_a_row_is_edited_by_touch(self, page):
         rows = opened(page)
         rows.nth(1).locator(".pencil").tap()

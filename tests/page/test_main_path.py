@@ -48,6 +48,28 @@ def test_words_of_a_recording_that_is_dropped_appear_as_they_are_heard(page, tra
     assert page.locator("#name").input_value() == "call.wav"
 
 
+def test_a_folder_is_dropped_with_what_is_in_its_folders(page, tmp_path):
+    """As a hand drops it: the browser reads the folder itself."""
+    folder = tmp_path / "calls"
+    (folder / "monday").mkdir(parents=True)
+    for name in ("first.wav", "monday/second.wav"):
+        (folder / name).write_bytes(encode(tone(3)))
+    (folder / "notes.txt").write_text("none of it")
+    drop(page, folder)
+    page.locator(".card").nth(1).wait_for()
+    names = page.locator(".card-name").all_text_contents()
+    assert sorted(names) == ["first.wav", "second.wav"]
+
+
+def drop(page, path):
+    box = page.locator("#drop").bounding_box()
+    data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+    devtools = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        at = {"x": box["x"] + 20, "y": box["y"] + 20}
+        devtools.send("Input.dispatchDragEvent", {"type": kind, **at, "data": data})
+
+
 def test_a_row_is_there_before_the_next_is_heard(page, transcriber):
     transcriber.texts = SENTENCES[:1]
     opened(page)
@@ -95,6 +117,30 @@ def test_the_waveform_is_drawn_from_what_the_recording_holds(page):
     peaks = page.evaluate(PEAKS)
     assert max(peaks) == 255
     assert sum(peaks) / len(peaks) > 100
+
+
+# Notes what was on the page, and how long ago the recording was sent, when its waveform began.
+NOTE_DRAWING = """() => {
+  const {send} = XMLHttpRequest.prototype;
+  XMLHttpRequest.prototype.send = function (body) {
+    globalThis.sentAt = performance.now();
+    return send.call(this, body);
+  };
+  const {decodeAudioData} = OfflineAudioContext.prototype;
+  OfflineAudioContext.prototype.decodeAudioData = function (...given) {
+    const rows = document.querySelectorAll(".row").length;
+    globalThis.drawn = {rows, ms: performance.now() - globalThis.sentAt};
+    return decodeAudioData.apply(this, given);
+  };
+}"""
+
+
+def test_the_first_text_goes_before_the_waveform_for_a_second(page):
+    page.evaluate(NOTE_DRAWING)
+    opened(page)
+    page.evaluate(PEAKS)
+    drawn = page.evaluate("drawn")
+    assert drawn["rows"] or drawn["ms"] >= 1000
 
 
 def test_an_edit_survives_a_reload_with_the_times_of_the_words_that_stayed(page):

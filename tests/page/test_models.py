@@ -26,7 +26,7 @@ def models(quantizing, page):
     page.get_by_role("link", name="Models").click()
     page.locator("#key").fill("chief")
     page.keyboard.press("Enter")
-    page.get_by_text("No job yet.").wait_for()
+    page.get_by_text("None yet.").wait_for()
     return page
 
 
@@ -95,6 +95,12 @@ def test_the_report_opens_with_the_admin_key_as_a_password(models, quantizing, b
     report = reader.new_page()
     assert report.goto(f"{url}/{link}").status == 200
     reader.close()
+
+
+def test_the_dialog_for_the_key_darkens_the_whole_window(quantizing, page):
+    page.get_by_role("link", name="Models").click()
+    page.locator("#key").wait_for()
+    assert page.evaluate("document.documentElement.clientWidth === innerWidth")
 
 
 class TestEverybody:

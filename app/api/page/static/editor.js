@@ -10,10 +10,12 @@ import * as library from "./library.js";
 import { Player } from "./player.js";
 import * as queue from "./queue.js";
 import { Rows } from "./rows.js";
+import { isFinal } from "./server.js";
 import { Edits, isUnsure } from "./transcript.js";
 import { Waveform } from "./waveform.js";
 
 const STEP = 5; // seconds
+const PREPARED_AFTER = 100; // ms: the text is on the screen by then
 
 /** Show a transcript in `root`; what to call when it is left. */
 export async function show(root, id) {
@@ -44,7 +46,7 @@ class Editor {
     this.stopButton = el("button", { class: "button link", id: "stop", hidden: true, onclick: () => queue.stop(this.transcript) }, t("stop"));
     this.notices = el("div", { class: "notices" });
     this.ledger = el("div", { class: "ledger" });
-    this.element = el("article", { class: "transcript" }, this.#head(), this.notices, this.#deck(), this.rows.element);
+    this.element = el("article", { class: "transcript" }, this.#head(), this.notices, this.#deck(), this.ledger, this.rows.element);
   }
 
   start() {
@@ -75,8 +77,13 @@ class Editor {
       this.name.value = this.transcript.name;
       library.saveSoon(this.transcript);
     } });
+    this.download = menu(t("download"), [
+      ...Object.keys(FORMATS).map((ending) => el("button", { "data-format": ending, onclick: () => download(this.transcript, ending) }, t(`download.${ending}`))),
+      el("button", { onclick: () => this.#copy() }, t("copy")),
+    ]);
+    this.download.id = "download";
     return el("div", { class: "head" }, el("h1", { class: "unseen" }, this.transcript.name), el("a", { class: "back", href: "#/" }, `‹ ${t("transcript.back")}`), this.name,
-      el("p", { class: "status quiet" }, this.status, " ", this.stopButton));
+      el("div", { class: "status-line" }, el("p", { class: "status quiet" }, this.status, " ", this.stopButton), this.download));
   }
 
   /** What stays in sight while the text scrolls: the player, the waveform, the tools. */
@@ -84,16 +91,11 @@ class Editor {
     this.undoButton = el("button", { class: "button bare", id: "undo", "aria-label": t("undo"), title: `${t("undo")} (Ctrl+Z)`, onclick: () => this.edits.undo() }, icon("undo"));
     this.redoButton = el("button", { class: "button bare", id: "redo", "aria-label": t("redo"), title: `${t("redo")} (Ctrl+Shift+Z)`, onclick: () => this.edits.redo() }, icon("redo"));
     this.unsure = el("button", { class: "button bare", id: "unsure", hidden: true, title: t("unsure.why"), onclick: () => this.#nextUnsure() });
-    this.download = menu(t("download"), [
-      ...Object.keys(FORMATS).map((ending) => el("button", { "data-format": ending, onclick: () => download(this.transcript, ending) }, t(`download.${ending}`))),
-      el("button", { onclick: () => this.#copy() }, t("copy")),
-    ]);
-    this.download.id = "download";
     return el("div", { class: "deck" },
-      this.waveform.element, this.ledger,
+      this.waveform.element,
       el("div", { class: "tools" },
         this.player.button, this.player.time, this.player.rate,
-        el("span", { class: "space" }), this.unsure, this.undoButton, this.redoButton, this.download));
+        el("span", { class: "space" }), this.unsure, this.undoButton, this.redoButton));
   }
 
   async #loadSound() {
@@ -151,7 +153,7 @@ class Editor {
     this.stopButton.hidden = !isSent;
     this.element.classList.toggle("busy", busy);
     this.#dropNotice("failed");
-    if (status === "failed") this.#notice("failed", wordsOf(error), this.#againButton());
+    if (status === "failed") this.#notice("failed", wordsOf(error), isFinal(error) ? null : this.#againButton());
     this.rows.sync();
     this.waveform.draw();
     this.player.show(this.waveform.duration);
@@ -159,6 +161,14 @@ class Editor {
     this.#showTools();
     if (status !== this.lastStatus && (status === "done" || status === "failed")) announce(status === "done" ? t("announce.done", { name: this.transcript.name }) : wordsOf(error));
     this.lastStatus = status;
+    this.#prepare();
+  }
+
+  /** Sending a recording goes before reading it here, and so does its first text. */
+  #prepare() {
+    if (this.isPrepared || (!this.transcript.rows.length && library.isUnderWay(this.transcript))) return;
+    this.isPrepared = true;
+    setTimeout(() => this.stop.signal.aborted || this.player.prepare(), PREPARED_AFTER);
   }
 
   #startAgain() {

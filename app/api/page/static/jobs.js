@@ -6,6 +6,7 @@ import { kept } from "./choices.js";
 import { FORMATS, download, saveAs } from "./exports.js";
 import { bytes, clock, moment, percent, seconds } from "./format.js";
 import { t } from "./i18n.js";
+import { isFinal } from "./server.js";
 
 const LOOK_AGAIN = 2000; // ms, while a job is under way
 
@@ -195,8 +196,8 @@ function upload(one) {
     el("div", { class: "job-head" }, el("strong", { class: "job-name" }, one.file.name), share),
     one.error ? el("p", { class: "lost small", role: "alert" }, one.error.message) : null,
     el("div", { class: "actions" },
-      one.error ? el("button", { class: "button", onclick: () => background.sendAgain(one) }, t("again")) : null,
-      el("button", { class: "button", onclick: () => background.drop(one) }, t("cancel"))));
+      one.error && !isFinal(one.error) ? el("button", { class: "button", onclick: () => background.sendAgain(one) }, t("again")) : null,
+      el("button", { class: "button", onclick: () => background.drop(one) }, t(one.error ? "jobs.dismiss" : "cancel"))));
   return Object.assign(item, { of: one, error: one.error, share });
 }
 

@@ -77,8 +77,8 @@ class Models {
     const { id, status, source, recipe, created_at: created } = job;
     const element = el("li", { class: "job", "data-id": id, "data-status": status },
       el("div", { class: "job-head" },
+        el("strong", { class: "job-name" }, `${recipe.scheme ?? ""} ${t("models.of", { source })}`),
         el("span", { class: `badge ${status}` }, t(`job.${status}`)),
-        el("strong", {}, `${recipe.scheme ?? ""} ${t("models.of", { source })}`),
         el("span", { class: "quiet small" }, [recipe.method, moment(created * 1000)].filter(Boolean).join(" · "))),
       ACTIVE.includes(status) ? progress(job) : null,
       job.error ? el("p", { class: "lost" }, `${job.error.message ?? ""} ${job.error.advice ?? ""}`) : null,

@@ -10,7 +10,7 @@ const RATES = [0.75, 1, 1.25, 1.5, 2];
 export class Player {
   constructor(onTime) {
     this.audio = new Audio();
-    this.audio.preload = "metadata"; // what is here already needs no more, and sending goes first
+    this.audio.preload = "none";
     this.onTime = onTime;
     this.at = 0; // seconds: also where there is no recording to play
     this.button = el("button", { class: "button round main", id: "play", onclick: () => this.toggle() });
@@ -27,11 +27,17 @@ export class Player {
     return Boolean(this.audio.src);
   }
 
+  /** Take in a recording. Nothing of it is read until it is played, or `prepare` is called. */
   load(file) {
     this.unload();
     this.url = URL.createObjectURL(file);
     this.audio.src = this.url;
     this.#showState();
+  }
+
+  /** Read how long the recording is, which playing needs first. What is here needs no more. */
+  prepare() {
+    this.audio.preload = "metadata";
   }
 
   unload() {

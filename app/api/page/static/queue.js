@@ -108,10 +108,18 @@ export async function check(file) {
   return known;
 }
 
-/** The waveform's turn comes now: its decoding would keep the browser from sending. */
+const DRAWN_AFTER = 1000; // ms
+const DRAWN_AFTER_TEXT = 100; // ms: the text is on the screen by then
+
+/** The waveform's turn comes when the first text is there, or soon after a recording is sent: its
+ *  decoding takes the processor from both, and from a server on the same machine. */
 function isSent(transcript, file, run) {
   transcript.status = "hearing";
-  if (!transcript.peaks && !run.isDrawn) draw(transcript, file);
+  if (!transcript.peaks) run.drawing ??= setTimeout(() => drawOnce(transcript, file, run), DRAWN_AFTER);
+}
+
+function drawOnce(transcript, file, run) {
+  if (!run.isDrawn) draw(transcript, file);
   run.isDrawn = true;
 }
 
@@ -144,6 +152,7 @@ function sendOnce(transcript, file, fields, run) {
       if (event.type !== "transcript.text.segment") return;
       library.saveSoon(transcript);
       tell("heard", transcript);
+      if (run.drawing && transcript.rows.length === 1) setTimeout(() => drawOnce(transcript, file, run), DRAWN_AFTER_TEXT);
     },
   }));
 }

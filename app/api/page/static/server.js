@@ -14,6 +14,12 @@ export class ServerError extends Error {
   }
 }
 
+const OF_THE_RECORDING = ["undecodable_audio", "truncated_audio", "audio_too_short", "audio_too_long", "not_audio"];
+
+/** Whether the same recording with the same choices would be refused again. A stream's error has its
+ *  code alone; of a proxy's, and of ours before anything is sent, there is only a status. */
+export const isFinal = ({ status, code }) => [400, 413, 415].includes(status) || OF_THE_RECORDING.includes(code);
+
 /** Do `work`; where the server says 401, ask for a key and do it again, until a key fits or the
  *  dialog is closed. Raises what `work` raises. */
 export async function withKey(work, kind = "client") {

@@ -4,8 +4,7 @@ import { clock } from "./format.js";
 import { t } from "./i18n.js";
 import { el } from "./dom.js";
 
-const HEIGHT = 84; // CSS pixels, of which the lowest are the strip of speech
-const STRIP = 5;
+const STRIP = 5; // CSS pixels at the foot, which show where speech is
 const [BAR, GAP] = [2, 1];
 const STEP = 5; // seconds an arrow key moves
 
@@ -43,34 +42,34 @@ export class Waveform {
   }
 
   draw() {
-    const width = this.element.clientWidth;
+    const { clientWidth: width, clientHeight: height } = this.element;
     if (!width) return;
     const scale = devicePixelRatio || 1;
     this.canvas.width = width * scale;
-    this.canvas.height = HEIGHT * scale;
+    this.canvas.height = height * scale;
     const context = this.canvas.getContext("2d");
     context.scale(scale, scale);
     const style = getComputedStyle(this.element);
     const color = (name) => style.getPropertyValue(name).trim();
-    this.#bars(context, width, color);
-    this.#strip(context, width, color);
-    this.#head(context, width, color);
+    this.#bars(context, width, height - STRIP, color);
+    this.#strip(context, width, height - STRIP, color);
+    this.#head(context, width, height, color);
     this.#tell();
   }
 
-  #bars(context, width, color) {
+  #bars(context, width, height, color) {
     const { peaks } = this.transcript;
-    const [middle, room] = [(HEIGHT - STRIP - 6) / 2, (HEIGHT - STRIP - 10) / 2];
+    const [middle, room] = [(height - 6) / 2, (height - 10) / 2];
     const played = this.duration ? (this.at / this.duration) * width : 0;
+    const [before, behind] = [color("--accent"), color("--wave")];
     for (let x = 0; x < width; x += BAR + GAP) {
       const half = Math.max(1, peaks ? (room * loudest(peaks, x / width, (x + BAR + GAP) / width)) / 255 : 1);
-      context.fillStyle = color(x < played ? "--accent" : "--wave");
+      context.fillStyle = x < played ? before : behind;
       context.fillRect(x, middle - half, BAR, 2 * half);
     }
   }
 
-  #strip(context, width, color) {
-    const top = HEIGHT - STRIP;
+  #strip(context, width, top, color) {
     context.fillStyle = color("--line");
     context.fillRect(0, top, width, STRIP);
     if (!this.duration) return;
@@ -78,14 +77,15 @@ export class Waveform {
       context.fillStyle = fill;
       context.fillRect((start / this.duration) * width, top, Math.max(1, ((end - start) / this.duration) * width), STRIP);
     };
-    for (const row of this.transcript.rows) stretch(row.start, row.end, color("--speech"));
-    for (const lost of this.transcript.coverage?.dropped ?? []) stretch(lost.start, lost.end, color("--bad"));
+    const [speech, bad] = [color("--speech"), color("--bad")];
+    for (const row of this.transcript.rows) stretch(row.start, row.end, speech);
+    for (const lost of this.transcript.coverage?.dropped ?? []) stretch(lost.start, lost.end, bad);
   }
 
-  #head(context, width, color) {
+  #head(context, width, height, color) {
     if (!this.duration) return;
     context.fillStyle = color("--ink");
-    context.fillRect(Math.min(width - 1.5, (this.at / this.duration) * width), 0, 1.5, HEIGHT);
+    context.fillRect(Math.min(width - 1.5, (this.at / this.duration) * width), 0, 1.5, height);
   }
 
   #tell() {
