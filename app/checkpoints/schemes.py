@@ -46,7 +46,7 @@ def unfit(recipe: Recipe, config: dict[str, Any]) -> str | None:
         if embedding.scheme not in ("none", "W8A8"):
             return f"an embedding is served in W8A8, not in {embedding}; emulate can prove it"
         if {one.scheme for one in found.values()} == {"none"}:
-            return "nothing but the embedding would be quantized; emulate can prove it"
+            return "nothing but the embedding would be quantized"
     return _undivided(recipe, config, found) or _undivided_embedding(embedding, config)
 
 

@@ -55,7 +55,7 @@ def test_an_embedding_is_served_in_eight_bits_on_a_processor(scheme, device, why
     assert found is None if why is None else why in found
 
 
-def test_the_embedding_alone_is_emulated():
+def test_an_embedding_alone_is_not_served():
     recipe = Recipe(layers={"*": "none"}, components={"embedding": "W8A8"})
     assert "nothing but the embedding" in refusal(recipe, WHISPER, "cpu")
 

@@ -398,7 +398,7 @@ def make_all(folder):
         methods.whisper_awq = given
 
     gc.freeze()  # auto_round collects garbage again and again, mostly among loaded modules
-    methods.AUTOROUND_STEPS = 2
+    methods.apply = partial(methods.apply, steps=2)  # AutoRound's
     recipes_awq(partial(_quickly, whisper_awq))
     with open("/dev/null", "w") as nowhere:
         report = Reporter(nowhere)

@@ -1,7 +1,7 @@
 """Whisper's embedding in eight bits, and with it the output projection, which is the same matrix.
 
-vLLM's Whisper has both in 16 bits, whatever the checkpoint's scheme. Of whisper-base they are half
-of the bytes, and the projection is the largest matrix that a token reads.
+vLLM's Whisper has it in 16 bits, whatever the checkpoint's scheme. Beside layers of eight bits that
+is half of whisper-base's bytes, and the largest matrix that a token reads.
 """
 
 from collections.abc import Iterable, Iterator
