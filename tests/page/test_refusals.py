@@ -198,6 +198,17 @@ def test_what_one_tab_changes_the_other_shows(page, other):
     page.locator(".row").nth(0).get_by_text("Theirs.").wait_for()
 
 
+DRAWN = """async () => (await (await import("./page/store.js")).all())[0].peaks !== null"""
+
+
+def test_what_another_tab_changes_leaves_the_waveform_that_this_one_draws(page, other):
+    edit(other, "Theirs.")
+    kept(other)
+    page.locator(".row").nth(0).get_by_text("Theirs.").wait_for()
+    kept(page)
+    assert page.evaluate(DRAWN)
+
+
 def test_two_tabs_that_both_change_do_not_overwrite_each_other(page, other):
     edit(other, "Theirs.")
     page.locator(".row").nth(0).get_by_text("Theirs.").wait_for()

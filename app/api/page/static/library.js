@@ -88,6 +88,13 @@ export async function save(transcript) {
   tell("changed", transcript.id);
 }
 
+/** Keep what a transcript's waveform is drawn by, which other tabs need not be told of. */
+export async function keepPeaks(transcript) {
+  saving += 1;
+  await store.keepPeaks(transcript).catch(() => tell("unkept", transcript.id));
+  saving -= 1;
+}
+
 /** Keep this tab's, whatever another has kept. */
 export async function keepMine(transcript) {
   const theirs = await store.get(transcript.id);

@@ -127,7 +127,7 @@ async function draw(transcript, file) {
   const found = await peaks(file);
   if (found.duration) transcript.duration ||= found.duration;
   transcript.peaks = found.peaks;
-  library.saveSoon(transcript);
+  library.keepPeaks(transcript);
   tell("progress", transcript);
 }
 

@@ -44,10 +44,20 @@ export async function keep(transcript) {
         return;
       }
       transcript.version += 1;
+      transcript.peaks ??= before.result?.peaks ?? null;
       store.put(transcript);
     };
   });
   return kept;
+}
+
+/** Keep what a waveform is drawn by. It is nobody's change, so it makes no later version. */
+export function keepPeaks({ id, peaks, duration }) {
+  return within("transcripts", "readwrite", (tx) => {
+    const store = tx.objectStore("transcripts");
+    const before = store.get(id);
+    before.onsuccess = () => before.result && store.put({ ...before.result, peaks, duration: before.result.duration || duration });
+  });
 }
 
 export function remove(id) {
