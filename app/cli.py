@@ -18,6 +18,7 @@ from app.commands import (
     short_encoder,
     tune_arguments,
 )
+from app.commands.argument_types import days, gigabytes, share
 from app.environment import DEMO
 
 
@@ -93,7 +94,7 @@ def parser() -> argparse.ArgumentParser:
     )
     quantize_parser.add_argument(
         "--min-recovery",
-        type=_share,
+        type=share,
         help="least recovery, the source's error rate by the candidate's (default: 0.9)",
     )
     quantize_parser.add_argument(
@@ -190,7 +191,7 @@ def _add_cache(parser: argparse.ArgumentParser) -> None:
     prune_parser.add_argument("--dry-run", action="store_true", help="say what would go")
     prune_parser.add_argument(
         "--older-than",
-        type=_days,
+        type=days,
         metavar="DAYS",
         help="only what was not used for so long; then also jobs that came to nothing, and what "
         "proofs remember",
@@ -237,7 +238,7 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     for name, what in (("vram", "an NVIDIA card"), ("ram", "a machine without a card")):
         device.add_argument(
             f"--{name}",
-            type=_gigabytes,
+            type=gigabytes,
             metavar="GB",
             help=f"plan for {what} with so much memory; else for this machine",
         )
@@ -262,33 +263,3 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
         "--env", action="store_true", help="print a file of settings, as in deploy/"
     )
     parser.set_defaults(run=plan.plan)
-
-
-def _gigabytes(text: str) -> float:
-    size = float(text)
-    if not 0 < size < 10_000:  # nor nan
-        raise ValueError(text)
-    return size
-
-
-_gigabytes.__name__ = "number of GB"
-
-
-def _days(text: str) -> float:
-    days = float(text)
-    if not 0 <= days < 1_000_000:  # nor nan
-        raise ValueError(text)
-    return days
-
-
-_days.__name__ = "number of days"
-
-
-def _share(text: str) -> float:
-    share = float(text)
-    if not 0 <= share <= 1:
-        raise ValueError(text)
-    return share
-
-
-_share.__name__ = "share (0 to 1)"  # as argparse names it

@@ -17,15 +17,23 @@ def count(text: str) -> int:
 count.__name__ = "number (1 or more)"
 
 
-def positive(text: str) -> float:
-    """Read a number above 0. Raises ValueError."""
-    number = float(text)
-    if not 0 < number < 1_000_000:  # nor nan
-        raise ValueError(text)
-    return number
+def _number(name: str, is_one: Callable[[float], bool]) -> Callable[[str], float]:
+    """Return what reads such a number; nan is in no bounds."""
+
+    def read(text: str) -> float:
+        number = float(text)
+        if not is_one(number):
+            raise ValueError(text)
+        return number
+
+    read.__name__ = name
+    return read
 
 
-positive.__name__ = "number above 0"
+positive = _number("number above 0", lambda number: 0 < number < 1_000_000)
+gigabytes = _number("number of GB", lambda number: 0 < number < 10_000)
+days = _number("number of days", lambda number: 0 <= number < 1_000_000)
+share = _number("share (0 to 1)", lambda number: 0 <= number <= 1)
 
 
 def several(one: Callable[[str], T], name: str) -> Callable[[str], tuple[T, ...]]:

@@ -1,11 +1,11 @@
 """What `marlinscribe tune` can be told."""
 
 import argparse
-import math
 from pathlib import Path
 from typing import get_args
 
 from app.commands import tune
+from app.commands.argument_types import positive
 from app.tuning.cost import Scenario
 
 
@@ -22,23 +22,23 @@ def add_tune(parser: argparse.ArgumentParser) -> None:
         "the bytes of the weights",
     )
     parser.add_argument(
-        "--vram", type=_positive, metavar="GB", help="the weights fit a card with so much memory"
+        "--vram", type=positive, metavar="GB", help="the weights fit a card with so much memory"
     )
     parser.add_argument(
-        "--most-mb", type=_positive, metavar="MB", help="the most that the weights may take"
+        "--most-mb", type=positive, metavar="MB", help="the most that the weights may take"
     )
     parser.add_argument(
-        "--most-ms", type=_positive, metavar="MS", help="the most that a clip may take"
+        "--most-ms", type=positive, metavar="MS", help="the most that a clip may take"
     )
     parser.add_argument(
         "--most-loss",
-        type=_positive,
+        type=positive,
         metavar="NATS",
         help="the most loss expected, in nats a token; else that of the default in four bits",
     )
     parser.add_argument(
         "--clip-seconds",
-        type=_positive,
+        type=positive,
         default=10.0,
         metavar="SECONDS",
         help="speech in the clip that times are of (default: %(default)g)",
@@ -56,13 +56,3 @@ def add_tune(parser: argparse.ArgumentParser) -> None:
         help="with --make: recordings with known words to prove it by",
     )
     parser.set_defaults(run=tune.tune)
-
-
-def _positive(text: str) -> float:
-    number = float(text)
-    if not 0 < number < math.inf:  # nor nan
-        raise ValueError(text)
-    return number
-
-
-_positive.__name__ = "number above 0"  # as argparse names it
