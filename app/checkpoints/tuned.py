@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -11,14 +11,19 @@ from app.recordings.spec import Plain
 
 log = logging.getLogger(__name__)
 
+# In JSON `false` is no number, and 1e999 none that could be written again.
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+From0 = Annotated[Number, Field(ge=0)]
+Above0 = Annotated[Number, Field(gt=0)]
+
 
 class Point(Plain):
     """What a choice costs and loses, as expected. seconds: of a clip. bytes: of the weights. loss:
     in nats a token."""
 
-    seconds: float = Field(ge=0)
-    bytes: float = Field(ge=0)
-    loss: float
+    seconds: From0
+    bytes: From0
+    loss: Number
 
 
 class Tuned(Plain):
@@ -33,9 +38,9 @@ class Tuned(Plain):
     scenario: Literal["latency", "throughput", "memory"]
     device: str = Field(pattern="^[0-9a-f]{16}$")
     device_name: str = Field(max_length=300)
-    clip_seconds: float = Field(gt=0)
-    at_once: int = Field(ge=1)
-    limits: Mapping[Literal["seconds", "bytes", "loss"], float] = {}
+    clip_seconds: Above0
+    at_once: int = Field(ge=1, strict=True)
+    limits: Mapping[Literal["seconds", "bytes", "loss"], Number] = {}
     chosen: Point
     front: tuple[Point, ...] = Field((), max_length=100)
     uniform: Mapping[str, Point] = Field({}, max_length=100)

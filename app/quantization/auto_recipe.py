@@ -3,18 +3,17 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from app.checkpoints.recipe import Recipe
+from app.checkpoints.tuned import Above0
 from app.errors import BadField
 from app.recordings.spec import Plain, Recordings
 from app.tuning.cost import Scenario
 from app.tuning.groups import groups_of
 from app.tuning.options import least_bytes
 from app.tuning.wish import Wish, card_bytes
-
-Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 
 
 class AutoRecipe(Plain):

@@ -40,6 +40,13 @@ def test_a_fingerprint_that_is_none_is_refused():
         tuned("here")
 
 
+@pytest.mark.parametrize("seconds", [False, "0.5", float("inf"), -1])
+def test_what_is_no_number_of_seconds_is_refused(seconds):
+    told = tuned("0" * 16).model_dump(mode="json")
+    with pytest.raises(ValidationError):
+        Tuned.model_validate(told | {"chosen": CHOSEN | {"seconds": seconds}})
+
+
 def test_how_layers_were_chosen_makes_no_other_checkpoint():
     plain = Recipe(method="rtn", layers={"*": "W8A8"})
     explained = Recipe(method="rtn", layers={"*": "W8A8"}, tuned=tuned(fingerprint(HERE)))
