@@ -12,6 +12,8 @@ from app.checkpoints.schemes import refusal
 from app.environment import DEMO, DEMO_MODEL
 from app.errors import BadRecipe
 from app.models.base import Device
+from app.models.whisper_vllm.tokens import knows_english_alone
+from app.recordings.read import read
 from app.recordings.spec import Recordings, RecordingSet
 from app.settings import Settings
 from app.sources.source import Source
@@ -97,12 +99,19 @@ def dtype_on(device: Device) -> Literal["bfloat16", "float16"]:
 
 
 def default_calibration(settings: Settings, source: Source | None) -> Recordings:
-    """Return the calibration recordings that the settings ask for. `source` is None while a hub's
-    checkpoint is not here yet."""
+    """Return the calibration recordings that the settings ask for; of the bundled ones, a model of
+    English alone hears those in English. `source` is None while a hub's checkpoint is not here
+    yet."""
+    bundled = None if settings.calibration else str(_bundled(source))
     one = RecordingSet(
-        source=settings.calibration or str(_bundled(source)), language=settings.calibration_language
+        source=settings.calibration or str(bundled), language=settings.calibration_language
     )
-    return Recordings(sources=(one,), samples=settings.calibration_samples)
+    wanted = Recordings(sources=(one,), samples=settings.calibration_samples)
+    if source is None or bundled != str(_VOICES) or not knows_english_alone(source.config):
+        return wanted
+    english = sum(clip.language == "en" for clip in read(Recordings(sources=(one,), samples=None)))
+    samples = min(settings.calibration_samples, english)
+    return Recordings(sources=(one,), samples=samples, mix={"en": 1})
 
 
 def bundled_recordings(source: Source) -> Recordings:

@@ -72,12 +72,12 @@ def labelled(folder: Path, windows: Iterable[Window], dtype: torch.dtype) -> lis
 def _prompt(window: Window, tokens: SpecialTokens, timestamps: bool) -> list[int]:
     """Return the tokens that come before the model's first own token when it serves."""
     ids = [tokens.start]
+    if window.language not in (tokens.languages or {"en"}):  # a model of English alone names none
+        raise NoCalibration(
+            f"Calibration language {window.language} is not one this checkpoint knows.",
+            "Correct the manifest, or set MARLINSCRIBE_CALIBRATION_LANGUAGE.",
+        )
     if tokens.languages:
-        if window.language not in tokens.languages:
-            raise NoCalibration(
-                f"Calibration language {window.language} is not one this checkpoint knows.",
-                "Correct the manifest, or set MARLINSCRIBE_CALIBRATION_LANGUAGE.",
-            )
         ids += [tokens.languages[window.language], tokens.transcribe]
     return ids if timestamps else [*ids, tokens.no_timestamps]
 

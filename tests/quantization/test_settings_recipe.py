@@ -7,6 +7,7 @@ import pytest
 from app.checkpoints.recipe import Recipe
 from app.environment import DEMO
 from app.quantization.settings_recipe import possible_recipes, settings_recipe
+from app.recordings.read import read
 from app.settings import Settings
 from app.sources.source import Source
 
@@ -65,3 +66,15 @@ def test_while_the_size_is_not_known_either_recipe_may_be_wanted(source, device)
     possible = possible_recipes(Settings(), None, device)
     assert possible == [settings_recipe(Settings(), source(width), device) for width in (1280, 512)]
     assert possible_recipes(Settings(), source(512), device) == possible[1:]
+
+
+def test_a_model_of_english_alone_learns_from_the_bundled_english(source):
+    english = source(512)
+    (english.folder / "config.json").write_text(json.dumps({"d_model": 512, "vocab_size": 51864}))
+    bundled = settings_recipe(Settings(), english, "cuda").calibration
+    assert {clip.language for clip in read(bundled)} == {"en"}
+    assert bundled.samples < Settings().calibration_samples  # all that there are
+    few = settings_recipe(Settings(calibration_samples=4), english, "cuda").calibration
+    assert len(read(few)) == 4
+    own = settings_recipe(Settings(calibration="mine"), english, "cuda").calibration
+    assert not own.mix

@@ -5,6 +5,7 @@ processor needs transformers. A tokenizer is either a `tokenizer.json` or, as ol
 `vocab.json`, `merges.txt` and `added_tokens.json`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,11 +91,17 @@ def special_tokens(folder: Path) -> dict[str, int]:
     return {content: i for content, i in tokens.items() if content.startswith("<|")}
 
 
-def _languages(generation: dict[str, Any], vocabulary: dict[str, int]) -> dict[str, int]:
-    multilingual = generation.get("is_multilingual")
+def knows_english_alone(config: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint is of English alone, by its config.json, or that and its
+    generation_config.json in one."""
+    multilingual = config.get("is_multilingual")
     if multilingual is None:  # openai/whisper: a multilingual vocabulary has one token more
-        multilingual = generation.get("vocab_size") != _ENGLISH_VOCABULARY
-    if not multilingual:
+        return config.get("vocab_size") == _ENGLISH_VOCABULARY
+    return not multilingual
+
+
+def _languages(generation: dict[str, Any], vocabulary: dict[str, int]) -> dict[str, int]:
+    if knows_english_alone(generation):
         return {}
     declared = generation.get("lang_to_id")
     if declared:
