@@ -102,16 +102,15 @@ def default_calibration(settings: Settings, source: Source | None) -> Recordings
     """Return the calibration recordings that the settings ask for; of the bundled ones, a model of
     English alone hears those in English. `source` is None while a hub's checkpoint is not here
     yet."""
-    bundled = None if settings.calibration else str(_bundled(source))
     one = RecordingSet(
-        source=settings.calibration or str(bundled), language=settings.calibration_language
+        source=settings.calibration or str(_bundled(source)), language=settings.calibration_language
     )
-    wanted = Recordings(sources=(one,), samples=settings.calibration_samples)
-    if source is None or bundled != str(_VOICES) or not knows_english_alone(source.config):
-        return wanted
-    english = sum(clip.language == "en" for clip in read(Recordings(sources=(one,), samples=None)))
-    samples = min(settings.calibration_samples, english)
-    return Recordings(sources=(one,), samples=samples, mix={"en": 1})
+    samples = settings.calibration_samples
+    if settings.calibration or source is None or not knows_english_alone(source.config):
+        return Recordings(sources=(one,), samples=samples)
+    every = read(Recordings(sources=(one,), samples=None))
+    english = sum(clip.language == "en" for clip in every)
+    return Recordings(sources=(one,), samples=min(samples, english), mix={"en": 1})
 
 
 def bundled_recordings(source: Source) -> Recordings:
