@@ -2,19 +2,14 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from app.checkpoints.device import described, fingerprint
-from app.recordings.spec import Plain
+from app.recordings.spec import Above0, From0, Number, Plain
 
 log = logging.getLogger(__name__)
-
-# In JSON `false` is no number, and 1e999 none that could be written again.
-Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-From0 = Annotated[Number, Field(ge=0)]
-Above0 = Annotated[Number, Field(gt=0)]
 
 
 class Point(Plain):

@@ -7,9 +7,8 @@ from pydantic import BeforeValidator, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from app.checkpoints.recipe import Recipe
-from app.checkpoints.tuned import Above0
 from app.errors import BadField
-from app.recordings.spec import Plain, Recordings
+from app.recordings.spec import Above0, Plain, Recordings
 from app.tuning.cost import Scenario
 from app.tuning.groups import groups_of
 from app.tuning.options import least_bytes

@@ -8,11 +8,10 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 from app.checkpoints.recipe import Recipe
 from app.languages import code_of
 from app.quantization.auto_recipe import AnyRecipe
-from app.recordings.spec import Plain, Recordings
+from app.recordings.spec import From0, Plain, Recordings
 
 # Strict: a number in quotes, or true, is an error.
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
-Bound = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 Promote = Literal["auto", "manual", "never"]
 _RECIPES = [
     {"method": "gptq", "scheme": "W4A16", "group_size": 128},
@@ -33,7 +32,7 @@ class Limits(Plain):
     min_recovery: Share | None = 0.9
     min_recovery_low: Share | None = None
     max_increase: Share | None = None
-    max_error_rate: Bound | None = None
+    max_error_rate: From0 | None = None
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -65,7 +64,7 @@ class Thresholds(Limits):
     """
 
     languages: Annotated[Mapping[str, Limits], AfterValidator(_by_code)] = {}
-    max_nll_increase: Bound | None = None
+    max_nll_increase: From0 | None = None
     min_token_agreement: Share | None = None
 
     @field_validator("languages", mode="before")

@@ -7,6 +7,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 _MOST_SAMPLES = 1_000_000
 
+# In JSON `false` is no number, and 1e999 none that could be written again.
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+From0 = Annotated[Number, Field(ge=0)]
+Above0 = Annotated[Number, Field(gt=0)]
+
 
 class Plain(BaseModel):
     """A frozen model that refuses unknown fields, so that a misspelt one is an error."""
