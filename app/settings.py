@@ -88,7 +88,7 @@ class Settings(BackgroundSettings):
         None,
         description="Folder, manifest (jsonl, csv) or hub dataset (id:config:split, librispeech, "
         "fleurs:en_us) to learn from; unset, the demo's own for the demo, else the bundled voices, "
-        "in five languages",
+        "in five languages, or in English where the model knows no other",
     )
     calibration_samples: int = Field(256, ge=1, description="Recordings to calibrate on, at most")
     calibration_language: str = Field(
