@@ -58,15 +58,18 @@ def has_half_precision() -> bool:
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep blocks up to 32 MiB, once freed, for the next request.
+    """Have glibc keep blocks up to 8 MiB, once freed, for the next request, and no larger ones.
 
-    A window is made of arrays of a few MB. By default each array is mapped anew, which the kernel
-    clears page by page, and given back. Without glibc this does nothing.
+    A window is made of arrays of a few MB. Mapped anew, as by default, each is cleared by the
+    kernel page by page. By default glibc also learns to keep larger ones, up to 32 MiB; of those
+    that are aligned, as PyTorch's are, it finds hardly any again, so that an engine which encodes
+    several windows at once grows with every one of them (glibc 2.36; `python -m bench.growth`).
+    Without glibc this does nothing.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 2**25)
-        mallopt(_M_TRIM_THRESHOLD, 2**28)
+        mallopt(_M_MMAP_THRESHOLD, 2**23)
+        mallopt(_M_TRIM_THRESHOLD, 2**26)
 
 
 async def in_daemon_thread(work: Callable[..., T], *arguments: Any) -> T:

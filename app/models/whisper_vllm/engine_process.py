@@ -36,6 +36,7 @@ from app.models.whisper_vllm.messages import (
 )
 from app.models.whisper_vllm.stat_logger import stat_logger
 from app.models.whisper_vllm.vllm_windows import Rendered, Windows
+from app.process import keep_freed_memory
 
 log = logging.getLogger(__name__)
 
@@ -156,6 +157,7 @@ class EngineProcess:
 
 def serve(connection: Connection, start: EngineStart) -> None:
     """Start an engine and decode until the service says stop, or is gone."""
+    keep_freed_memory()
     set_process_title(_NAME)
     decorate_logs(_NAME)
     disable_created_metrics()  # type: ignore[no-untyped-call]  # as the service has it

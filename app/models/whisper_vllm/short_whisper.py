@@ -5,6 +5,7 @@ own length decides both, so that whoever asks says how much silence the encoder 
 window. Positions in the cross-attention are the request's own in vLLM already.
 """
 
+import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from vllm.model_executor.models.whisper import (
 )
 from vllm.multimodal import MULTIMODAL_REGISTRY
 from vllm.multimodal.processing import PromptReplacement, PromptUpdate
+from vllm.platforms import current_platform
 
 from app.models.whisper_vllm.eight_bit_embedding import Named, in_eight_bits, shared
 from app.models.whisper_vllm.embedding_format import ENTRY
@@ -73,17 +75,27 @@ class ShortWhisper(WhisperForConditionalGeneration):  # type: ignore[misc]  # un
 
     def embed_multimodal(self, **kwargs: Any) -> list[torch.Tensor]:
         """Return each window's hidden states, shape (positions, width). Windows of one length are
-        encoded together."""
+        encoded together, on a processor no more of them than make a whole window."""
         # vLLM's own check of its inputs refuses unequal lengths.
         several = [features.to(self.dtype) for features in kwargs["input_features"]]
         same: dict[int, list[int]] = defaultdict(list)
         for number, features in enumerate(several):
             same[positions_of(features)].append(number)
         encoded: dict[int, torch.Tensor] = {}
-        for numbers in same.values():
-            hidden = self.model.get_encoder_outputs([several[n] for n in numbers])
-            encoded.update(zip(numbers, hidden, strict=True))
+        for positions, numbers in same.items():
+            most = self._most_together(positions)
+            for first in range(0, len(numbers), most):
+                some = numbers[first : first + most]
+                hidden = self.model.get_encoder_outputs([several[n] for n in some])
+                encoded.update(zip(some, hidden, strict=True))
         return [encoded[number] for number in range(len(several))]
+
+    def _most_together(self, positions: int) -> int:
+        """Return how many windows of that length are encoded together."""
+        if not current_platform.is_cpu():
+            return sys.maxsize
+        # What a layer computes of a whole window stays in the cache, that of several does not.
+        return max(1, int(self.config.max_source_positions) // positions)
 
 
 def positions_of(features: torch.Tensor) -> int:

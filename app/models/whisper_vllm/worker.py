@@ -45,6 +45,17 @@ class WhisperWorker(_vllm_worker()):  # type: ignore[misc]  # the device decides
         self._recorder.after_step(runner.input_batch, scheduler_output, runner.requests)
         return output
 
+    def sample_tokens(self, grammar_output: Any) -> Any:
+        """Sample a step's tokens. Whoever has its first has no candidates weighed from then on:
+        language and silence are asked of that one alone (`vllm_windows.step_of`), and a hundred
+        languages take a twentieth of a lone window's step."""
+        output = super().sample_tokens(grammar_output)
+        batch = self.model_runner.input_batch
+        for asked in (batch.logprob_token_ids, batch.sampling_metadata.logprob_token_ids or {}):
+            for one in asked:
+                asked[one] = []
+        return output
+
     def take_attention(
         self, name: str, first: int, count: int, frames: int
     ) -> dict[str, Any] | None:
