@@ -110,8 +110,7 @@ async def delete_transcription_job(jobs: Jobs, owner: Owner, id: str) -> Deleted
 @router.get(
     "/{id}/events",
     response_class=Response,
-    responses=errors(404)
-    | {200: {"content": event_stream("A segment, the job as it stands, or [DONE] at the end.")}},
+    responses=errors(404) | {200: {"content": event_stream("A segment, or the job as it stands.")}},
 )
 async def transcription_events(
     context: Ctx, jobs: Jobs, owner: Owner, telemetry: Telemetry, id: str

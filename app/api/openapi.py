@@ -12,6 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, TypeAdapter
 from typing_extensions import TypedDict
 
+from app.api.events import DONE
 from app.api.forms import LISTS, SpeechForm, TranscriptionForm
 from app.transcription.formats import (
     DeltaEvent,
@@ -81,18 +82,18 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def event_stream(data: str, **of_it: Any) -> dict[str, Any]:
-    """Return the `content` of a stream, described by one event as OpenAPI 3.2 does."""
-    described = {"type": "string", "description": data, "contentMediaType": "application/json"}
-    event = {"type": "object", "required": ["data"], "properties": {"data": described | of_it}}
+    """Return the `content` of a stream, described by one event as OpenAPI 3.2 does: its data is
+    JSON, or the word that ends the stream."""
+    told = {"type": "string", "description": data, "contentMediaType": "application/json"}
+    described = {"anyOf": [told | of_it, {"type": "string", "const": DONE}]}
+    event = {"type": "object", "required": ["data"], "properties": {"data": described}}
     return {"text/event-stream": {"itemSchema": event}}
 
 
 def speech_route(form: type[SpeechForm], job: Any = None) -> dict[str, Any]:
     """Return arguments for the decorator of a route that answers a form with a transcript, or with
     the body of a `job` where the form asks for one."""
-    stream = event_stream(
-        "An event's JSON, an error's envelope, or [DONE] at the end.", contentSchema=_EVENTS
-    )
+    stream = event_stream("An event's JSON, or an error's envelope.", contentSchema=_EVENTS)
     route = _recording_route(
         {"requestBody": {"required": True, "content": _form(form, "file") | _json(form)}},
         "By response_format: json, verbose_json, text and srt, vtt; or the stream",

@@ -24,7 +24,7 @@ from app.errors import NotReady
 from app.quantization.request import QuantizationRequest
 from app.recordings.spec import Recordings
 
-_HAPPENINGS = event_stream("What happened, as JSON; an error's envelope; or [DONE] at the end.")
+_HAPPENINGS = event_stream("What happened, as JSON, or an error's envelope.")
 _REPORT = {
     "text/html": {"schema": {"type": "string"}},
     "application/json": {"schema": {"type": "object"}},

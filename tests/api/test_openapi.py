@@ -154,15 +154,16 @@ def test_models_are_as_described(client, described):
 
 def test_events_are_as_described(context, described):
     content = described["paths"][SPEECH]["post"]["responses"]["200"]["content"]
-    schema = content["text/event-stream"]["itemSchema"]["properties"]["data"]["contentSchema"]
+    event, end = content["text/event-stream"]["itemSchema"]["properties"]["data"]["anyOf"]
     with serving(build_app(context)) as url:
         for asked in ({"response_format": "json"}, {"response_format": "verbose_json"}, WORDS):
             fields = {"stream": "true", "include[]": "logprobs", **asked}
             body = httpx.post(f"{url}{SPEECH}", files={"file": WAV}, data=fields).text
-            data = [line[6:] for line in body.splitlines() if line.startswith("data: {")]
+            *data, last = [line[6:] for line in body.splitlines() if line.startswith("data: ")]
             assert len(data) == 3
             for one in data:
-                valid(described, schema, json.loads(one))
+                valid(described, event["contentSchema"], json.loads(one))
+            assert last == end["const"]
 
 
 def test_every_reference_leads_somewhere(described):

@@ -8,6 +8,7 @@ from vllm.platforms import current_platform
 
 from app.models.whisper_vllm import short_whisper
 from app.models.whisper_vllm.attention_recorder import HEADS, AttentionRecorder
+from app.models.whisper_vllm.direct_step import take_direct_steps
 
 short_whisper.register()  # before the engine looks for its model's class
 
@@ -31,6 +32,8 @@ class WhisperWorker(_vllm_worker()):  # type: ignore[misc]  # the device decides
         or captured."""
         super().load_model(**named)
         config = self.vllm_config
+        if current_platform.is_cpu() and config.model_config.enforce_eager:
+            take_direct_steps(self.model_runner.model.model.decoder)
         self._recorder = AttentionRecorder(
             self.model_runner.model,
             config.additional_config[HEADS],

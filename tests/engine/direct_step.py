@@ -1,0 +1,67 @@
+"""A program that decodes a window by direct steps and by vLLM's own, and writes what came.
+
+python -m tests.engine.direct_step OUT.json
+"""
+
+import json
+import os
+import sys
+from itertools import count
+from pathlib import Path
+
+from app.audio.decode import decode
+from app.environment import DEMO, DEMO_MODEL
+from app.models.whisper_vllm import forkserver
+from app.models.whisper_vllm.alignment_heads import AlignmentHeads
+from app.models.whisper_vllm.decoder import TokenRequest
+from app.models.whisper_vllm.messages import Decode, EngineStart
+from app.models.whisper_vllm.plan import plan_engine
+from app.models.whisper_vllm.rules import WindowRules
+from app.models.whisper_vllm.shape import ModelShape
+from app.models.whisper_vllm.tokens import SpecialTokens
+from app.speech.windows import Window
+
+_TOKENS = SpecialTokens.load(DEMO_MODEL)
+_SECONDS = (4, 7, 5)
+_numbers = count()
+
+
+def heard(llm, windows, pcm):
+    """Each window's tokens with their log-probabilities, all decoded at once."""
+    told = {}
+    for seconds in _SECONDS:
+        number = next(_numbers)
+        window = Window.of(0, pcm[: seconds * 16_000])
+        request = TokenRequest(window, WindowRules(), (_TOKENS.start,))
+        asked = Decode(number, request, _TOKENS.max_tokens - 1, None)
+        windows.add(windows.rendered(asked))
+        told[number] = []
+    while llm.has_unfinished_requests():
+        for one in map(windows.arrived, llm.step()):
+            told[one.number] += one.step.sampled
+    return list(told.values())
+
+
+def main(out):
+    for name, value in forkserver.environment("cpu", "error").items():
+        os.environ.setdefault(name, value)  # before vLLM is imported
+    from app.models.whisper_vllm.engine_process import _engine
+    from app.models.whisper_vllm.vllm_windows import Windows
+
+    heads = AlignmentHeads.of(DEMO_MODEL).heads
+    plan = plan_engine(ModelShape.of(DEMO_MODEL), "cpu", windows=4)
+    llm = _engine(EngineStart("demo", DEMO_MODEL, plan, _TOKENS, heads, is_observed=False), None)
+    windows = Windows(llm, _TOKENS)
+    with (DEMO / "recordings" / "radio.mp3").open("rb") as file:
+        pcm = decode(file, max_seconds=30).pcm
+    directly = heard(llm, windows, pcm)
+    (decoder,) = llm.apply_model(lambda model: model.model.decoder)
+    steps = vars(decoder).pop("forward")
+    by_vllm = heard(llm, windows, pcm)
+    told = {"directly": directly, "by_vllm": by_vllm, "was_direct": callable(steps)}
+    out.write_text(json.dumps(told), "utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
+    os._exit(0)  # the engine's own threads do not end
