@@ -36,6 +36,7 @@ SMALL = {
     "sensitivity": ["--windows", "2", "--assignments", "4", "--model", "demo"],
     "short_encoder": ["--rounds", "1"],
     "sizing": [],
+    "steps": ["--rounds", "1"],
     "start": ["--rounds", "1"],
     "throughput": ["--clips", "1", "--rounds", "1", "--model", "demo", "--only", "short"],
     "tuning": ["--recipes", "1", "--model", "demo"],

@@ -45,12 +45,12 @@ def heard(llm, windows, pcm):
 def main(out):
     for name, value in forkserver.environment("cpu", "error").items():
         os.environ.setdefault(name, value)  # before vLLM is imported
-    from app.models.whisper_vllm.engine_process import _engine
+    from app.models.whisper_vllm.engine_process import start_engine
     from app.models.whisper_vllm.vllm_windows import Windows
 
     heads = AlignmentHeads.of(DEMO_MODEL).heads
     plan = plan_engine(ModelShape.of(DEMO_MODEL), "cpu", windows=4)
-    llm = _engine(EngineStart("demo", DEMO_MODEL, plan, _TOKENS, heads, is_observed=False), None)
+    llm = start_engine(EngineStart("demo", DEMO_MODEL, plan, _TOKENS, heads, is_observed=False))
     windows = Windows(llm, _TOKENS)
     with (DEMO / "recordings" / "radio.mp3").open("rb") as file:
         pcm = decode(file, max_seconds=30).pcm

@@ -51,7 +51,7 @@ class EngineProcess:
     def __init__(self, connection: Connection, start: EngineStart) -> None:
         self._connection = connection
         self._registry = CollectorRegistry(auto_describe=False) if start.is_observed else None
-        self._llm = _engine(start, self._registry)
+        self._llm = start_engine(start, self._registry)
         self._windows = Windows(self._llm, start.tokens)
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._figures_at = time.monotonic()
@@ -176,7 +176,8 @@ def serve(connection: Connection, start: EngineStart) -> None:
         _send_spans()
 
 
-def _engine(start: EngineStart, registry: CollectorRegistry | None) -> LLMEngine:
+def start_engine(start: EngineStart, registry: CollectorRegistry | None = None) -> LLMEngine:
+    """Start vLLM's engine in this process; its metrics go to the registry, where there is one."""
     arguments = engine_arguments(start)
     config = arguments.create_engine_config()
     return LLMEngine(
