@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from app.models.whisper_vllm.forkserver import BRIEF_WAITS
 from bench.left_out import left_out
 from bench.memory import family
 from bench.options import model_settings
@@ -103,9 +104,9 @@ def ours(name: str, settings: dict[str, Any], *, has_zentorch: bool = True) -> I
 @contextmanager
 def vllm(folder: str, processors: int) -> Iterator[Peer]:
     """By default it leaves a processor free; here it may have all of them, as the others do, and
-    its threads wait as briefly as ours (`forkserver.environment`)."""
-    bound = {"VLLM_CPU_OMP_THREADS_BIND": f"0-{processors - 1}", "GOMP_SPINCOUNT": "10000"}
-    with vllm_server(folder, **bound) as server:
+    its threads wait as briefly as ours (BRIEF_WAITS)."""
+    bound = f"0-{processors - 1}"
+    with vllm_server(folder, VLLM_CPU_OMP_THREADS_BIND=bound, **BRIEF_WAITS) as server:
         url, pid = server
         port = int(url.rsplit(":", 1)[1])
         yield Peer("vllm serve, bf16", port, pid, {"language": "en", "model": folder})

@@ -58,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--checkpoint", type=Path, default=DEMO_MODEL, help="its folder (default: the demo's)"
     )
     asked = wanted.parse_args(argv)
-    tokens, llm = SpecialTokens.load(asked.checkpoint), started(asked.checkpoint)
+    tokens = SpecialTokens.load(asked.checkpoint)
+    llm = started(asked.checkpoint, tokens)
     table = Table(title=f"windows of {SECONDS} s, the best of {asked.rounds} rounds")
     for column in ("windows", "all, s", "a step, ms", "steps", "tokens"):
         table.add_column(column, justify="right")
@@ -72,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     Console().print(table)
 
 
-def started(folder: Path) -> Any:
+def started(folder: Path, tokens: SpecialTokens) -> Any:
     """Return an engine of this process, as the service has one in another."""
     device = pick_device("auto")
     for name, value in forkserver.environment(device, "warning").items():
@@ -82,8 +83,7 @@ def started(folder: Path) -> Any:
 
     plan = plan_engine(ModelShape.of(folder), device, windows=max(AT_ONCE))
     heads = AlignmentHeads.of(folder).heads
-    loaded = SpecialTokens.load(folder)
-    return start_engine(EngineStart("steps", folder, plan, loaded, heads, is_observed=False))
+    return start_engine(EngineStart("steps", folder, plan, tokens, heads, is_observed=False))
 
 
 def spoken(number: int) -> list[Pcm]:

@@ -37,7 +37,7 @@ AT_ONCE = 8
 OF_JOBS = 0.3  # of the requests
 SLOWEST_SECONDS = 60
 SETTLED = 1000  # uploads until pools and caches are filled; memory is compared from here on
-# Bytes, server and engine together. Freed memory is kept for the next request: up to 256 MB by
+# Bytes, server and engine together. Freed memory is kept for the next request: up to 64 MB by
 # app.process.keep_freed_memory.
 MOST_GROWTH = 300e6
 ENGINE_SHARE = 0.05  # of the uploads, at least, must be whole enough to reach the engine

@@ -1,4 +1,4 @@
-"""A program that decodes a window by direct steps and by vLLM's own, and writes what came.
+"""A program that decodes windows by direct steps and by vLLM's own, and writes what came.
 
 python -m tests.engine.direct_step OUT.json
 """
@@ -11,15 +11,12 @@ from pathlib import Path
 
 from app.audio.decode import decode
 from app.environment import DEMO, DEMO_MODEL
-from app.models.whisper_vllm import forkserver
-from app.models.whisper_vllm.alignment_heads import AlignmentHeads
 from app.models.whisper_vllm.decoder import TokenRequest
-from app.models.whisper_vllm.messages import Decode, EngineStart
-from app.models.whisper_vllm.plan import plan_engine
+from app.models.whisper_vllm.messages import Decode
 from app.models.whisper_vllm.rules import WindowRules
-from app.models.whisper_vllm.shape import ModelShape
 from app.models.whisper_vllm.tokens import SpecialTokens
 from app.speech.windows import Window
+from bench.steps import started
 
 _TOKENS = SpecialTokens.load(DEMO_MODEL)
 _SECONDS = (4, 7, 5)
@@ -43,22 +40,16 @@ def heard(llm, windows, pcm):
 
 
 def main(out):
-    for name, value in forkserver.environment("cpu", "error").items():
-        os.environ.setdefault(name, value)  # before vLLM is imported
-    from app.models.whisper_vllm.engine_process import start_engine
+    llm = started(DEMO_MODEL, _TOKENS)
     from app.models.whisper_vllm.vllm_windows import Windows
 
-    heads = AlignmentHeads.of(DEMO_MODEL).heads
-    plan = plan_engine(ModelShape.of(DEMO_MODEL), "cpu", windows=4)
-    llm = start_engine(EngineStart("demo", DEMO_MODEL, plan, _TOKENS, heads, is_observed=False))
     windows = Windows(llm, _TOKENS)
     with (DEMO / "recordings" / "radio.mp3").open("rb") as file:
         pcm = decode(file, max_seconds=30).pcm
     directly = heard(llm, windows, pcm)
     (decoder,) = llm.apply_model(lambda model: model.model.decoder)
-    steps = vars(decoder).pop("forward")
-    by_vllm = heard(llm, windows, pcm)
-    told = {"directly": directly, "by_vllm": by_vllm, "was_direct": callable(steps)}
+    del decoder.forward  # its own; its class's is vLLM's
+    told = {"directly": directly, "by_vllm": heard(llm, windows, pcm)}
     out.write_text(json.dumps(told), "utf-8")
 
 

@@ -9,7 +9,6 @@ vllm/model_executor/layers/attention/attention.py, Attention).
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from types import MethodType
 from typing import Any, TypeAlias
 
 import torch
@@ -25,7 +24,6 @@ def take_direct_steps(decoder: Any) -> None:
     in_full = decoder.forward
 
     def forward(
-        decoder: Any,
         input_ids: torch.Tensor,
         positions: torch.Tensor,
         encoder_hidden_states: torch.Tensor | None,
@@ -38,7 +36,7 @@ def take_direct_steps(decoder: Any) -> None:
             hidden = hidden + part(hidden, step)
         return decoder.layer_norm(hidden)
 
-    decoder.forward = MethodType(forward, decoder)
+    decoder.forward = forward
 
 
 def _parts(layer: Any) -> Iterator[_Part]:

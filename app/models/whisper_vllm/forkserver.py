@@ -20,9 +20,9 @@ SERVER_PID = "_MARLINSCRIBE_SERVER_PID"  # the process that the forkserver ends 
 _THREADS = "OMP_NUM_THREADS"
 # How often a thread of OpenMP that is done looks whether the others are before it sleeps. libgomp's
 # own count takes milliseconds: where another has lost its processor to something else (audio that
-# is decoded, a neighbour), this one's does nothing all that time. So many looks are still longer
-# than any wait within a loop that has both. Elsewhere a look takes another time.
-_SPIN = {"x86_64": {"GOMP_SPINCOUNT": "10000"}}
+# is decoded, a neighbour), this one's does nothing all that time. With a tenth of this count they
+# sleep within a step. On another architecture a look takes another time.
+BRIEF_WAITS = {"GOMP_SPINCOUNT": "10000"} if platform.machine() == "x86_64" else {}
 _WORKERS = {"cpu": "vllm.v1.worker.cpu_worker", "cuda": "vllm.v1.worker.gpu_worker"}
 
 _started_with: tuple[Device, Mapping[str, str]] | None = None
@@ -101,17 +101,14 @@ def environment(device: Device, log_level: str) -> dict[str, str]:
     }
     if device == "cuda":
         return common
-    return (
-        common
-        | {
-            _THREADS: str(len(os.sched_getaffinity(0))),
-            # The engine's core runs in the process that steps it, and its worker in the core.
-            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-            # Where AMX is, the default turns W4A16 into W4A8 without a word.
-            "VLLM_CPU_INT4_W4A8": "0",
-            # vLLM compiles the ranking of logprobs at the first request that wants any: seconds of
-            # a compiler for an operation of microseconds.
-            "TORCHDYNAMO_DISABLE": "1",
-        }
-        | _SPIN.get(platform.machine(), {})
-    )
+    own = {
+        _THREADS: str(len(os.sched_getaffinity(0))),
+        # The engine's core runs in the process that steps it, and its worker in the core.
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        # Where AMX is, the default turns W4A16 into W4A8 without a word.
+        "VLLM_CPU_INT4_W4A8": "0",
+        # vLLM compiles the ranking of logprobs at the first request that wants any: seconds of
+        # a compiler for an operation of microseconds.
+        "TORCHDYNAMO_DISABLE": "1",
+    }
+    return common | own | BRIEF_WAITS

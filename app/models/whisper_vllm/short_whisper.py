@@ -94,7 +94,8 @@ class ShortWhisper(WhisperForConditionalGeneration):  # type: ignore[misc]  # un
         """Return how many windows of that length are encoded together."""
         if not current_platform.is_cpu():
             return sys.maxsize
-        # What a layer computes of a whole window stays in the cache, that of several does not.
+        # What a layer computes of a whole window stays in the processor's cache, and in a block
+        # that is kept for the next layer (keep_freed_memory). What it does of several, in neither.
         return max(1, int(self.config.max_source_positions) // positions)
 
 
