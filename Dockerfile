@@ -21,7 +21,8 @@ FROM ${BASE}
 ARG VARIANT=gpu
 # cpu: vLLM's kernels link libnuma. gpu: Triton compiles its launchers with gcc against Python's
 # headers, which python:* images bring and Debian's python3 does not.
-# The user's home is the cache, so that the kernels Triton and vLLM compile outlive the container.
+# The user's home is the cache, so that the kernels that Triton, Numba and vLLM compile outlive the
+# container.
 RUN case "${VARIANT}" in \
       cpu) packages="libnuma1" ;; \
       gpu) packages="gcc libc6-dev"; \

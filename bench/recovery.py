@@ -68,25 +68,26 @@ class Bench:
 
     def __init__(self, settings: Settings, clips: int) -> None:
         self._loader = Loader(settings, pick_device(settings.device))
-        self._judges = {
+        self.judges = {
             name: read(Recordings(sources=(str(folder),), samples=clips))
             for name, folder in JUDGES.items()
         }
 
     async def run(self, source: Source, wanted: Sequence[Recipe]) -> None:
         maker = CheckpointBuilder(self._loader.settings)
-        before = await self._transcribed(Checkpoint(source, source.folder))
+        before = await self.transcribed(Checkpoint(source, source.folder))
         for recipe in wanted:
             entry = await asyncio.to_thread(maker.make, source, recipe, lambda _: None)
-            after = await self._transcribed(Checkpoint.of(entry))
+            after = await self.transcribed(Checkpoint.of(entry))
             told = f"| {recipe.label} | {entry.manifest['figures']['seconds']:.0f}"
-            for name, clips in self._judges.items():
+            for name, clips in self.judges.items():
                 _, sentences = score(clips, before[name], after[name])
                 pace = f"{after[name].rtfx:.1f} ({after[name].rtfx / before[name].rtfx:.2f})"
                 for line in rows(sentences):
                     print(f"{told} | {name} | {line} | {pace} |", flush=True)
 
-    async def _transcribed(self, checkpoint: Checkpoint) -> dict[str, TranscribedSet]:
+    async def transcribed(self, checkpoint: Checkpoint) -> dict[str, TranscribedSet]:
+        """Return what a checkpoint makes of each judge."""
         model = await self._loader.load(
             checkpoint, None, windows=_ONE_BY_ONE, patient=True, is_whole=True
         )
@@ -95,7 +96,7 @@ class Bench:
         try:
             return {
                 name: await transcribe_set(model, clips, reporter, here, cutting=cutting)
-                for name, clips in self._judges.items()
+                for name, clips in self.judges.items()
             }
         finally:
             await asyncio.to_thread(model.loaded.engine.stop)

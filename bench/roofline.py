@@ -27,6 +27,8 @@ from rich.console import Console
 from rich.table import Table
 
 from app.environment import DEMO_MODEL
+from app.models.whisper_vllm.plan import pick_device
+from app.models.whisper_vllm.shape import ModelShape
 from app.process import has_half_precision
 from app.tensor_files import read_headers
 from bench.hours import short_clips
@@ -57,7 +59,7 @@ class Work:
         """Compute it from a checkpoint's config and the headers of its weights."""
         config = json.loads((folder / "config.json").read_text("utf-8"))
         weights = _decoder_bytes(folder)
-        return cls(_prefill(config), weights, weights + _keys_and_values(config))
+        return cls(_prefill(config), weights, weights + _keys_and_values(folder))
 
 
 def _prefill(config: Mapping[str, Any]) -> float:
@@ -80,9 +82,9 @@ def _decoder_bytes(folder: Path) -> int:
     )
 
 
-def _keys_and_values(config: Mapping[str, Any]) -> int:
-    number = 2 if has_half_precision() else 4
-    return int(config["decoder_layers"] * _POSITIONS * 2 * config["d_model"] * number)
+def _keys_and_values(folder: Path) -> int:
+    """Return what a step reads of a window's cross-attention."""
+    return ModelShape.of(folder).cross_bytes(pick_device("auto"))
 
 
 def multiplications() -> float:

@@ -80,12 +80,14 @@ def _budgets() -> list[str]:
 
 def _windows() -> list[str]:
     """Windows at once by model and preset, W4A16 and 16-bit."""
-    rows = [_row("", "weights, MiB", "window, MiB", *PRESETS)]
+    rows = [_row("", "weights, MiB", "window, MiB: card / processor", *PRESETS)]
     rows.append(_row("---", *["---"] * (2 + len(PRESETS))))
     for model, shape in SHAPES.items():
         schemes = (DEFAULT_SCHEME, "bf16")
         weights = " / ".join(f"{shape.weight_bytes(s) / MIB:.0f}" for s in schemes)
-        window = f"{shape.geometry(DEFAULT_SCHEME).kv_bytes_a_window / MIB:.0f}"
+        geometry = shape.geometry(DEFAULT_SCHEME)
+        kept = (geometry.window_bytes("cuda"), geometry.window_bytes("cpu"))
+        window = " / ".join(f"{size / MIB:.0f}" for size in kept)
         cells = (" / ".join(_at_once(name, shape, s) for s in schemes) for name in PRESETS)
         rows.append(_row(model, weights, window, *cells))
     return rows

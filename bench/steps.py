@@ -1,6 +1,6 @@
 """What a step takes in an engine by itself: of one, four and sixteen windows at once.
 
-    python -m bench.steps --checkpoint FOLDER
+    python -m bench.steps --checkpoint FOLDER [--bits 16]
 
 Windows of 25 s of the bundled prose, their features computed before, are decoded in this process by
 the service's engine, each number of them together. `steps` is the median of those that decode
@@ -11,6 +11,7 @@ import os
 import statistics
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ from app.models.whisper_vllm import forkserver
 from app.models.whisper_vllm.alignment_heads import AlignmentHeads
 from app.models.whisper_vllm.decoder import TokenRequest
 from app.models.whisper_vllm.messages import Decode, EngineStart
-from app.models.whisper_vllm.plan import pick_device, plan_engine
+from app.models.whisper_vllm.plan import EnginePlan, pick_device, plan_engine
 from app.models.whisper_vllm.rules import WindowRules
 from app.models.whisper_vllm.shape import ModelShape
 from app.models.whisper_vllm.tokens import SpecialTokens
@@ -57,10 +58,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     wanted.add_argument(
         "--checkpoint", type=Path, default=DEMO_MODEL, help="its folder (default: the demo's)"
     )
+    wanted.add_argument(
+        "--bits", type=int, choices=(8, 16), default=8, help="of cross-attention's keys and values"
+    )
     asked = wanted.parse_args(argv)
     tokens = SpecialTokens.load(asked.checkpoint)
-    llm = started(asked.checkpoint, tokens)
-    table = Table(title=f"windows of {SECONDS} s, the best of {asked.rounds} rounds")
+    llm = started(asked.checkpoint, tokens, bits=asked.bits)
+    table = Table(
+        title=f"windows of {SECONDS} s, the best of {asked.rounds} rounds; cross-attention over "
+        f"{asked.bits} bits"
+    )
     for column in ("windows", "all, s", "a step, ms", "steps", "tokens"):
         table.add_column(column, justify="right")
     pieces = spoken(max(AT_ONCE))
@@ -73,17 +80,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     Console().print(table)
 
 
-def started(folder: Path, tokens: SpecialTokens) -> Any:
-    """Return an engine of this process, as the service has one in another."""
+def started(folder: Path, tokens: SpecialTokens, *, bits: int = 8) -> Any:
+    """Return an engine of this process, as the service has one in another. bits: of keys and values
+    of cross-attention, 8, or 16 as vLLM has them."""
     device = pick_device("auto")
     for name, value in forkserver.environment(device, "warning").items():
         os.environ.setdefault(name, value)  # before vLLM is imported
     keep_freed_memory()
     from app.models.whisper_vllm.engine_process import start_engine
 
-    plan = plan_engine(ModelShape.of(folder), device, windows=max(AT_ONCE))
+    shape = ModelShape.of(folder)
+    plan = plan_engine(shape, device, windows=max(AT_ONCE))
+    plan = plan if bits == 8 else in_sixteen_bits(plan, shape)
     heads = AlignmentHeads.of(folder).heads
     return start_engine(EngineStart("steps", folder, plan, tokens, heads, is_observed=False))
+
+
+def in_sixteen_bits(plan: EnginePlan, shape: ModelShape) -> EnginePlan:
+    """Return a plan in which vLLM keeps cross-attention's keys and values."""
+    pool = (plan.windows + 1) * shape.window_bytes("cuda")  # it keeps some blocks for itself
+    return replace(plan, in_eight_bits=False, kv_bytes=pool, pool_bytes=pool)
 
 
 def spoken(number: int) -> list[Pcm]:

@@ -11,6 +11,7 @@ import pytest
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 SMALL = {
+    "attention_bits": ["--clips", "4", "--model", "demo"],
     "beside": ["--rounds", "2"],
     "decode": ["--clips", "2", "--rounds", "3"],
     "decoding": ["--clips", "3", "--model", "demo"],

@@ -18,7 +18,7 @@ from app.models.whisper_vllm.tokens import SpecialTokens
 from app.speech.windows import Window
 from bench.steps import started
 
-_TOKENS = SpecialTokens.load(DEMO_MODEL)
+TOKENS = SpecialTokens.load(DEMO_MODEL)
 _SECONDS = (4, 7, 5)
 _numbers = count()
 
@@ -29,8 +29,8 @@ def heard(llm, windows, pcm):
     for seconds in _SECONDS:
         number = next(_numbers)
         window = Window.of(0, pcm[: seconds * 16_000])
-        request = TokenRequest(window, WindowRules(), (_TOKENS.start,))
-        asked = Decode(number, request, _TOKENS.max_tokens - 1, None)
+        request = TokenRequest(window, WindowRules(), (TOKENS.start,))
+        asked = Decode(number, request, TOKENS.max_tokens - 1, None)
         windows.add(windows.rendered(asked))
         told[number] = []
     while llm.has_unfinished_requests():
@@ -40,10 +40,10 @@ def heard(llm, windows, pcm):
 
 
 def main(out):
-    llm = started(DEMO_MODEL, _TOKENS)
+    llm = started(DEMO_MODEL, TOKENS)
     from app.models.whisper_vllm.vllm_windows import Windows
 
-    windows = Windows(llm, _TOKENS)
+    windows = Windows(llm, TOKENS)
     with (DEMO / "recordings" / "radio.mp3").open("rb") as file:
         pcm = decode(file, max_seconds=30).pcm
     directly = heard(llm, windows, pcm)

@@ -101,7 +101,7 @@ def test_a_pool_of_the_printed_size_holds_the_printed_windows():
 
 
 def test_a_pool_in_which_vllm_would_not_start_is_refused():
-    least = LARGE_V2.kv_bytes_a_window + SPARE
+    least = LARGE_V2.window_bytes("cuda") + SPARE
     assert budget_of(LARGE_V2, "cuda", Memory.of_a_card(8), kv_bytes=least).windows == 1
     with pytest.raises(EngineFailed, match=r"MARLINSCRIBE_KV_CACHE_BYTES is .* one window takes"):
         budget_of(LARGE_V2, "cuda", Memory.of_a_card(8), kv_bytes=least - 1)
@@ -113,18 +113,18 @@ def test_a_pool_larger_than_the_card_shows_as_less_than_nothing_left():
     assert lines(budget) == 8 * GIB
 
 
-@pytest.mark.parametrize("device", ["cuda", "cpu"])
-def test_one_byte_less_than_one_window_needs_is_refused(device):
+@pytest.mark.parametrize(("device", "window"), [("cuda", 320), ("cpu", 208)])
+def test_one_byte_less_than_one_window_needs_is_refused(device, window):
     whole = budget_of(LARGE_V2, device, Memory(100 * GIB, 100 * GIB), windows=1)
     needed = whole.context + whole.graphs + whole.weights + whole.encoding + whole.kv
     half = 2 if device == "cpu" else 1
     enough, short = half * needed, half * (needed - 1)
     assert budget_of(LARGE_V2, device, Memory(enough, enough)).windows == 1
-    with pytest.raises(EngineFailed, match="One window needs 320 MiB"):
+    with pytest.raises(EngineFailed, match=f"One window needs {window} MiB"):
         budget_of(LARGE_V2, device, Memory(short, short))
 
 
 def test_larger_weights_leave_room_for_fewer_windows():
-    heavy = replace(LARGE_V2, weight_bytes=LARGE_V2.weight_bytes + LARGE_V2.kv_bytes_a_window)
+    heavy = replace(LARGE_V2, weight_bytes=LARGE_V2.weight_bytes + LARGE_V2.window_bytes("cuda"))
     light = budget_of(LARGE_V2, "cuda", Memory.of_a_card(8))
     assert budget_of(heavy, "cuda", Memory.of_a_card(8)).fits == light.fits - 1

@@ -27,7 +27,7 @@ from tests.whisper_vllm import fake_engine
 pytestmark = pytest.mark.anyio
 
 TOKENS = SpecialTokens.load(DEMO_MODEL)
-PLAN = EnginePlan("cpu", "bfloat16", 2, 1, 0.9, 3000, eager=True)
+PLAN = EnginePlan("cpu", "bfloat16", 2, 1, 1, 0.9, 3000, eager=True, in_eight_bits=True)
 
 
 @pytest.fixture

@@ -48,19 +48,20 @@ def test_an_8_gb_card_decodes_sixteen_to_twenty_windows_of_large_v2_at_once(free
 
 def test_kv_memory_never_exceeds_what_the_windows_can_use(free):
     free(200 * GIB)
-    assert plan_engine(LARGE_V2, "cuda").kv_bytes < 33 * LARGE_V2.kv_bytes_a_window
+    assert plan_engine(LARGE_V2, "cuda").kv_bytes < 33 * LARGE_V2.window_bytes("cuda")
 
 
 def test_the_operators_numbers_are_kept(free):
     free(16 * GIB)
     assert plan_engine(LARGE_V2, "cpu", windows=3).windows == 3
-    chosen = plan_engine(LARGE_V2, "cpu", kv_bytes=2 * LARGE_V2.kv_bytes_a_window)
-    assert (chosen.windows, chosen.kv_bytes) == (2, 2 * LARGE_V2.kv_bytes_a_window)
+    chosen = plan_engine(LARGE_V2, "cpu", kv_bytes=2 * LARGE_V2.window_bytes("cpu"))
+    assert (chosen.windows, chosen.kv_bytes) == (2, 2 * LARGE_V2.window_bytes("cpu"))
+    assert chosen.pool_bytes == 2 * 512 * LARGE_V2.kv_bytes_a_token
 
 
 def test_too_little_memory_for_one_window_is_said(free):
     free(LARGE_V2.weight_bytes)
-    with pytest.raises(EngineFailed, match="One window needs 320 MiB"):
+    with pytest.raises(EngineFailed, match="One window needs 208 MiB"):
         plan_engine(LARGE_V2, "cpu")
 
 
@@ -134,7 +135,7 @@ def test_a_card_that_does_not_answer_is_planned_for_by_the_operators_pool(free):
     free(None)
     with pytest.raises(EngineFailed, match="0 MiB are left"):
         plan_engine(LARGE_V2, "cuda")
-    chosen = plan_engine(LARGE_V2, "cuda", kv_bytes=3 * LARGE_V2.kv_bytes_a_window)
+    chosen = plan_engine(LARGE_V2, "cuda", kv_bytes=3 * LARGE_V2.window_bytes("cuda"))
     assert (chosen.windows, chosen.device_share) == (3, 0.9)
 
 
@@ -145,7 +146,7 @@ def test_a_card_that_does_not_answer_is_planned_for_by_the_operators_pool(free):
 )  # fmt: skip
 def test_a_processor_without_half_precision_computes_in_float32(monkeypatch, flags, dtype):
     monkeypatch.setattr(plan, "has_half_precision", lambda: reads_half(flags))
-    chosen = plan.plan_engine(LARGE_V2, "cpu", kv_bytes=2 * LARGE_V2.kv_bytes_a_window)
+    chosen = plan.plan_engine(LARGE_V2, "cpu", kv_bytes=2 * LARGE_V2.window_bytes("cpu"))
     assert chosen.dtype == dtype
 
 
@@ -158,4 +159,4 @@ def test_in_float32_weights_and_windows_take_32_bits():
     demo = ModelShape.of(DEMO / "marine-radio")
     wide = demo.in_float32(10**9)
     assert wide.weight_bytes == 4 * 10**9
-    assert wide.kv_bytes_a_window == 2 * demo.kv_bytes_a_window
+    assert wide.window_bytes("cuda") == 2 * demo.window_bytes("cuda")

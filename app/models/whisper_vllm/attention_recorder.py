@@ -128,7 +128,7 @@ class AttentionRecorder:
         for at, request in enumerate(batch.req_ids):
             count = step.num_scheduled_tokens[request]
             first = int(batch.num_computed_tokens_cpu[at])
-            positions = _encoded(requests[request]) if first == 0 else 0
+            positions = encoder_positions(requests[request]) if first == 0 else 0
             if record := self._recording.get(request):
                 rows = [tap.queries[row : row + count] for tap in self._taps]
                 record.add(first, torch.cat(rows, dim=1))
@@ -153,7 +153,7 @@ def _named(step: Any) -> Iterator[tuple[str, str]]:
             yield name, new.req_id
 
 
-def _encoded(request: Any) -> int:
+def encoder_positions(request: Any) -> int:
     """Return how many encoder positions a request has, by its state (CachedRequestState)."""
     return sum(feature.mm_position.length for feature in request.mm_features)
 

@@ -72,7 +72,8 @@ class Budget:
     weights: once loaded.
     encoding: activations of the `at_once` windows that the encoder takes in one step; estimated.
     window: keys and values of one window.
-    kv: the pool, for `windows` at once of the `fits` that there is room for.
+    kv: keys and values, for `windows` at once of the `fits` that there is room for.
+    outside: what of `kv` lies outside vLLM's pool.
     left: what nobody has; negative where the operator asked for more than there is.
     """
 
@@ -86,6 +87,7 @@ class Budget:
     encoding: int
     window: int
     kv: int
+    outside: int
     fits: int
     windows: int
     at_once: int
@@ -110,7 +112,7 @@ def footprint_of(shape: ModelShape, device: Device) -> Footprint:
     return Footprint(
         weights=shape.weight_bytes,
         overhead=spare + (CONTEXT + GRAPHS if card else 0),
-        window=shape.kv_bytes_a_window + (_activations(shape) if card else 0),
+        window=shape.window_bytes(device) + (_activations(shape) if card else 0),
     )
 
 
@@ -131,7 +133,7 @@ def budget_of(
     kept = 0 if card else int(memory.free * KEPT_ON_CPU)
     context, graphs = (CONTEXT, GRAPHS) if card else (0, 0)
     activations = _activations(shape) if card else 0
-    window, spare = shape.kv_bytes_a_window, _SPARE_BLOCKS * BLOCK * shape.kv_bytes_a_token
+    window, spare = shape.window_bytes(device), _SPARE_BLOCKS * BLOCK * shape.kv_bytes_a_token
     room = memory.free - kept - context - graphs - shape.weight_bytes - spare
     if kv_bytes is None:
         fits = _fitting(room, window, activations, limits.at_once)
@@ -157,6 +159,7 @@ def budget_of(
         encoding=at_once * activations,
         window=window,
         kv=kv_bytes or windows * window + spare,
+        outside=0 if card else windows * shape.cross_bytes(device),
         fits=fits,
         windows=windows,
         at_once=at_once,

@@ -94,7 +94,7 @@ def _attend(
     heads, head size)."""
     # Looked up at each step: the recorder of words stands in for `forward` (_Tap).
     attended = torch.empty(query.shape, dtype=query.dtype)
-    metadata = step.attn_metadata[attention.layer_name]
+    metadata = step.attn_metadata.get(attention.layer_name)  # CrossAttention has none
     attention.impl.forward(
         attention, query, key, value, attention.kv_cache, metadata, output=attended
     )

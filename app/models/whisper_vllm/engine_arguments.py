@@ -6,6 +6,7 @@ from app.models.whisper_vllm import short_whisper
 from app.models.whisper_vllm.attention_recorder import HEADS
 from app.models.whisper_vllm.logits_processor import WhisperLogitsProcessor
 from app.models.whisper_vllm.messages import EngineStart
+from app.models.whisper_vllm.plan import IN_EIGHT_BITS
 
 _WORKER = "app.models.whisper_vllm.worker.WhisperWorker"  # imported where it runs
 
@@ -21,7 +22,7 @@ def engine_arguments(start: EngineStart) -> EngineArgs:
         max_model_len=start.tokens.max_tokens,
         max_num_seqs=plan.windows,
         max_num_batched_tokens=plan.batched_tokens,
-        kv_cache_memory_bytes=plan.kv_bytes,
+        kv_cache_memory_bytes=plan.pool_bytes,
         gpu_memory_utilization=plan.device_share,
         enforce_eager=plan.eager,
         linear_backend=start.linear_backend,
@@ -34,5 +35,8 @@ def engine_arguments(start: EngineStart) -> EngineArgs:
         distributed_executor_backend="uni",
         logits_processors=[WhisperLogitsProcessor],
         worker_cls=_WORKER,
-        additional_config={HEADS: [list(head) for head in start.heads]},
+        additional_config={
+            HEADS: [list(head) for head in start.heads],
+            IN_EIGHT_BITS: plan.in_eight_bits,
+        },
     )

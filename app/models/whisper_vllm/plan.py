@@ -15,18 +15,24 @@ from app.models.whisper_vllm.budget import MIB, Budget, Memory, budget_of
 from app.models.whisper_vllm.shape import BLOCK, ENCODER_TOKENS_A_WINDOW, Architecture, ModelShape
 from app.process import has_half_precision
 
+IN_EIGHT_BITS = "marlinscribe_in_eight_bits"  # the key in vLLM's additional_config
+
 
 @dataclass(frozen=True)
 class EnginePlan:
-    """A plan holds what an engine is started with. At most `windows` are decoded at once."""
+    """A plan holds what an engine is started with. At most `windows` are decoded at once. Keys and
+    values take `kv_bytes`, `pool_bytes` of them in vLLM's pool; those of cross-attention lie
+    outside it, and have eight bits, where `in_eight_bits` (cross_attention.py)."""
 
     device: Device
     dtype: Literal["bfloat16", "float16", "float32"]
     windows: int
     kv_bytes: int
+    pool_bytes: int
     device_share: float  # of the card's memory; vLLM refuses to start where less is free
     batched_tokens: int  # ÷ 1500: how many windows the encoder takes in one step
     eager: bool
+    in_eight_bits: bool
 
     @classmethod
     def of(cls, budget: Budget) -> "EnginePlan":
@@ -36,9 +42,11 @@ class EnginePlan:
             dtype="float16" if card else _dtype_on_cpu(),
             windows=budget.windows,
             kv_bytes=budget.kv,
+            pool_bytes=budget.kv - budget.outside,
             device_share=_share(budget) if card else 0.9,
             batched_tokens=budget.at_once * ENCODER_TOKENS_A_WINDOW + BLOCK,
             eager=not card,
+            in_eight_bits=not card,
         )
 
 

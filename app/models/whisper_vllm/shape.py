@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import BadSource
+from app.models.base import Device
 from app.tensor_files import TensorHeader, read_headers
 
 BLOCK = 128  # tokens in a KV block; what a sequence holds is rounded up to it
 ENCODER_TOKENS_A_WINDOW = 1500
 _DECODER_TOKENS = 448
 _HALF = 2  # bytes of a 16-bit number
+_HEAD = 64  # numbers of a head's key or value, in every Whisper
+_SCALE = 4  # bytes
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,20 @@ class ModelShape:
         """Keys and values of every decoder layer."""
         return self.decoder_layers * 2 * self.d_model * self.number_bytes
 
-    @property
-    def kv_bytes_a_window(self) -> int:
-        """Cross-attention over the encoder's output and self-attention over the longest text."""
-        tokens = _rounded(self.encoder_positions) + _rounded(self.decoder_positions)
-        return tokens * self.kv_bytes_a_token
+    def window_bytes(self, device: Device) -> int:
+        """Return what a window keeps: keys and values of self-attention over the longest text, and
+        of cross-attention over the encoder's output."""
+        text = _rounded(self.decoder_positions) * self.kv_bytes_a_token
+        return text + self.cross_bytes(device)
+
+    def cross_bytes(self, device: Device) -> int:
+        """Return what a window's cross-attention keeps: vLLM's blocks, or on a processor eight bits
+        a number and a scale for each head's of a position (attention_kernels.py)."""
+        positions = _rounded(self.encoder_positions)
+        if device == "cuda":
+            return positions * self.kv_bytes_a_token
+        numbers = positions * self.decoder_layers * 2 * self.d_model
+        return numbers + numbers // _HEAD * _SCALE
 
     def in_float32(self, parameters: int) -> "ModelShape":
         """The shape with all weights, keys and values in 32 bits."""

@@ -9,6 +9,7 @@ from vllm.platforms import current_platform
 from app.models.whisper_vllm import short_whisper
 from app.models.whisper_vllm.attention_recorder import HEADS, AttentionRecorder
 from app.models.whisper_vllm.direct_step import take_direct_steps
+from app.models.whisper_vllm.plan import IN_EIGHT_BITS
 
 short_whisper.register()  # before the engine looks for its model's class
 
@@ -32,6 +33,13 @@ class WhisperWorker(_vllm_worker()):  # type: ignore[misc]  # the device decides
         or captured."""
         super().load_model(**named)
         config = self.vllm_config
+        self._cross_attention: Any = None
+        if config.additional_config[IN_EIGHT_BITS]:
+            # Here, for when vLLM sets a worker up it looks into all modules that are imported, and
+            # llvmlite's library takes each name for a function of its own.
+            from app.models.whisper_vllm.cross_attention import CrossAttention
+
+            self._cross_attention = CrossAttention(self.model_runner)
         if current_platform.is_cpu() and config.model_config.enforce_eager:
             take_direct_steps(self.model_runner.model.model.decoder)
         self._recorder = AttentionRecorder(
@@ -43,6 +51,9 @@ class WhisperWorker(_vllm_worker()):  # type: ignore[misc]  # the device decides
 
     def execute_model(self, scheduler_output: Any) -> Any:
         """Run a step, and keep what is to be recorded of it."""
+        if self._cross_attention:
+            self._cross_attention.forget(scheduler_output.finished_req_ids)
+            self._cross_attention.forget(scheduler_output.preempted_req_ids or ())
         output = super().execute_model(scheduler_output)
         runner = self.model_runner
         self._recorder.after_step(runner.input_batch, scheduler_output, runner.requests)
