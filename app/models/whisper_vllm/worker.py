@@ -10,6 +10,7 @@ from app.models.whisper_vllm import short_whisper
 from app.models.whisper_vllm.attention_recorder import HEADS, AttentionRecorder
 from app.models.whisper_vllm.direct_step import take_direct_steps
 from app.models.whisper_vllm.plan import IN_EIGHT_BITS
+from app.models.whisper_vllm.sampled_logprobs import tell_sampled_alone
 
 short_whisper.register()  # before the engine looks for its model's class
 
@@ -42,6 +43,7 @@ class WhisperWorker(_vllm_worker()):  # type: ignore[misc]  # the device decides
             self._cross_attention = CrossAttention(self.model_runner)
         if current_platform.is_cpu() and config.model_config.enforce_eager:
             take_direct_steps(self.model_runner.model.model.decoder)
+        tell_sampled_alone(self.model_runner.sampler)
         self._recorder = AttentionRecorder(
             self.model_runner.model,
             config.additional_config[HEADS],
