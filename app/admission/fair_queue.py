@@ -23,7 +23,9 @@ from typing import Generic, Protocol, TypeVar
 # Seconds after short work was last seen in which long work leaves it room: who sends one clip after
 # another is expected back.
 _EXPECTED_SECONDS = 10.0
-_LONG_SHARE = 0.25  # of the slots, for long work meanwhile
+# For long work meanwhile: the share of the slots, and the most of them, since each window more
+# makes every other's step longer, however many there is room for.
+_LONG_SHARE, _MOST_LONG = 0.25, 5
 
 
 @dataclass(eq=False)
@@ -256,4 +258,4 @@ class FairQueue:
         quiet = self._clock() - self._short_seen >= _EXPECTED_SECONDS
         if quiet and not self._short_running:
             return self._full
-        return max(1, int(_LONG_SHARE * self._full))
+        return max(1, min(_MOST_LONG, int(_LONG_SHARE * self._full)))

@@ -259,6 +259,13 @@ async def test_long_work_has_few_slots_while_clips_come_one_after_another():
     assert len(line.running) == 2
 
 
+async def test_long_work_has_no_more_than_a_few_slots_beside_clips_however_many_there_are():
+    line = Line(slots=40)
+    await line.ask("clip", "phone", seconds=3)
+    await line.hour("archive", windows=60)
+    assert len(line.running) == 1 + 5
+
+
 async def test_long_work_has_all_slots_again_once_no_clips_come():
     line = Line(slots=8)
     await line.ask("clip", "phone", seconds=3)

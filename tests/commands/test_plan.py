@@ -178,7 +178,7 @@ def test_this_machines_settings_are_kept(run, here, monkeypatch):
     monkeypatch.setenv("MARLINSCRIBE_MAX_WINDOWS", "2")
     small = ("--model", "openai/whisper-base")
     assert settings(run(*small)[1])["MARLINSCRIBE_MAX_WINDOWS"] == "2"
-    assert settings(run("--ram", "16")[1])["MARLINSCRIBE_MAX_WINDOWS"] == "16"
+    assert settings(run("--ram", "16")[1])["MARLINSCRIBE_MAX_WINDOWS"] == "31"
 
 
 def test_a_bad_setting_of_this_machine_is_named(run, here, monkeypatch):

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import httpx
 import pytest
 
 
@@ -23,3 +24,8 @@ def test_eight_bits_choose_the_tokens_that_sixteen_do_about_as_surely(tmp_path):
         sure, as_sure = ([logprob for _, logprob in told] for told in (one, other))
         assert sure == pytest.approx(as_sure, abs=0.1)
         assert sure != as_sure  # or the same was heard twice
+
+
+def test_the_list_of_models_tells_the_bits_of_cross_attention(server):
+    model = httpx.get(f"{server.url}/v1/models").json()["data"][0]
+    assert model["marlinscribe"]["cross_attention"] == {"bits": 8}

@@ -59,7 +59,7 @@ class Limits:
     at_once: int
 
 
-LIMITS: dict[Device, Limits] = {"cuda": Limits(32, 6), "cpu": Limits(16, 4)}
+LIMITS: dict[Device, Limits] = {"cuda": Limits(32, 6), "cpu": Limits(32, 4)}
 
 
 @dataclass(frozen=True)

@@ -47,5 +47,9 @@ class WhisperFamily:
             engine, tokens, TextCodec(folder, tokens), heads.lags, options.metrics, lengths
         )
         footprint = shape.weight_bytes + plan.kv_bytes
-        facts = {"alignment": heads.facts, "encoder": lengths.facts}
+        facts = {
+            "alignment": heads.facts,
+            "encoder": lengths.facts,
+            "cross_attention": {"bits": plan.cross_attention_bits},
+        }
         return LoadedModel(decoder, engine, plan.windows, footprint, facts)

@@ -49,6 +49,11 @@ class EnginePlan:
             in_eight_bits=not card,
         )
 
+    @property
+    def cross_attention_bits(self) -> int:
+        """Return how many bits a key or a value of cross-attention has."""
+        return 8 if self.in_eight_bits else 16
+
 
 def pick_device(wanted: Literal["auto", "cpu", "cuda"]) -> Device:
     """Return the device to run on: `auto` takes CUDA where an NVIDIA card answers and vLLM was not
