@@ -23,14 +23,14 @@ _SECONDS = (4, 7, 5)
 _numbers = count()
 
 
-def heard(llm, windows, pcm):
+def heard(llm, windows, pcm, prompt=(TOKENS.start,)):
     """Each window's tokens with their log-probabilities, all decoded at once."""
     told = {}
     for seconds in _SECONDS:
         number = next(_numbers)
         window = Window.of(0, pcm[: seconds * 16_000])
-        request = TokenRequest(window, WindowRules(), (TOKENS.start,))
-        asked = Decode(number, request, TOKENS.max_tokens - 1, None)
+        request = TokenRequest(window, WindowRules(), prompt)
+        asked = Decode(number, request, TOKENS.max_tokens - len(prompt), None)
         windows.add(windows.rendered(asked))
         told[number] = []
     while llm.has_unfinished_requests():

@@ -18,8 +18,8 @@ def heard_with(bits, folder):
 
 def test_eight_bits_choose_the_tokens_that_sixteen_do_about_as_surely(tmp_path):
     ours, vllms = heard_with(8, tmp_path), heard_with(16, tmp_path)
-    assert ours[0] == ours[1]
-    for one, other in zip(ours[0], vllms[0], strict=True):
+    assert ours[0] == ours[2]
+    for one, other in zip(ours[0] + ours[1], vllms[0] + vllms[1], strict=True):
         assert [token for token, _ in one] == [token for token, _ in other]
         sure, as_sure = ([logprob for _, logprob in told] for told in (one, other))
         assert sure == pytest.approx(as_sure, abs=0.1)

@@ -139,6 +139,15 @@ def test_a_window_of_nothing_but_zeros_is_attended_to(chance):
     assert not kept.attended(of(chance, 1, HEADS, SIZE), slots, lengths).any()
 
 
+def test_a_row_of_no_positions_is_left_as_it_is(chance):
+    kept, slots = Kept(1), np.array([0, 0])
+    new = of(chance, 9, HEADS, SIZE)
+    kept.store(new, new, slots[:1], np.array([9]))
+    told = kept.attended(of(chance, 2, HEADS, SIZE), slots, np.array([0, 9]))
+    assert not told[0].any()
+    assert told[1].all()
+
+
 def test_several_threads_share_the_work_and_change_nothing(chance):
     slots, lengths = np.arange(8), np.full(8, 100)
     keys, values = of(chance, 800, HEADS, SIZE), of(chance, 800, HEADS, SIZE)

@@ -22,6 +22,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import carray, cfunc, njit, types
+from numba.core.caching import FunctionCache
 from numba.extending import intrinsic
 
 TILE = 64  # positions whose scores are summed at once: four vectors of AVX-512
@@ -34,8 +35,8 @@ class Attend(Structure):
     """Rows, and the layer of keys and values that they attend to.
 
     query, output: (rows, heads, size), bfloat16 where `is_half`, else float32. slots, lengths:
-    int64, of each row, where its window lies and how many positions that has. scale: of the scores.
-    tasks: rows × heads.
+    int64, of each row, where its window lies and how many positions that has; a row of none is left
+    as it is. scale: of the scores. tasks: rows × heads.
     """
 
     _fields_ = [
@@ -60,7 +61,18 @@ class Store(Structure):
     ]
 
 
-_FAST = {"fastmath": True, "error_model": "numpy", "cache": True}
+def _is_kept() -> bool:
+    """Whether Numba finds a folder for what it compiles: beside this module, or in the user's
+    cache. Without one each start compiles anew."""
+    try:
+        FunctionCache(_is_kept)
+    except RuntimeError:
+        return False
+    return True
+
+
+_KEPT = _is_kept()
+_FAST = {"fastmath": True, "error_model": "numpy", "cache": _KEPT}
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -181,8 +193,7 @@ def _weigh(scores: Any, scales: Any, length: Any, top: Any) -> Any:
 
 @njit(**_FAST)  # type: ignore[untyped-decorator]
 def _add_up(weights: Any, values: Any, length: Any, sums: Any) -> None:
-    """Fill `sums` with the values by their weights. Four at a time are there: TILE is
-    a multiple."""
+    """Fill `sums` with the values by their weights, four at a time: TILE is a multiple."""
     for d in range(sums.shape[0]):
         sums[d] = 0
     for t in range(0, length, 4):
@@ -214,6 +225,8 @@ def _attend_one(record: Any, task: Any, query: Any, scores: Any, sums: Any, outp
     row, head = task // record.heads, task % record.heads
     slot = carray(_at(record.slots), _LONGEST, np.int64)[row]
     length = carray(_at(record.lengths), _LONGEST, np.int64)[row]
+    if length == 0:
+        return
     keys, values, scales = _of_head(record, slot, head)
     at = task * record.size * (2 if record.is_half else 4)
     _read(record.query + at, record.is_half, query)
@@ -227,7 +240,7 @@ def _attend_one(record: Any, task: Any, query: Any, scores: Any, sums: Any, outp
     _write(record.output + at, record.is_half, output)
 
 
-@cfunc(types.void(types.CPointer(numba.from_dtype(np.dtype(Attend)))), cache=True)  # type: ignore[untyped-decorator]
+@cfunc(types.void(types.CPointer(numba.from_dtype(np.dtype(Attend)))), cache=_KEPT)  # type: ignore[untyped-decorator]
 def attend(pointer: Any) -> None:
     """Compute what rows attend to, as far as nobody else does; pointer: to an Attend."""
     record = carray(pointer, 1)[0]
@@ -277,7 +290,7 @@ def _store_one(record: Any, task: Any, row: Any, rounded: Any) -> None:
     )
 
 
-@cfunc(types.void(types.CPointer(numba.from_dtype(np.dtype(Store)))), cache=True)  # type: ignore[untyped-decorator]
+@cfunc(types.void(types.CPointer(numba.from_dtype(np.dtype(Store)))), cache=_KEPT)  # type: ignore[untyped-decorator]
 def store(pointer: Any) -> None:
     """Store new windows' keys and values, as far as nobody else does; pointer: to a Store."""
     record = carray(pointer, 1)[0]

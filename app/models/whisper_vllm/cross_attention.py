@@ -8,11 +8,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from vllm.forward_context import get_forward_context
+from vllm.v1.attention.ops.vit_attn_wrappers import apply_sdpa
 
 from app.models.whisper_vllm.attention_kernels import TILE, Attend, Store, attend, store
 from app.models.whisper_vllm.attention_recorder import encoder_positions
 from app.models.whisper_vllm.openmp import on_all_threads
 
+# Rows of a window from which on products of matrices, with what they were projected from, are
+# faster than reading eight bits for each: a prompt's.
+_MANY = 16
 _Numbers = npt.NDArray[np.int64]
 
 
@@ -30,11 +34,11 @@ class CrossAttention:
         self._lengths = np.zeros(windows, np.int64)  # of a slot's window, in positions
         self._seen: Any = None
         self._step: _Step | None = None
-        its_layers = config.compilation_config.static_forward_context
+        vllms_layers = config.compilation_config.static_forward_context
         for layer in model.model.decoder.layers:
             vllms = layer.encoder_attn.attn
-            del its_layers[vllms.layer_name]
-            kept = _Kept(self, vllms, windows, model.config.max_source_positions)
+            del vllms_layers[vllms.layer_name]
+            kept = _KeysAndValues(self, vllms, windows, model.config.max_source_positions)
             layer.encoder_attn.attn = _Attention(vllms, kept)
 
     def forget(self, requests: Iterable[str]) -> None:
@@ -59,8 +63,7 @@ class CrossAttention:
         for at in np.flatnonzero(new):
             self._lengths[slots[at]] = encoder_positions(self._runner.requests[requests[at]])
         starts = next(iter(metadata.values())).query_start_loc  # of any layer's self-attention
-        rows = np.diff(starts[: len(requests) + 1].numpy())
-        return _Step(np.repeat(slots, rows), slots[new], self._lengths)
+        return _Step(starts[: len(requests) + 1].numpy(), slots, new, self._lengths)
 
     def _slot(self, request: str) -> int:
         if request not in self._slots:
@@ -69,19 +72,35 @@ class CrossAttention:
 
 
 class _Step:
-    """What a step's kernels are told, the same in all layers."""
+    """What a step's rows attend to, the same in all layers.
 
-    def __init__(self, rows: _Numbers, new: _Numbers, lengths: _Numbers) -> None:
-        """rows, new: the slots of all rows, and of the windows that are new. lengths: by slot."""
-        of_rows, of_new = lengths[rows], lengths[new]
+    prompted: of each new window with many rows, these and its positions among those that are new.
+    attend, store: what the kernels are told, of all other rows and of all new windows.
+    """
+
+    def __init__(
+        self, starts: _Numbers, slots: _Numbers, new: npt.NDArray[np.bool_], lengths: _Numbers
+    ) -> None:
+        """starts: a window's first row, and behind the last one's all. new: whether it is encoded
+        in this step. lengths: by slot."""
+        counts, of_new = np.diff(starts), lengths[slots[new]]
         firsts = np.cumsum(of_new) - of_new
-        self._kept = rows, new, of_rows, of_new, firsts  # as long as their addresses are known
-        self.rows, self.windows = len(rows), len(new)
+        rows, of_rows = np.repeat(slots, counts), np.repeat(lengths[slots], counts)
+        self.prompted: list[tuple[slice, slice]] = []
+        for at, first, length in zip(np.flatnonzero(new), firsts, of_new, strict=True):
+            if counts[at] >= _MANY:
+                several = slice(starts[at], starts[at + 1])
+                self.prompted.append((several, slice(first, first + length)))
+                of_rows[several] = 0
+        self.rows, self.windows = len(rows), len(of_new)
+        self._arrays = rows, slots[new], of_rows, of_new, firsts  # while their addresses are known
         self.attend = Attend(slots=_address(rows), lengths=_address(of_rows))
-        self.store = Store(slots=_address(new), lengths=_address(of_new), firsts=_address(firsts))
+        self.store = Store(
+            slots=_address(self._arrays[1]), lengths=_address(of_new), firsts=_address(firsts)
+        )
 
 
-class _Kept:
+class _KeysAndValues:
     """One layer's keys and values of all windows. `forward` stands for AttentionImpl's."""
 
     def __init__(self, windows: CrossAttention, vllms: Any, slots: int, positions: int) -> None:
@@ -89,12 +108,12 @@ class _Kept:
         self._heads, self._size = vllms.num_heads, vllms.head_size
         self._tiles = -(-positions // TILE)
         shape = (slots, self._heads, self._tiles * TILE, self._size)
-        self._kept = (
+        self._arrays = (
             np.empty(shape, np.int8),
             np.empty(shape, np.int8),
             np.empty((slots, self._heads, 2, self._tiles * TILE), np.float32),
         )
-        self._places = tuple(map(_address, self._kept))
+        self._places = tuple(map(_address, self._arrays))
 
     def forward(
         self,
@@ -112,6 +131,9 @@ class _Kept:
             return output.zero_()
         if key is not None and value is not None:
             self._store(step, key, value)
+            for rows, positions in step.prompted:
+                several = (query[rows], key[positions], value[positions])
+                (output[rows],) = apply_sdpa(*(one[None] for one in several), scale=self._scale)
         query, given = query.contiguous(), step.attend
         given.query, given.output, given.scale = query.data_ptr(), output.data_ptr(), self._scale
         self._run(attend.address, given, query.dtype, step.rows * self._heads)
@@ -137,7 +159,7 @@ class _Attention(torch.nn.Module):
 
     kv_cache = None
 
-    def __init__(self, vllms: Any, impl: _Kept) -> None:
+    def __init__(self, vllms: Any, impl: _KeysAndValues) -> None:
         super().__init__()
         self.num_heads, self.head_size = vllms.num_heads, vllms.head_size
         self.layer_name, self.impl = vllms.layer_name, impl
