@@ -27,8 +27,7 @@ from numba.extending import intrinsic
 
 TILE = 64  # positions whose scores are summed at once: four vectors of AVX-512
 
-_LONGEST = 1 << 20  # of an array whose length nobody needs
-_LAYER = ("keys", "values", "scales", "heads", "positions", "size")
+_LAYER = ("next", "tasks", "keys", "values", "scales", "heads", "positions", "size", "is_half")
 
 
 class Attend(Structure):
@@ -40,8 +39,7 @@ class Attend(Structure):
     """
 
     _fields_ = [
-        *((name, c_int64) for name in ("next", "tasks", *_LAYER, "is_half")),
-        *((name, c_int64) for name in ("query", "output", "slots", "lengths")),
+        *((name, c_int64) for name in (*_LAYER, "query", "output", "slots", "lengths")),
         ("scale", c_double),
     ]
 
@@ -55,9 +53,8 @@ class Store(Structure):
     """
 
     _fields_ = [
-        *((name, c_int64) for name in ("next", "tasks", *_LAYER, "is_half")),
-        *((name, c_int64) for name in ("new_keys", "new_values", "stride")),
-        *((name, c_int64) for name in ("firsts", "slots", "lengths")),
+        (name, c_int64)
+        for name in (*_LAYER, "new_keys", "new_values", "stride", "firsts", "slots", "lengths")
     ]
 
 
@@ -94,6 +91,12 @@ def _next(_: Any, record: Any) -> Any:
         return builder.atomic_rmw("add", counter, ir.Constant(ir.IntType(64), 1), "monotonic")
 
     return types.int64(record), counted
+
+
+@njit(inline="always")  # type: ignore[untyped-decorator]
+def _number(address: Any, at: Any) -> Any:
+    """Return one of the int64 that lie at an address."""
+    return carray(_at(address), at + 1, np.int64)[at]
 
 
 @njit(inline="always")  # type: ignore[untyped-decorator]
@@ -135,9 +138,7 @@ def _read(address: Any, is_half: Any, into: Any) -> None:
         for d in range(into.shape[0]):
             into[d] = _widened(half[d])
     else:
-        full = carray(_at(address), into.shape[0], np.float32)
-        for d in range(into.shape[0]):
-            into[d] = full[d]
+        into[:] = carray(_at(address), into.shape[0], np.float32)
 
 
 @njit(**_FAST)  # type: ignore[untyped-decorator]
@@ -148,9 +149,7 @@ def _write(address: Any, is_half: Any, row: Any) -> None:
         for d in range(row.shape[0]):
             half[d] = _halved(row[d])
     else:
-        full = carray(_at(address), row.shape[0], np.float32)
-        for d in range(row.shape[0]):
-            full[d] = row[d]
+        carray(_at(address), row.shape[0], np.float32)[:] = row
 
 
 @njit(**_FAST)  # type: ignore[untyped-decorator]
@@ -223,11 +222,10 @@ def _of_head(record: Any, slot: Any, head: Any) -> Any:
 def _attend_one(record: Any, task: Any, query: Any, scores: Any, sums: Any, output: Any) -> None:
     """Compute what one head of one row attends to."""
     row, head = task // record.heads, task % record.heads
-    slot = carray(_at(record.slots), _LONGEST, np.int64)[row]
-    length = carray(_at(record.lengths), _LONGEST, np.int64)[row]
+    length = _number(record.lengths, row)
     if length == 0:
         return
-    keys, values, scales = _of_head(record, slot, head)
+    keys, values, scales = _of_head(record, _number(record.slots, row), head)
     at = task * record.size * (2 if record.is_half else 4)
     _read(record.query + at, record.is_half, query)
     for d in range(record.size):
@@ -272,15 +270,13 @@ def _store_one(record: Any, task: Any, row: Any, rounded: Any) -> None:
     heads, tiles = record.heads, record.positions // TILE
     head, tile, window = task % heads, task // heads % tiles, task // heads // tiles
     first = tile * TILE
-    end = min(first + TILE, carray(_at(record.lengths), _LONGEST, np.int64)[window])
+    end = min(first + TILE, _number(record.lengths, window))
     if end <= first:
         return
-    slot = carray(_at(record.slots), _LONGEST, np.int64)[window]
-    keys, values, scales = _of_head(record, slot, head)
+    keys, values, scales = _of_head(record, _number(record.slots, window), head)
     width = 2 if record.is_half else 4
     stride = record.stride * width
-    of_window = carray(_at(record.firsts), _LONGEST, np.int64)[window]
-    at = (of_window + first) * stride + head * record.size * width
+    at = (_number(record.firsts, window) + first) * stride + head * record.size * width
     _round(record.new_keys + at, record.is_half, stride, row, rounded, scales[0, first:end])
     for d in range(record.size):
         for p in range(TILE):
