@@ -30,6 +30,7 @@ from app.tuning.linear_times import LayerTimer, LinearTimes, costs_key, timed
 from app.tuning.losses import losses
 
 UsedSince = Callable[[float], bool]
+_STEPS = 1  # raised when our engine comes to take another time for what is not linear
 
 
 class Measurer:
@@ -98,7 +99,7 @@ class Measurer:
         async def measure() -> Any:
             return asdict(await self.engine(Checkpoint(source, source.folder), source))
 
-        key = ResultCache.key(device=device, engine=identity)
+        key = ResultCache.key(device=device, engine=identity, steps=_STEPS)
         known, disturbed = await self._kept(key, measure)
         return _of_json(known), disturbed
 
