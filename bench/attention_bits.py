@@ -3,9 +3,8 @@
     python -m bench.attention_bits [--model NAME]
 
 A checkpoint transcribes the bundled judge (synthetic neural voices) and the few recordings of real
-readers both ways, on a processor. `source` is with sixteen bits, `candidate` with eight; see
-bench.recovery, whose columns these are. The default is OpenAI's whisper-base as it came; a folder
-is taken too.
+readers both ways, on a processor. Recovery and points are bench.recovery's, of eight bits beside
+sixteen. The default is OpenAI's whisper-base as it came; a folder is taken too.
 """
 
 import asyncio

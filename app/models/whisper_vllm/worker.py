@@ -54,8 +54,8 @@ class WhisperWorker(_vllm_worker()):  # type: ignore[misc]  # the device decides
     def execute_model(self, scheduler_output: Any) -> Any:
         """Run a step, and keep what is to be recorded of it."""
         if self._cross_attention:
-            self._cross_attention.forget(scheduler_output.finished_req_ids)
-            self._cross_attention.forget(scheduler_output.preempted_req_ids or ())
+            again = scheduler_output.preempted_req_ids or set()
+            self._cross_attention.forget(scheduler_output.finished_req_ids | again)
         output = super().execute_model(scheduler_output)
         runner = self.model_runner
         self._recorder.after_step(runner.input_batch, scheduler_output, runner.requests)
