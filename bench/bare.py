@@ -4,13 +4,13 @@ bench.overhead compares the service with. vLLM keeps its own statistics in both.
 import sys
 import time
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import main
-from app.admission.control import Admission, Slot
+from app.admission.control import Admission
 from app.admission.fair_queue import FairQueue
 from app.admission.requests import RequestLimit
 from app.cli import main as cli
@@ -61,9 +61,14 @@ def _any_place(*_: Any, **__: Any) -> Generator[None]:
     yield
 
 
+class _Anyone(_Nothing):
+    def slot(self, _: float) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
+
+
 @contextmanager
-def _any_time(*_: Any, **__: Any) -> Generator[Slot]:
-    yield lambda _: nullcontext()
+def _any_time(*_: Any, **__: Any) -> Generator[_Anyone]:
+    yield _Anyone()
 
 
 @asynccontextmanager
@@ -75,7 +80,7 @@ def serve(argv: list[str]) -> int:
     main.Metrics = _NoMetrics  # type: ignore[attr-defined]
     main.TelemetryMiddleware = _NoTelemetryMiddleware  # type: ignore[attr-defined,assignment]
     Admission.place = _any_place  # type: ignore[method-assign]
-    Admission.queued = _any_time  # type: ignore[method-assign]
+    Admission.arriving = _any_time  # type: ignore[assignment]
     RequestLimit.place = _any_place  # type: ignore[method-assign]
     FairQueue.slot = _at_once  # type: ignore[assignment]
     return cli(argv)

@@ -10,11 +10,12 @@ DECODES_AT_ONCE times the longest recording, beside it.
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from math import ceil
 
+from app.admission.arrival import LONG_SECONDS, Arrival, Slot
 from app.admission.fair_queue import FairQueue
 from app.admission.requests import SHARE, RequestLimit, counted, emptied
 from app.admission.throughput import Throughput
@@ -25,14 +26,8 @@ _UNKNOWN_THROUGHPUT = 1.0  # seconds of audio a second, until it is measured
 # Beyond what decodes at once: the engine has the next ones at hand while answers are rendered.
 # More would only wait inside, where a newcomer cannot pass them.
 _AHEAD = 0.25
-# Seconds of audio from which a recording is long, which are four windows: what a person waits for
-# before a screen is mostly shorter.
-_LONG_SECONDS = 120.0
 # Windows from which an engine keeps one from long recordings: whoever comes then finds room.
 _SPARES_ONE = 4
-
-# What a window of so many seconds waits in until the engine has room for it, and holds meanwhile.
-Slot = Callable[[float], AbstractAsyncContextManager[None]]
 
 
 class Admission:
@@ -51,8 +46,7 @@ class Admission:
         self._slots = FairQueue(1)
         self._requests: Counter[str] = Counter()
         self._waiting: Counter[str] = Counter()
-        # Seconds of audio that have not had their slot: by client, by request.
-        self._queued: defaultdict[str, dict[str, float]] = defaultdict(dict)
+        self._queued: defaultdict[str, dict[str, Arrival]] = defaultdict(dict)
         self._running = 0.0  # seconds of audio
         self._empty = asyncio.Event()
         metrics.audio_queue_limit.set(most_seconds)
@@ -120,26 +114,31 @@ class Admission:
         held_seconds: float | None = None,
     ) -> Generator[Slot]:
         """Queue a recording of which so many seconds are decoded; what its windows get their slots
-        by. `held_seconds` of sound are in memory, where that is not as much. A client that waits no
-        longer than `client_timeout` seconds for its answer is told where that is not enough. Raises
-        QueueFull, DeadlineExceeded."""
-        held = seconds if held_seconds is None else held_seconds
-        self._check_seconds(client, seconds, held)
-        if client_timeout is not None:
-            self._check_deadline(client, seconds, client_timeout)
-        mine = self._queued[client]
-        mine[request] = seconds
-        self._show()
-        try:
-            with self._limit.held_audio.hold(client, held):
-                is_long = seconds > _LONG_SECONDS
-                yield partial(self._slot, client, request, is_long=is_long)
-        finally:
-            del mine[request]
-            if not mine:
-                self._queued.pop(client, None)
-            self._slots.forget(client, request)
-            self._show()
+        by. Raises as `Arrival.admit` does."""
+        with self.arriving(client, request) as arrival:
+            arrival.admit(seconds, client_timeout, held_seconds)
+            yield arrival.slot
+
+    @contextmanager
+    def arriving(self, client: str, request: str) -> Generator[Arrival]:
+        """Queue a recording's windows while the context lasts, as they are found."""
+        with ExitStack() as memory:
+            arrival = Arrival(self, client, request, memory)
+            mine = self._queued[client]
+            mine[request] = arrival
+            try:
+                yield arrival
+            finally:
+                del mine[request]
+                if not mine:
+                    self._queued.pop(client, None)
+                self._slots.forget(client, request)
+                self._show()
+
+    def may_begin_early(self, seconds: float) -> bool:
+        """Whether a recording of which so much is known already may begin before all of it is: a
+        long one, while the engine has nothing else to do."""
+        return seconds > LONG_SECONDS and not self._slots.waiting
 
     @contextmanager
     def in_background(self, client: str, request: str) -> Generator[Slot]:
@@ -160,8 +159,9 @@ class Admission:
         """
         if self.throughput.full is None:
             return None
-        mine = seconds + sum(min(q, seconds) for q in self._queued.get(client, {}).values())
-        others = (sum(theirs.values()) for name, theirs in self._queued.items() if name != client)
+        own = (one.waiting for one in self._queued.get(client, {}).values())
+        mine = seconds + sum(min(waiting, seconds) for waiting in own)
+        others = (self._queued_by(name) for name in self._queued if name != client)
         return (mine + sum(min(q, mine) for q in others)) / self.throughput.full
 
     def _estimate(self, client: str, every: int, own: int) -> tuple[float, float]:
@@ -184,6 +184,16 @@ class Admission:
                     retry_after=until(waiting + seconds - most),
                 )
 
+    def hold(self, client: str, seconds: float) -> AbstractContextManager[None]:
+        """Count so much sound as held in memory while the context lasts."""
+        return self._limit.held_audio.hold(client, seconds)
+
+    def check(self, client: str, seconds: float, held: float, client_timeout: float | None) -> None:
+        """Raises QueueFull, DeadlineExceeded where so many seconds more may not come in."""
+        self._check_seconds(client, seconds, held)
+        if client_timeout is not None:
+            self._check_deadline(client, seconds, client_timeout)
+
     def _check_deadline(self, client: str, seconds: float, client_timeout: float) -> None:
         needed = self.wait_for(client, seconds)
         if needed is not None and needed > client_timeout:
@@ -195,14 +205,12 @@ class Admission:
             )
 
     @asynccontextmanager
-    async def _slot(
-        self, client: str, request: str, seconds: float, *, is_long: bool
-    ) -> AsyncGenerator[None]:
-        done = 0.0
+    async def slot(self, arrival: Arrival, seconds: float) -> AsyncGenerator[None]:
+        """Wait until the engine has room for a window, and hold that."""
+        client, request, done = arrival.client, arrival.request, 0.0
         try:
-            async with self._slots.slot(client, request, seconds, is_long=is_long):
-                mine = self._queued[client]
-                mine[request] = max(0.0, mine[request] - seconds)
+            async with self._slots.slot(client, request, seconds, is_long=arrival.is_long):
+                arrival.waiting = max(0.0, arrival.waiting - seconds)
                 self._running += seconds
                 self._note()
                 try:
@@ -230,17 +238,17 @@ class Admission:
         self._show()
 
     def _show(self) -> None:
-        waiting = (audio > 0 for requests in self._queued.values() for audio in requests.values())
-        self._metrics.requests_queued.set(sum(waiting))
+        arrivals = (one for requests in self._queued.values() for one in requests.values())
+        self._metrics.requests_queued.set(sum(one.waiting > 0 for one in arrivals))
         self._metrics.windows_queued.set(self._slots.waiting)
         self._metrics.audio_queued.set(self._all_queued())
         self._metrics.capacity.set(self.throughput.known or 0)
 
     def _all_queued(self) -> float:
-        return sum(sum(requests.values()) for requests in self._queued.values())
+        return sum(map(self._queued_by, self._queued))
 
     def _queued_by(self, client: str) -> float:
-        return sum(self._queued.get(client, {}).values())
+        return sum(one.waiting for one in self._queued.get(client, {}).values())
 
     def _time_for(self, audio: float) -> float:
         return audio / (self.throughput.known or _UNKNOWN_THROUGHPUT)

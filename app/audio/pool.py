@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from app.audio import handover
 from app.audio.child import Child, ChildFailed, ChildGone, Death
-from app.audio.following import Hear, following
+from app.audio.incoming import Follow, followed
 from app.audio.recording import EVERYTHING, Selection
 from app.audio.waveform import Waveform
 from app.errors import (
@@ -66,12 +66,12 @@ class DecoderPool:
         *,
         max_seconds: float,
         selection: Selection = EVERYTHING,
-        hear: Hear | None = None,
+        follow: Follow | None = None,
     ) -> Waveform:
         """Like decode.decode, in a child. A cancellation kills it, and needs not wait for it.
-        `hear` gets the samples as they come: see following.py. Raises Unavailable where no child
-        starts, or somebody else kills one, and what `hear` raises, too."""
-        wave, _ = await self._decode(file, max_seconds, selection, hear)
+        `follow` gets the samples as they come: see incoming.py. Raises Unavailable where no child
+        starts, or somebody else kills one, too."""
+        wave, _ = await self._decode(file, max_seconds, selection, follow)
         return wave
 
     async def decode_channels(
@@ -102,15 +102,16 @@ class DecoderPool:
         file: IO[bytes],
         max_seconds: float,
         selection: Selection,
-        hear: Hear | None = None,
+        follow: Follow | None = None,
     ) -> tuple[Waveform, int]:
         """Decode once; also return how many channels there are."""
         async with self._places:
             with handover.recording(file) as recording, handover.room(max_seconds) as room:
-                async with following(room, hear):
+                with followed(room, follow) as ended:
                     answer = await self._answer(recording, room, max_seconds, selection)
-                if "error" in answer:
-                    raise _ERRORS[answer["error"]](answer["message"], param=answer["param"])
+                    if "error" in answer:
+                        raise _ERRORS[answer["error"]](answer["message"], param=answer["param"])
+                    ended(answer["samples"])
                 return Waveform(handover.pcm(room, answer["samples"])), answer["channels"]
 
     async def _answer(

@@ -6,15 +6,16 @@ shows where to cut it.
 """
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, islice, takewhile, zip_longest
+from itertools import accumulate, takewhile, tee, zip_longest
 
+from app.audio.incoming import Incoming, Whole
 from app.audio.waveform import MS, SAMPLE_RATE, Pcm, Waveform
 from app.settings import Settings
 from app.speech.quiet import quietest
 from app.speech.stretches import Stretch, VadOptions, find_speech, joined
-from app.speech.vad import SpeechDetector
 from app.speech.windows import Window, parts_of
 
 _SEARCH_SECONDS = 6.0  # how far before the limit a quiet place may lie
@@ -57,26 +58,41 @@ class _Piece:
         return len(self.stretch)
 
 
-def cut(wave: Waveform, how: Cutting, detector: SpeechDetector | None = None) -> list[Window]:
+def cut(wave: Waveform, how: Cutting) -> list[Window]:
     """Return the windows that a recording is decoded in; none where nobody speaks. One is longer
-    than `how` allows where speech has no pause: see `first_piece`. `detector` may have heard the
-    recording's beginning already. Blocking, for some milliseconds a second of sound."""
-    limit, vad = int(how.window_seconds * SAMPLE_RATE), how.vad
-    if vad is None:
-        whole = Stretch(0, len(wave.pcm))
-        return [
-            Window.of(one.start, wave.pcm[one.start : one.stop])
-            for one in _divided(wave.pcm, whole, limit)
-        ]
-    speech = find_speech(wave.pcm, vad, detector)
-    pieces = [
-        piece for one in _kept(speech, len(wave.pcm), vad) for piece in _small(wave.pcm, one, limit)
-    ]
-    told = tuple(joined(speech, vad.silence_duration_ms * MS))
+    than `how` allows where speech has no pause: see `first_piece`. Blocking, for some milliseconds
+    a second of sound."""
+    if how.vad:
+        return list(cut_incoming(Whole(wave.pcm), how.window_seconds, how.vad))
+    whole, limit = Stretch(0, len(wave.pcm)), int(how.window_seconds * SAMPLE_RATE)
     return [
-        Window(tuple(parts_of(wave.pcm, together)), told)
-        for together in _unbroken(_packed(pieces, limit))
+        Window.of(one.start, wave.pcm[one.start : one.stop])
+        for one in _divided(wave.pcm, whole, limit)
     ]
+
+
+def cut_incoming(incoming: Incoming, window_seconds: float, vad: VadOptions) -> Iterator[Window]:
+    """Yield the windows of a recording around what is speech by `vad`, each once what has come
+    tells where it ends: the same ones, however the recording comes. Blocking, as `cut` is, and
+    until there is more. Raises NoMoreComes."""
+    limit, found = int(window_seconds * SAMPLE_RATE), deque[Stretch]()
+
+    def speech() -> Iterator[Stretch]:
+        for one in find_speech(incoming, vad):
+            found.append(one)
+            yield one
+
+    pieces = (
+        piece
+        for one in _kept(speech(), incoming, vad)
+        for piece in _small(incoming.pcm, one, limit)
+    )
+    for together in _unbroken(_packed(pieces, limit)):
+        while found[0].stop <= together[0].start:
+            found.popleft()
+        mine = [one for one in found if one.start < together[-1].stop]
+        told = joined(mine, vad.silence_duration_ms * MS)
+        yield Window(tuple(parts_of(incoming.pcm, together)), tuple(told))
 
 
 def first_piece(window: Window, window_seconds: float) -> tuple[Window, Window | None]:
@@ -90,15 +106,17 @@ def first_piece(window: Window, window_seconds: float) -> tuple[Window, Window |
     return window.before(stop), window.after(stop)
 
 
-def _kept(speech: Sequence[Stretch], length: int, vad: VadOptions) -> Iterator[_Piece]:
+def _kept(speech: Iterator[Stretch], incoming: Incoming, vad: VadOptions) -> Iterator[_Piece]:
     """Yield for each stretch of speech what is decoded of it and around it: it and its padding, or
     up to the middle of a pause that is too short for more to be left out."""
     padding = vad.prefix_padding_ms * MS
     longest = max(2 * padding, vad.silence_duration_ms * MS, _LONGEST_PAUSE)
-    begin = max(0, speech[0].start - padding) if speech else 0
-    for one, after in zip_longest(speech, speech[1:]):
-        if after is None:
-            yield _Piece(Stretch(begin, min(length, one.stop + padding)))
+    each, behind = tee(speech)
+    first = next(behind, None)
+    begin = max(0, first.start - padding) if first else 0
+    for one, after in zip_longest(each, behind):
+        if after is None:  # all has come
+            yield _Piece(Stretch(begin, min(incoming.count, one.stop + padding)))
             return
         pause = after.start - one.stop
         if pause <= longest:
@@ -121,22 +139,27 @@ def _unbroken(several: Iterable[list[_Piece]]) -> Iterator[list[Stretch]]:
         yield [piece.stretch for piece in together]
 
 
-def _packed(pieces: Sequence[_Piece], limit: int) -> Iterator[list[_Piece]]:
+def _packed(pieces: Iterable[_Piece], limit: int) -> Iterator[list[_Piece]]:
     """Yield what goes into a window together: as much as fits, up to the longest pause near the
     limit."""
+    waiting: list[_Piece] = []
+    for piece in pieces:
+        waiting.append(piece)
+        while sum(map(len, waiting)) > limit:
+            count = _fitting(waiting, limit)
+            yield waiting[:count]
+            del waiting[:count]
+    if waiting:
+        yield waiting
+
+
+def _fitting(pieces: Sequence[_Piece], limit: int) -> int:
+    """Return how many of the pieces, which do not all fit, go into a window."""
     search = min(int(_SEARCH_SECONDS * SAMPLE_RATE), limit // 2)
-    begin = 0
-    while begin < len(pieces):
-        left = accumulate(map(len, islice(pieces, begin, None)))
-        lengths = list(takewhile(lambda length: length <= limit, left))
-        most = len(lengths)
-        if begin + most == len(pieces):
-            chosen = most
-        else:
-            near = range(bisect_left(lengths, limit - search, hi=most - 1), most)
-            chosen = 1 + max(near, key=lambda n: (pieces[begin + n].pause, n))
-        yield list(pieces[begin : begin + chosen])
-        begin += chosen
+    lengths = list(takewhile(lambda length: length <= limit, accumulate(map(len, pieces))))
+    most = len(lengths)
+    near = range(bisect_left(lengths, limit - search, hi=most - 1), most)
+    return 1 + max(near, key=lambda n: (pieces[n].pause, n))
 
 
 def _small(pcm: Pcm, piece: _Piece, limit: int) -> Iterator[_Piece]:

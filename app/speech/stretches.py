@@ -1,10 +1,10 @@
 """Stretches of a recording in which somebody speaks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from app.audio.waveform import Pcm
-from app.speech.vad import FRAME, Probabilities, SpeechDetector
+from app.audio.incoming import Incoming
+from app.speech.vad import FRAME, speech_probabilities
 
 _HYSTERESIS = 0.15  # silero-vad: speech ends where its probability falls that far below threshold
 _LEAST_THRESHOLD = 0.01  # ibid.
@@ -40,15 +40,13 @@ class Stretch:
         return Stretch(start, max(start, min(self.stop, other.stop)))
 
 
-def find_speech(
-    pcm: Pcm, options: VadOptions, detector: SpeechDetector | None = None
-) -> list[Stretch]:
-    """Return the stretches in which somebody speaks, in order, without padding, apart by the least
-    pause there is. `detector` may have heard the beginning already. Blocking, for some milliseconds
-    a second of sound."""
-    probabilities = (detector or SpeechDetector()).probabilities(pcm)
-    found = _stretches(probabilities, options.threshold)
-    return [Stretch(one.start, min(one.stop, len(pcm))) for one in found]
+def find_speech(incoming: Incoming, options: VadOptions) -> Iterator[Stretch]:
+    """Yield the stretches in which somebody speaks, in order, without padding, apart by the least
+    pause there is, each once its end has come. Blocking, for some milliseconds a second of sound.
+    """
+    frames = (float(one) for block in speech_probabilities(incoming) for one in block)
+    for one in _stretches(frames, options.threshold):
+        yield Stretch(one.start, min(one.stop, incoming.count))
 
 
 def joined(stretches: Sequence[Stretch], pause: int) -> list[Stretch]:
@@ -63,20 +61,21 @@ def joined(stretches: Sequence[Stretch], pause: int) -> list[Stretch]:
     return found
 
 
-def _stretches(probabilities: Probabilities, threshold: float) -> Iterator[Stretch]:
+def _stretches(frames: Iterable[float], threshold: float) -> Iterator[Stretch]:
     """Yield what lies between a frame that is likely speech and some that are likely none
     (silero-vad `utils_vad.py`, without its least length: a short word is one too)."""
     low = max(threshold - _HYSTERESIS, _LEAST_THRESHOLD)
     start = end = None
-    for frame, probability in enumerate(probabilities.tolist()):
-        at = frame * FRAME
+    stop = 0
+    for probability in frames:
+        at, stop = stop, stop + FRAME
         if probability >= threshold:
             start = at if start is None else start
             end = None
         elif start is not None and (end is not None or probability < low):
             end = at if end is None else end
-            if at + FRAME - end >= _LEAST_PAUSE:
+            if stop - end >= _LEAST_PAUSE:
                 yield Stretch(start, end)
                 start = end = None
     if start is not None:
-        yield Stretch(start, len(probabilities) * FRAME if end is None else end)
+        yield Stretch(start, stop if end is None else end)

@@ -6,6 +6,7 @@ for streams gives it. The package itself is not imported, because it imports tor
 """
 
 import importlib.util
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from app.audio.incoming import Incoming
 from app.audio.waveform import Pcm, to_samples
 
 if TYPE_CHECKING:
@@ -26,34 +28,31 @@ _MODEL = "data/silero_vad_16k_sequence.onnx"
 Probabilities = NDArray[np.float32]
 
 
-class SpeechDetector:
-    """Finds how likely somebody speaks in each FRAME of a recording, which may still be coming."""
+def speech_probabilities(incoming: Incoming) -> Iterator[Probabilities]:
+    """Yield for the frames of a recording, the last one filled up with zeros, how likely somebody
+    speaks in them: shape (frames,), as it comes. Blocking, for some milliseconds a second of sound.
+    """
+    detector, heard = _Detector(), 0
+    while incoming.more():
+        while incoming.count - heard >= _BLOCK * FRAME:
+            yield detector.hear(incoming.pcm[heard : heard + _BLOCK * FRAME])
+            heard += _BLOCK * FRAME
+    if heard < incoming.count:
+        yield detector.hear(incoming.pcm[heard : incoming.count])
+
+
+class _Detector:
+    """Hears a recording block by block."""
 
     def __init__(self) -> None:
         self._state = [np.zeros((1, 1, 128), np.float32) for _ in range(2)]
         self._context = np.zeros(_CONTEXT, np.float32)
-        self._found = [np.empty(0, np.float32)]
-        self._heard = 0  # samples
 
-    def hear(self, pcm: Pcm) -> None:
-        """Take in the whole blocks of what is there of a recording so far: of all from its
-        beginning. Blocking, for some milliseconds a second of sound."""
-        while len(pcm) - self._heard >= _BLOCK * FRAME:
-            self._take(pcm[self._heard : self._heard + _BLOCK * FRAME])
-
-    def probabilities(self, pcm: Pcm) -> Probabilities:
-        """Return for each frame of a whole recording, the last one filled up with zeros, how likely
-        somebody speaks in it: shape (frames,). Once. Blocking, as `hear` is."""
-        self.hear(pcm)
-        if len(pcm) > self._heard:
-            self._take(pcm[self._heard :])
-        return np.concatenate(self._found)
-
-    def _take(self, block: Pcm) -> None:
+    def hear(self, block: Pcm) -> Probabilities:
+        """Return the probabilities of a block's frames; all but the last have whole ones."""
         fed = {"input": self._frames(block), "h": self._state[0], "c": self._state[1]}
-        probabilities, *self._state = _session().run(None, fed)
-        self._found.append(probabilities.ravel())
-        self._heard += len(block)
+        found, *self._state = _session().run(None, fed)
+        return np.ravel(found)
 
     def _frames(self, block: Pcm) -> NDArray[np.float32]:
         """Return a block's frames, each behind its context: shape (frames, 576)."""

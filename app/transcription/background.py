@@ -15,7 +15,8 @@ from app.speech.cutting import Cutting
 from app.transcription.channels import merged
 from app.transcription.coalescing import Event
 from app.transcription.finished import FinishedWindows
-from app.transcription.pipeline import Plan, plan, transcribe
+from app.transcription.pipeline import transcribe
+from app.transcription.planning import Plan, plan
 from app.transcription.results import Options, Transcript
 from app.transcription.session import Transcriptions, count_speech
 

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 
-from app.admission.control import Slot
+from app.admission.arrival import Slot
 from app.models.base import DecodeRequest, LanguageDetection, LoadedModel, WindowResult
 from app.speech.windows import Window
 from app.transcription.finished import Detected

@@ -4,18 +4,18 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
-from app.admission.control import Slot
+from app.admission.arrival import Slot
 from app.audio.waveform import Waveform
 from app.models.base import DecodeRequest, LoadedModel, Segment
-from app.speech.cutting import Cutting, cut, first_piece
-from app.speech.vad import SpeechDetector
+from app.speech.cutting import Cutting, first_piece
 from app.speech.windows import Window
 from app.transcription.coverage import summed
 from app.transcription.finished import FinishedWindow, FinishedWindows, NoneKept
 from app.transcription.language import RecordingLanguage
+from app.transcription.planning import Plan, plan
 from app.transcription.policy import DecodeAgain
 from app.transcription.postprocessing import PostProcessed
 from app.transcription.results import Options, Transcript, join
@@ -31,37 +31,6 @@ _Event = Segment | FinishedWindow
 _Queue = asyncio.Queue[_Event | Exception | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The windows that a recording is decoded in. seconds: how long the recording lasts.
-    is_searched: whether somebody looked for speech in it. window_seconds: what is decoded at once,
-    at the most."""
-
-    windows: list[Window]
-    seconds: float
-    is_searched: bool
-    window_seconds: float
-
-    @property
-    def decoded_seconds(self) -> float:
-        """How much of the recording is decoded."""
-        return sum(window.duration_ms for window in self.windows) / 1000
-
-
-async def plan(
-    wave: Waveform, options: Options, cutting: Cutting, detector: SpeechDetector | None = None
-) -> Plan:
-    """Look for speech, and cut. In a thread where there is something to search: hours of it take a
-    while. `detector` may have heard the recording's beginning already."""
-    if options.vad:
-        cutting = replace(cutting, vad=options.vad)
-    if cutting.vad is None and wave.seconds <= cutting.window_seconds:
-        windows = [Window.of(0, wave.pcm)]
-    else:
-        windows = await asyncio.to_thread(cut, wave, cutting, detector)
-    return Plan(windows, wave.seconds, cutting.vad is not None, cutting.window_seconds)
-
-
 async def transcribe(
     model: LoadedModel,
     planned: Plan,
@@ -71,7 +40,8 @@ async def transcribe(
     slot: Slot | None = None,
     kept: FinishedWindows | None = None,
 ) -> AsyncGenerator[Segment | Transcript]:
-    """Segments in order, each as soon as it closes, then one Transcript.
+    """Segments in order, each as soon as it closes, then one Transcript. Windows that the plan gets
+    meanwhile are decoded as they come.
 
     `on_token` is called as tokens of any window arrive, for latency figures. Without `slot` a
     recording's windows share the engine with nobody else's. Windows that are `kept` are told and
@@ -82,10 +52,10 @@ async def transcribe(
     finished: list[FinishedWindow] = []
     in_order = InOrder()
     gate = asyncio.Semaphore(_IN_FLIGHT * model.slots)
-    decoding = _decode_all(
+    decoding = _Decoding(
         model, planned, options, on_token, slot or (lambda _: gate), kept or NoneKept()
     )
-    async with aclosing(decoding) as events:
+    async with aclosing(decoding.events()) as events:
         async for event in events:
             if isinstance(event, FinishedWindow):
                 finished.append(event)
@@ -124,29 +94,75 @@ async def last(events: AsyncGenerator[Segment | Transcript]) -> Transcript:
     raise AssertionError("a transcription ends with its Transcript")
 
 
-async def _decode_all(
-    model: LoadedModel,
-    planned: Plan,
-    options: Options,
-    on_token: Callable[[], None],
-    slot: Slot,
-    kept: FinishedWindows,
-) -> AsyncGenerator[_Event]:
-    """All windows in flight together; what each has to tell waits for those before it."""
-    decoder = PostProcessed(model.decoder, options.script)
-    queues: list[_Queue] = [asyncio.Queue() for _ in planned.windows]
-    language = RecordingLanguage()
+class _Decoding:
+    """Decodes a plan's windows, all in flight together; what each has to tell waits for those
+    before it."""
 
-    async def decode(number: int, window: Window, queue: _Queue) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        planned: Plan,
+        options: Options,
+        on_token: Callable[[], None],
+        slot: Slot,
+        kept: FinishedWindows,
+    ) -> None:
+        self._decoder = PostProcessed(model.decoder, options.script)
+        self._planned, self._options = planned, options
+        self._on_token = on_token
+        self._slot = slot
+        self._kept = kept
+        self._language = RecordingLanguage()
+        self._queues: asyncio.Queue[_Queue | None] = asyncio.Queue()  # of each window, in order
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def events(self) -> AsyncGenerator[_Event]:
+        """All that the windows have to tell. Raises what goes wrong with one."""
+        starting = asyncio.create_task(self._start_all())
+        try:
+            while (queue := await self._queues.get()) is not None:
+                while (event := await queue.get()) is not None:
+                    if isinstance(event, Exception):
+                        raise event
+                    yield event
+            await starting
+        finally:
+            for task in (starting, *self._tasks):
+                task.cancel()
+            await asyncio.gather(starting, *self._tasks, return_exceptions=True)
+
+    async def _start_all(self) -> None:
+        """Start windows as the plan gets them."""
+        number = 0
+        try:
+            async with aclosing(self._planned.follow()) as windows:
+                async for window in windows:
+                    queue: _Queue = asyncio.Queue()
+                    self._queues.put_nowait(queue)
+                    self._start(number, window, queue)
+                    number += 1
+        finally:
+            self._queues.put_nowait(None)
+
+    def _start(self, number: int, window: Window, queue: _Queue) -> None:
+        """Queue what was finished before, as if it had been decoded now; decode what was not."""
+        if finished := self._kept.find(number):
+            self._language.add_finished(number, finished.detected)
+            for event in (*finished.segments, finished, None):
+                queue.put_nowait(event)
+        else:
+            self._tasks.append(asyncio.create_task(self._decode(number, window, queue)))
+
+    async def _decode(self, number: int, window: Window, queue: _Queue) -> None:
         left: Window | None = window
         passes: list[Pass] = []
         try:
             while left:
-                piece, rest = first_piece(left, planned.window_seconds)
-                request = replace(_request(piece, options), is_cut=rest is not None)
-                doubt = partial(language.of_window, number, is_rest=left is not window)
-                decoding = aclosing(decode_window(decoder, request, on_token, doubt))
-                async with slot(piece.duration_ms / 1000), decoding as events:
+                piece, rest = first_piece(left, self._planned.window_seconds)
+                request = replace(_request(piece, self._options), is_cut=rest is not None)
+                doubt = partial(self._language.of_window, number, is_rest=left is not window)
+                decoding = aclosing(decode_window(self._decoder, request, self._on_token, doubt))
+                async with self._slot(piece.duration_ms / 1000), decoding as events:
                     async for event in events:
                         if isinstance(event, Segment):
                             queue.put_nowait(event)
@@ -154,44 +170,13 @@ async def _decode_all(
                             passes.append(event)
                 left = _left(passes[-1], rest)
             finished = FinishedWindow.of(window, passes)
-            kept.keep(number, finished)
+            self._kept.keep(number, finished)
             queue.put_nowait(finished)
             queue.put_nowait(None)
         except Exception as error:  # raised where the windows are told
             queue.put_nowait(error)
         finally:
-            language.give_up(number)
-
-    known = _known(kept, queues, language)
-    tasks = [
-        asyncio.create_task(decode(number, window, queues[number]))
-        for number, window in enumerate(planned.windows)
-        if number not in known
-    ]
-    try:
-        for queue in queues:
-            while (event := await queue.get()) is not None:
-                if isinstance(event, Exception):
-                    raise event
-                yield event
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _known(
-    kept: FinishedWindows, queues: Sequence[_Queue], language: RecordingLanguage
-) -> set[int]:
-    """Queue what was finished before, as if it had been decoded now; return its numbers."""
-    known = set[int]()
-    for number, queue in enumerate(queues):
-        if finished := kept.find(number):
-            known.add(number)
-            language.add_finished(number, finished.detected)
-            for event in (*finished.segments, finished, None):
-                queue.put_nowait(event)
-    return known
+            self._language.give_up(number)
 
 
 def _left(last: Pass, rest: Window | None) -> Window | None:

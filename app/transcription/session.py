@@ -6,7 +6,7 @@ Whoever wants a transcription enters here, over HTTP or not.
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,9 +14,9 @@ from typing import Any, Protocol, cast
 
 from prometheus_client import Histogram
 
-from app.admission.control import Slot
+from app.admission.arrival import Slot
 from app.admission.requests import DECODES_AT_ONCE, RequestLimit
-from app.audio.following import Hear
+from app.audio.incoming import Follow
 from app.audio.pool import DecoderPool
 from app.audio.recording import RecordingFile, Selection
 from app.audio.waveform import Waveform
@@ -25,18 +25,17 @@ from app.models.base import LanguageDetection
 from app.serving.state import ModelSlot, ServedModel
 from app.settings import Settings
 from app.speech.cutting import Cutting, first_piece
-from app.speech.vad import SpeechDetector
 from app.transcription.channels import merged
 from app.transcription.coalescing import Event, InFlight
 from app.transcription.coverage import Coverage
 from app.transcription.language import detect
-from app.transcription.pipeline import Plan, plan, transcribe
+from app.transcription.pipeline import transcribe
+from app.transcription.planning import Plan, Planning, plan
+from app.transcription.queued import QueuedTranscription
 from app.transcription.results import Options, Transcript
 
 # From which a file is long to decode: two minutes of 16-bit WAV, and more where it is compressed.
 _LONG_BYTES = 2**22
-# From which speech is looked for while a file is still being decoded: half a minute of Opus.
-_FOLLOWED_BYTES = 2**17
 _SEARCHED_SECONDS = 600.0  # of a recording, for speech to tell its language by
 _NEARLY = 0.9  # of its timeout: a client that leaves then left because of it
 _numbers = itertools.count()
@@ -81,15 +80,15 @@ class Transcriptions:
     decoders: DecoderPool = field(default_factory=lambda: DecoderPool(DECODES_AT_ONCE))
 
     async def decoded(
-        self, recording: RecordingFile, options: Options, hear: Hear | None = None
+        self, recording: RecordingFile, options: Options, follow: Follow | None = None
     ) -> list[Waveform]:
-        """Decode a recording; one waveform, which `hear` gets as it comes, or each channel's where
-        that is asked for. Raises the decoder's errors."""
+        """Decode a recording; one waveform, which `follow` gets as it comes, or each channel's
+        where that is asked for. Raises the decoder's errors."""
         file, track = recording.file, Selection(options.track)
         most = self.settings.max_audio_seconds
         if options.split_channels:
             return await self.decoders.decode_channels(file, max_seconds=most, selection=track)
-        return [await self.decoders.decode(file, max_seconds=most, selection=track, hear=hear)]
+        return [await self.decoders.decode(file, max_seconds=most, selection=track, follow=follow)]
 
 
 @dataclass(frozen=True)
@@ -110,17 +109,15 @@ class TranscriptionSession:
         them ends the work, unless it is the kind of client that tries again, and will."""
         read, caller = time.perf_counter(), self.caller
         if stream or caller.timeout is None or caller.retries is None:
-            plans = await self._planned(recording, options, read)
-            return await self._queued(plans, options, read, until=None)
+            return await self._begun(recording, options, read, until=None)
         waits_from = self.telemetry.begun if caller.while_sending else read
         in_flight = self.shared.in_flight
         digest = await asyncio.to_thread(recording.digest)
         key = (caller.name, digest, options, self.slot.name, self.model.since)
         work = in_flight.find(key) if caller.retries else None
         if work is None:
-            plans = await self._planned(recording, options, read)
             until = waits_from + caller.timeout
-            work = in_flight.begin(key, await self._queued(plans, options, read, until))
+            work = in_flight.begin(key, await self._begun(recording, options, read, until))
         else:
             self.shared.metrics.joined.inc()
             self.telemetry.facts["joined"] = True
@@ -150,70 +147,88 @@ class TranscriptionSession:
         with queued as slot:
             return await detect(self.slot.successor(self.model).loaded, window, slot)
 
+    async def _begun(
+        self, recording: RecordingFile, options: Options, read: float, until: float | None
+    ) -> AsyncGenerator[Event]:
+        """Decode, cut and queue a recording; return its events. Its client waits `until` then."""
+        work = partial(self._transcribed, options=options, read=read)
+        queued = QueuedTranscription(self.slot.admission, self.caller.name, _next_name(), work)
+        try:
+            planning = Planning.of(recording, options, self._cutting, queued.look)
+            plans = await self._planned(recording, options, read, planning=planning)
+            events = self._told(queued.events(plans, until), read)
+            await anext(events)
+        except BaseException:
+            await queued.stop()
+            raise
+        return cast("AsyncGenerator[Event]", events)
+
     async def _planned(
-        self, recording: RecordingFile, options: Options, read: float, at_most: float | None = None
+        self,
+        recording: RecordingFile,
+        options: Options,
+        read: float,
+        *,
+        at_most: float | None = None,
+        planning: Planning | None = None,
     ) -> list[Plan]:
         """Decode and cut, each channel by itself where that is asked for, when a slot is this
         client's; `at_most` so many seconds of it are cut. A cancellation ends the decoder at once.
         """
         shared, request = self.shared, _next_name()
-        slots, cutting = shared.limit.audio_decoding, Cutting.of(shared.settings)
+        slots = shared.limit.audio_decoding
         try:
             is_long = recording.size > _LONG_BYTES
             async with slots.slot(self.caller.name, request, recording.size, is_long=is_long):
                 self._observe("decode_queue", read, shared.metrics.decode_queue)
                 begun = time.perf_counter()
-                detector = _detector(recording, options, cutting, at_most)
-                hear = detector.hear if detector else None
-                waves = await shared.decoded(recording, options, hear)
+                follow = planning.follow if planning else None
+                waves = await shared.decoded(recording, options, follow)
                 self._observe("decode", begun, shared.metrics.decode)
                 begun = time.perf_counter()
-                plans = [
-                    await plan(one.beginning(at_most), options, cutting, detector) for one in waves
-                ]
+                if planning:
+                    plans = [await planning.completed(waves[0].seconds)]
+                else:
+                    heard = [wave.beginning(at_most) for wave in waves]
+                    plans = [await plan(wave, options, self._cutting) for wave in heard]
                 self._observe("vad", begun, shared.metrics.vad)
         finally:
             slots.forget(self.caller.name, request)
+            if planning:
+                planning.give_up()
         shared.metrics.audio_received.inc(waves[0].seconds)
         self.telemetry.facts["audio_seconds"] = round(waves[0].seconds, 3)
         return plans
 
-    async def _queued(
-        self, plans: list[Plan], options: Options, read: float, until: float | None
-    ) -> AsyncGenerator[Event]:
-        events = self._transcribed(plans, options, read, until)
-        await anext(events)
-        return cast("AsyncGenerator[Event]", events)
+    @property
+    def _cutting(self) -> Cutting:
+        return Cutting.of(self.shared.settings)
 
-    async def _transcribed(
-        self, plans: list[Plan], options: Options, read: float, until: float | None
+    async def _told(
+        self, events: AsyncGenerator[Event | None], read: float
     ) -> AsyncGenerator[Event | None]:
-        """None once the recording is queued, then its events. `until`: when its client gives up."""
+        """The events of a queued transcription, which is measured."""
+        async with aclosing(events):
+            async for event in events:
+                if isinstance(event, Transcript):
+                    self._record(event, time.perf_counter() - read)
+                yield event
+
+    def _transcribed(
+        self, plans: Sequence[Plan], slot: Slot, *, options: Options, read: float
+    ) -> AsyncGenerator[Event]:
+        """A recording's events, or those of all its channels, which take turns by time."""
         model = self.slot.successor(self.model)  # an upload may have taken longer than its engine
-        decoded, metrics = time.perf_counter(), self.slot.metrics
-        queued = self.slot.admission.queued(
-            self.caller.name,
-            _next_name(),
-            sum(one.decoded_seconds for one in plans),
-            None if until is None else until - decoded,
-            held_seconds=sum(one.seconds for one in plans),
+        begun, metrics = time.perf_counter(), self.slot.metrics
+        heard = partial(
+            transcribe,
+            model.loaded,
+            options=options,
+            on_token=_once(lambda: self._observe("first_token", read, metrics.first_token)),
+            slot=_observed(slot, _once(lambda: self._observe("queue", begun, metrics.queue))),
         )
-        with queued as slot:
-            yield None
-            heard = partial(
-                transcribe,
-                model.loaded,
-                options=options,
-                on_token=_once(lambda: self._observe("first_token", read, metrics.first_token)),
-                slot=_observed(slot, _once(lambda: self._observe("queue", decoded, metrics.queue))),
-            )
-            channels = [heard(planned=one) for one in plans]
-            events = merged(channels) if options.split_channels else channels[0]
-            async with aclosing(events):
-                async for event in events:
-                    if isinstance(event, Transcript):
-                        self._record(event, time.perf_counter() - read)
-                    yield event
+        channels = [heard(planned=one) for one in plans]
+        return merged(channels) if options.split_channels else channels[0]
 
     def _record(self, transcript: Transcript, seconds: float) -> None:
         self.telemetry.record_transcribed(transcript.duration_s, seconds, self.slot.metrics)
@@ -245,17 +260,6 @@ def count_speech(coverage: Coverage, metrics: ModelMetrics) -> None:
     }
     for fate, ms in fates.items():
         metrics.count_speech(fate, ms / 1000)
-
-
-def _detector(
-    recording: RecordingFile, options: Options, cutting: Cutting, at_most: float | None
-) -> SpeechDetector | None:
-    """Return what looks for speech while a recording is decoded; None where that is not worth a
-    thread, not asked for, or not all of one waveform."""
-    is_whole = at_most is None and not options.split_channels
-    if recording.size < _FOLLOWED_BYTES or not is_whole or not (options.vad or cutting.vad):
-        return None
-    return SpeechDetector()
 
 
 def _next_name() -> str:

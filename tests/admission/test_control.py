@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import ExitStack, suppress
+from itertools import count
 
 import pytest
 
@@ -245,9 +246,10 @@ def test_decoded_audio_counts_until_its_text_is_there_however_much_of_it_was_dec
     metrics = Metrics()
     limit = RequestLimit(9, metrics, most_held_seconds=100)
     one = Admission(limit, 1000.0, metrics.of("mine"))
+    names = map(str, count())
 
     async def heard(stack, client, seconds):
-        slot = stack.enter_context(one.queued(client, client, seconds))
+        slot = stack.enter_context(one.queued(client, next(names), seconds))
         async with slot(seconds):
             pass  # nothing of it waits any more
 

@@ -16,9 +16,10 @@ import pytest
 
 from app.audio import child
 from app.audio.decode import decode
+from app.audio.incoming import NoMoreComes
 from app.audio.pool import DecoderPool
 from app.audio.waveform import SAMPLE_RATE
-from app.errors import AudioTooLong, BadField, RequestError, Unavailable, UndecodableAudio
+from app.errors import AudioTooLong, BadField, NotAudio, RequestError, Unavailable, UndecodableAudio
 from tests.sound import encode, silence, tone
 from tests.waiting import until
 
@@ -61,11 +62,39 @@ async def test_channels_are_decoded_each_by_itself(pool):
     assert [wave.seconds for wave in waves] == [1, 1]
 
 
-async def test_what_hears_a_recording_gets_its_beginning(pool):
-    heard = [np.empty(0, np.int16)]
+async def test_who_follows_a_recording_reads_all_of_it(pool):
+    read = asyncio.get_running_loop().create_future()
+
+    def to_the_end(incoming):
+        while incoming.more():
+            pass
+        return incoming.pcm[: incoming.count]
+
+    def follow(incoming):
+        asyncio.ensure_future(asyncio.to_thread(to_the_end, incoming)).add_done_callback(
+            lambda done: read.set_result(done.result())
+        )
+
     file = io.BytesIO(encode(tone(60)))
-    wave = await pool.decode(file, max_seconds=90, hear=lambda pcm: heard.append(pcm.copy()))
-    np.testing.assert_array_equal(heard[-1], wave.pcm[: len(heard[-1])])
+    wave = await pool.decode(file, max_seconds=90, follow=follow)
+    np.testing.assert_array_equal(await read, wave.pcm)
+
+
+async def test_who_follows_a_recording_gets_to_know_that_it_is_broken(pool):
+    ended = asyncio.get_running_loop().create_future()
+
+    def to_the_end(incoming):
+        while incoming.more():
+            pass
+
+    def follow(incoming):
+        asyncio.ensure_future(asyncio.to_thread(to_the_end, incoming)).add_done_callback(
+            lambda done: ended.set_result(done.exception())
+        )
+
+    with pytest.raises(NotAudio):
+        await pool.decode(io.BytesIO(b"no sound"), max_seconds=90, follow=follow)
+    assert isinstance(await ended, NoMoreComes)
 
 
 async def test_more_channels_than_are_split_are_refused(pool, monkeypatch):

@@ -16,7 +16,7 @@ from app.audio.decode import decode
 from app.audio.waveform import SAMPLE_RATE
 from app.recordings.error_rates import normalized
 from tests.engine.conftest import RECORDINGS
-from tests.engine.test_transcription import metric, post
+from tests.engine.test_transcription import metric, post, wait_until
 from tests.sound import encode, encode_channels, repeated_opus, silence
 
 LONG = RECORDINGS / "long"
@@ -53,6 +53,19 @@ def test_no_sentence_of_a_long_recording_is_lost(reading):
     assert answer["duration"] == pytest.approx(len(samples) / SAMPLE_RATE, abs=0.1)
     assert jiwer.wer(words(" ".join(text for *_, text in said)), words(answer["text"])) < 0.05
     assert answer["coverage"]["dropped"] == []
+
+
+def test_a_long_recording_that_breaks_off_is_refused_though_it_had_begun(packed):
+    """Its windows are decoded while it is: of what they say nobody is told."""
+    whole = (LONG / "prose.ogg").read_bytes()
+    begun = "marlinscribe_queue_duration_seconds_count"
+    before = metric(packed, begun)
+    answer = post(packed, whole[: len(whole) // 2])
+    assert answer.status_code == 400
+    assert "breaks off" in answer.json()["error"]["message"]
+    assert metric(packed, begun) > before
+    wait_until(lambda: metric(packed, "vllm:num_requests_running") == 0, seconds=20)
+    assert post(packed, (RECORDINGS / "mayday.mp3").read_bytes()).status_code == 200
 
 
 def test_segments_are_in_order_and_where_somebody_speaks(reading):

@@ -1,20 +1,23 @@
 """Where somebody speaks, and what of a recording is therefore decoded."""
 
 import tracemalloc
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from app.audio.decode import decode
+from app.audio.incoming import Whole
 from app.audio.waveform import SAMPLE_RATE, Waveform, to_pcm
 from app.environment import DEMO
 from app.settings import Settings
 from app.speech import stretches
-from app.speech.cutting import Cutting, cut, first_piece
+from app.speech.cutting import Cutting, cut, cut_incoming, first_piece
 from app.speech.stretches import Stretch, VadOptions, find_speech, joined
-from app.speech.vad import FRAME, SpeechDetector
+from app.speech.vad import FRAME, speech_probabilities
 from tests.sound import silence, tone
+from tests.speech.fakes import told_by
 
 SECOND = SAMPLE_RATE
 WHOLE = Cutting(30, VadOptions())
@@ -27,6 +30,27 @@ def spoken():
         return decode(file, max_seconds=60).samples
 
 
+def all_of(pcm):
+    return np.concatenate(list(speech_probabilities(Whole(pcm))))
+
+
+def speech_of(pcm, threshold=0.5):
+    return list(find_speech(Whole(pcm), VadOptions(threshold)))
+
+
+class InSteps:
+    """A recording that comes in steps of so many samples, and then all that is left."""
+
+    def __init__(self, pcm, steps):
+        self.pcm, self.count = pcm, 0
+        self._steps = iter(steps)
+
+    def more(self):
+        known = self.count
+        self.count = min(len(self.pcm), known + next(self._steps, len(self.pcm)))
+        return known < self.count
+
+
 def seconds(parts):
     return [(p.start / SECOND, p.stop / SECOND) for p in parts]
 
@@ -37,25 +61,24 @@ def said(monkeypatch):
 
     def of(*spans):
         found = [Stretch(int(a * SECOND), int(b * SECOND)) for a, b in spans]
-        monkeypatch.setattr("app.speech.cutting.find_speech", lambda samples, vad, detector: found)
+        monkeypatch.setattr("app.speech.cutting.find_speech", partial(told_by, found))
 
     return of
 
 
 def test_a_frame_has_one_probability_whatever_the_block_it_is_in(spoken, monkeypatch):
-    whole = SpeechDetector().probabilities(to_pcm(spoken))
+    whole = all_of(to_pcm(spoken))
     monkeypatch.setattr("app.speech.vad._BLOCK", 7)
-    np.testing.assert_allclose(SpeechDetector().probabilities(to_pcm(spoken)), whole, atol=1e-6)
+    np.testing.assert_allclose(all_of(to_pcm(spoken)), whole, atol=1e-6)
     assert len(whole) == -(-len(spoken) // FRAME)
 
 
 def test_a_recording_that_is_heard_as_it_comes_has_the_same_probabilities(spoken, monkeypatch):
     monkeypatch.setattr("app.speech.vad._BLOCK", 7)
-    pcm, detector = to_pcm(spoken), SpeechDetector()
-    for count in (0, 10, 3000, 3584, 9000):
-        detector.hear(pcm[:count])
-    whole = SpeechDetector().probabilities(pcm)
-    np.testing.assert_array_equal(detector.probabilities(pcm), whole)
+    pcm = to_pcm(spoken)
+    found = list(speech_probabilities(InSteps(pcm, [10, 2990, 584, 5416])))
+    assert len(found) > 2
+    np.testing.assert_array_equal(np.concatenate(found), all_of(pcm))
 
 
 @pytest.mark.parametrize(
@@ -64,13 +87,13 @@ def test_a_recording_that_is_heard_as_it_comes_has_the_same_probabilities(spoken
      silence(0), silence(0.01)],
 )  # fmt: skip
 def test_nobody_speaks_in_silence_a_tone_or_noise(samples):
-    assert find_speech(to_pcm(samples), VadOptions()) == []
+    assert speech_of(to_pcm(samples)) == []
     assert cut(Waveform.of(samples), WHOLE) == []
 
 
 def test_speech_is_found_where_it_is(spoken):
     apart = np.concatenate([silence(10), spoken, silence(20), spoken])
-    found = find_speech(to_pcm(apart), VadOptions())
+    found = speech_of(to_pcm(apart))
     length = len(spoken) / SECOND
     assert found[0].start / SECOND == pytest.approx(10.5, abs=0.3)
     assert all(10 <= a <= b <= 10 + length or 30 + length <= a <= b for a, b in seconds(found))
@@ -97,8 +120,8 @@ def faint(spoken):
 
 
 def test_faint_speech_is_found_below_a_lower_threshold(faint):
-    assert sum(map(len, find_speech(faint, VadOptions()))) < SECOND
-    assert sum(map(len, find_speech(faint, VadOptions(0.05)))) > 6 * SECOND
+    assert sum(map(len, speech_of(faint))) < SECOND
+    assert sum(map(len, speech_of(faint, 0.05))) > 6 * SECOND
 
 
 def test_where_the_detector_finds_nothing_all_is_decoded_without_it(faint):
@@ -121,8 +144,7 @@ def test_minutes_of_silence_have_no_windows_and_take_the_memory_of_seconds():
 
 
 def test_a_higher_threshold_finds_no_more(spoken):
-    quiet = VadOptions(threshold=0.05), VadOptions(threshold=0.95)
-    low, high = (sum(map(len, find_speech(to_pcm(spoken), vad))) for vad in quiet)
+    low, high = (sum(map(len, speech_of(to_pcm(spoken), t))) for t in (0.05, 0.95))
     assert 0 < high < low
 
 
@@ -140,7 +162,7 @@ def test_a_higher_threshold_finds_no_more(spoken):
 def test_a_stretch_begins_with_what_is_likely_and_ends_with_two_frames_that_are_not(
     probabilities, expected
 ):
-    found = stretches._stretches(np.array(probabilities, np.float32), 0.5)
+    found = stretches._stretches(probabilities, 0.5)
     assert [(one.start // FRAME, one.stop // FRAME) for one in found] == expected
 
 
@@ -231,6 +253,42 @@ def test_no_speech_is_left_out_and_none_is_in_two_windows(said):
         while left:
             piece, left = first_piece(left, 30)
             assert SECOND <= len(piece.pcm) <= 30 * SECOND
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_recording_has_the_same_windows_however_it_comes(said, seed):
+    generator = np.random.default_rng(seed)
+    at, spans = 0.0, []
+    for _ in range(80):
+        at += generator.choice([0.07, 0.1, 0.5, 1.1, 3, 40])
+        spans.append((at, at := at + generator.choice([0.1, 2, 5, 12, 45]) * generator.uniform()))
+    said(*spans)
+    noise = Waveform.of(generator.normal(0, 0.1, int((at + 1) * SECOND)).astype(np.float32))
+    steps = generator.integers(1, 60 * SECOND, 1000)
+    coming = cut_incoming(InSteps(noise.pcm, steps), 30, VadOptions())
+    whole = cut(noise, WHOLE)
+    for one, two in zip(coming, whole, strict=True):
+        assert [(p.offset, p.stop) for p in one.parts] == [(p.offset, p.stop) for p in two.parts]
+        assert one.speech == two.speech
+
+
+def test_a_window_is_told_before_the_rest_has_come(said):
+    said(*((at, at + 9.5) for at in range(0, 290, 10)))
+    coming = InSteps(Waveform.of(silence(300)).pcm, [SECOND] * 300)
+    behind = [
+        coming.count / SECOND - window.parts[-1].stop / SECOND
+        for window in cut_incoming(coming, 30, VadOptions())
+    ]
+    assert len(behind) > 8
+    assert max(behind[:-1]) < 30
+
+
+def test_a_window_knows_the_speech_in_it_and_no_other(said):
+    said((1, 20), (21, 28), (29, 45), (60, 70))
+    for window in cut(Waveform.of(silence(80)), WHOLE):
+        begin, end = window.parts[0].offset, window.parts[-1].stop
+        assert window.speech
+        assert all(begin <= one.start < one.stop <= end for one in window.speech)
 
 
 def test_speech_without_a_safe_pause_is_one_window(said):

@@ -10,7 +10,8 @@ from app.models.base import LanguageDetection, LoadedModel
 from app.models.whisper_vllm.decoder import Step, WhisperDecoder
 from app.models.whisper_vllm.tokens import SpecialTokens
 from app.speech.alignment import CrossAttention
-from app.transcription.pipeline import plan, transcribe
+from app.transcription.pipeline import transcribe
+from app.transcription.planning import plan
 
 T = SpecialTokens.load(DEMO / "marine-radio")
 TS, END = T.first_timestamp, T.end_of_text

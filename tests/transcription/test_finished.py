@@ -8,7 +8,8 @@ import pytest
 from app.audio.waveform import Waveform
 from app.models.base import Segment
 from app.speech.cutting import Cutting
-from app.transcription.pipeline import plan, transcribe
+from app.transcription.pipeline import transcribe
+from app.transcription.planning import plan
 from app.transcription.results import Options
 from tests.sound import tone
 from tests.transcription.fakes import TS, FakeDecoder, T, loaded, said, sentence

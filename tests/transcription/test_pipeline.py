@@ -4,6 +4,7 @@ import asyncio
 import random
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +18,7 @@ from app.speech.cutting import Cutting
 from app.speech.stretches import Stretch, VadOptions
 from app.transcription.results import Joiner, Options, Transcript
 from tests.sound import silence, tone
+from tests.speech.fakes import told_by
 from tests.transcription.fakes import TS, FakeDecoder, T, loaded, said, sentence, transcribed
 
 
@@ -216,7 +218,7 @@ async def test_a_repetition_of_a_request_is_sampled_alike():
 def endless(monkeypatch):
     """Speech of 50 s without a pause."""
     speech = [Stretch(0, 50 * SAMPLE_RATE)]
-    monkeypatch.setattr("app.speech.cutting.find_speech", lambda samples, vad, detector: speech)
+    monkeypatch.setattr("app.speech.cutting.find_speech", partial(told_by, speech))
     return Waveform.of(silence(50))
 
 
