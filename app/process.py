@@ -4,6 +4,7 @@ import asyncio
 import copy
 import ctypes
 import logging
+import mmap
 import os
 import signal
 import threading
@@ -70,6 +71,16 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, 2**23)
         mallopt(_M_TRIM_THRESHOLD, 2**26)
+
+
+def forget_zeros(address: int, size: int) -> None:
+    """Have the kernel take back what a process has of its own at an address, so many bytes, without
+    a copy: whole pages of it read as zeros from here on, and take no memory until they are written.
+    """
+    begin, end = -(-address // mmap.PAGESIZE), (address + size) // mmap.PAGESIZE
+    if begin < end:
+        of = ctypes.c_void_p(begin * mmap.PAGESIZE), ctypes.c_size_t((end - begin) * mmap.PAGESIZE)
+        ctypes.CDLL(None).madvise(*of, mmap.MADV_DONTNEED)
 
 
 async def in_daemon_thread(work: Callable[..., T], *arguments: Any) -> T:

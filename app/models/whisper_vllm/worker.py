@@ -11,6 +11,7 @@ from app.models.whisper_vllm.attention_recorder import HEADS, AttentionRecorder
 from app.models.whisper_vllm.direct_step import take_direct_steps
 from app.models.whisper_vllm.plan import IN_EIGHT_BITS
 from app.models.whisper_vllm.sampled_logprobs import tell_sampled_alone
+from app.process import forget_zeros
 
 short_whisper.register()  # before the engine looks for its model's class
 
@@ -50,6 +51,14 @@ class WhisperWorker(_vllm_worker()):  # type: ignore[misc]  # the device decides
             rows=config.scheduler_config.max_num_batched_tokens,
             windows=config.scheduler_config.max_num_seqs,
         )
+
+    def initialize_from_config(self, kv_cache_config: Any) -> None:
+        """Make room for keys and values; on a processor it takes memory as it is written: few
+        windows have as much text as they have room for."""
+        super().initialize_from_config(kv_cache_config)
+        if current_platform.is_cpu():
+            for room in {one.untyped_storage() for one in self.model_runner.kv_caches}:
+                forget_zeros(room.data_ptr(), room.nbytes())
 
     def execute_model(self, scheduler_output: Any) -> Any:
         """Run a step, and keep what is to be recorded of it."""
