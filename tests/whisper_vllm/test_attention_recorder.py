@@ -45,6 +45,8 @@ class Engine:
                    for request, count in scheduled.items()]  # fmt: skip
         frames = [[20 * int(request) + n for n in range(self.positions(request))]
                   for request in scheduled if computed[request] == 0]  # fmt: skip
+        told = output(scheduled, new, finished)
+        self.recorder.before_step(told)
         for layer, attention in enumerate(self.attentions):
             query = values(chain(*numbers), layer)
             key = values(chain(*frames), layer) if frames else None
@@ -52,7 +54,7 @@ class Engine:
         batch = SimpleNamespace(req_ids=list(scheduled),
                                 num_computed_tokens_cpu=np.array([*computed.values()]))  # fmt: skip
         requests = {request: state(self.positions(request)) for request in scheduled}
-        self.recorder.after_step(batch, output(scheduled, new, finished), requests)
+        self.recorder.after_step(batch, told, requests)
         for request, count in scheduled.items():
             self.computed[request] = computed[request] + count
 

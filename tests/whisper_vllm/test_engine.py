@@ -5,6 +5,7 @@ import asyncio
 import os
 import signal
 import time
+import weakref
 from contextlib import aclosing
 from multiprocessing import get_context
 
@@ -22,6 +23,7 @@ from app.models.whisper_vllm.rules import WindowRules
 from app.models.whisper_vllm.tokens import SpecialTokens
 from app.process import counting
 from app.speech.windows import Window
+from tests.waiting import until
 from tests.whisper_vllm import fake_engine
 
 pytestmark = pytest.mark.anyio
@@ -67,6 +69,16 @@ async def test_a_window_goes_to_the_engine_and_its_steps_come_back_in_order(star
     assert last.sampled[0] == (480_000, -0.1)  # all samples arrived
     assert last.sampled[1] == (TOKENS.max_tokens - 1, -0.2)  # the room behind the prompt
     assert (engine.windows, engine.outputs) == (0, 2)
+
+
+async def test_a_window_that_has_ended_is_held_by_nobody(start):
+    """It is a view of all of its recording's sound."""
+    engine = await start("good")
+    asked = request()
+    sound = weakref.ref(asked.window.pcm)
+    await steps(engine, asked)
+    del asked
+    await until(lambda: sound() is None)
 
 
 async def test_windows_at_once_do_not_get_in_each_others_way(start):

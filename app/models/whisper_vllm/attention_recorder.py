@@ -19,12 +19,14 @@ _KEPT = 4  # records for each window that is decoded at once
 
 
 class _Tap:
-    """Keeps the queries and keys of a step, of some heads of one cross-attention layer."""
+    """Keeps the queries and keys of a step, of some heads of one cross-attention layer, while it is
+    open: also when a step is captured."""
 
     def __init__(self, attention: Any, heads: Sequence[int], rows: int, like: torch.Tensor) -> None:
         self._heads = torch.tensor(heads, device=like.device)
         shape = (rows, len(heads), attention.head_size)
         self.queries = torch.zeros(shape, dtype=like.dtype, device=like.device)
+        self.is_open = True
         self._keys: torch.Tensor | None = None
         self._forward = attention.impl.forward
         attention.impl.forward = self._recorded
@@ -33,8 +35,9 @@ class _Tap:
         self, layer: Any, query: torch.Tensor, key: torch.Tensor | None, *others: Any, **named: Any
     ) -> Any:
         """Stand for AttentionImpl.forward. query, key: shape (tokens, heads, head size)."""
-        torch.index_select(query, 1, self._heads, out=self.queries[: len(query)])
-        self._keys = key
+        if self.is_open:
+            torch.index_select(query, 1, self._heads, out=self.queries[: len(query)])
+            self._keys = key
         return self._forward(layer, query, key, *others, **named)
 
     def keys(self, rows: slice) -> torch.Tensor | None:
@@ -89,11 +92,17 @@ class AttentionRecorder:
         self._recording: dict[str, _Record] = {}  # by vLLM's name of the request
         self._records: OrderedDict[str, _Record] = OrderedDict()
 
+    def before_step(self, step: Any) -> None:
+        """See by a SchedulerOutput whether anything is to be recorded. What is kept of new windows
+        is all of a layer's keys, tens of megabytes."""
+        for name, request in _named(step):
+            self._begin(name, request)
+        for tap in self._taps:
+            tap.is_open = bool(self._recording)
+
     def after_step(self, batch: Any, step: Any, requests: Mapping[str, Any]) -> None:
         """Take what a step computed, by the batch and the SchedulerOutput that it had, and the
         state of all requests."""
-        for name, request in _named(step):
-            self._begin(name, request)
         if self._recording and step.total_num_scheduled_tokens:
             self._take_rows(batch, step, requests)
         for tap in self._taps:

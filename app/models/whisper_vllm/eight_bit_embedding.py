@@ -16,7 +16,7 @@ from vllm.model_executor.layers.quantization.compressed_tensors.schemes import (
     CompressedTensorsW8A8Int8,
 )
 
-from app.models.whisper_vllm.embedding_format import SCALE, SMOOTHING, WEIGHT
+from app.models.whisper_vllm.embedding_format import SCALE, SMOOTHING
 
 Named = Iterable[tuple[str, torch.Tensor]]
 
@@ -24,9 +24,11 @@ Named = Iterable[tuple[str, torch.Tensor]]
 class EightBitEmbedding(torch.nn.Module):  # type: ignore[misc]  # untyped
     """Looks tokens up in rows of eight bits, each with a scale of its own."""
 
-    def __init__(self, vocabulary: int, width: int, dtype: torch.dtype) -> None:
+    def __init__(self, weight: torch.nn.Parameter, dtype: torch.dtype) -> None:
+        """weight: shape (vocabulary, width), another module's too."""
         super().__init__()
-        self.weight = _parameter(torch.empty(vocabulary, width, dtype=torch.int8))
+        vocabulary, width = weight.shape
+        self.weight = weight
         self.weight_scale = _parameter(torch.empty(vocabulary, 1, dtype=dtype))
         self.smoothing = _parameter(torch.empty(width, dtype=dtype))
 
@@ -62,14 +64,14 @@ class EightBitProjection(torch.nn.Module):  # type: ignore[misc]  # untyped
 
 def in_eight_bits(model: Any) -> None:
     """Give a vLLM Whisper an embedding and an output projection of eight bits, without weights."""
-    size = model.config.vocab_size, model.config.d_model, model.dtype
-    model.model.decoder.embed_tokens = EightBitEmbedding(*size)
-    model.proj_out = EightBitProjection(*size)
+    config, dtype = model.config, model.dtype
+    model.proj_out = EightBitProjection(config.vocab_size, config.d_model, dtype)
+    model.model.decoder.embed_tokens = EightBitEmbedding(model.proj_out.weight, dtype)
 
 
 def shared(weights: Named, projection: EightBitProjection) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield weights as they come; the projection takes the embedding's."""
-    own = {WEIGHT: "weight", SCALE: "weight_scale", SMOOTHING: "smoothing"}
+    """Yield weights as they come; the projection takes the embedding's scales too."""
+    own = {SCALE: "weight_scale", SMOOTHING: "smoothing"}
     for name, tensor in weights:
         if name in own:
             _load(getattr(projection, own[name]), tensor)

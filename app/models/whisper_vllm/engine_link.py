@@ -125,6 +125,7 @@ class EngineLink:
         with suppress(OSError):  # broken: the one who receives sees it too
             while message := self._outbox.get():
                 self._connection.send(message)
+                del message  # a window holds all of its recording's sound, which may be hours
 
     def _receive_all(self) -> None:
         with suppress(EOFError, OSError):

@@ -5,8 +5,11 @@ what it writes to."""
 import sys
 
 _SPARED = (
-    "sklearn",  # transformers: of assisted generation
+    "av",  # vLLM: recordings to decode; engines get samples
+    "cv2",  # vLLM: pictures and films
+    "opentelemetry",  # vLLM: tracing of its own, which nobody asks for
     "scipy",  # transformers: of other models' losses; vLLM: a resampler, and all comes at 16 kHz
+    "sklearn",  # transformers: of assisted generation
 )
 
 

@@ -65,6 +65,7 @@ class WhisperWorker(_vllm_worker()):  # type: ignore[misc]  # the device decides
         if self._cross_attention:
             again = scheduler_output.preempted_req_ids or set()
             self._cross_attention.forget(scheduler_output.finished_req_ids | again)
+        self._recorder.before_step(scheduler_output)
         output = super().execute_model(scheduler_output)
         runner = self.model_runner
         self._recorder.after_step(runner.input_batch, scheduler_output, runner.requests)
