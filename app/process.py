@@ -50,12 +50,18 @@ def set_idle_priority(process: int) -> None:
                 os.sched_setscheduler(int(thread), os.SCHED_IDLE, os.sched_param(0))
 
 
+def processor_flags() -> frozenset[str]:
+    """Return what the processor can do, in Linux's words; nothing where it has other words."""
+    with open("/proc/cpuinfo") as lines:
+        flags = next((line for line in lines if line.startswith("flags")), "")
+    return frozenset(flags.split()[2:])
+
+
 def has_half_precision() -> bool:
     """Whether the processor multiplies 16-bit numbers at a useful rate. Without AVX-512, oneDNN
     multiplies bfloat16 several times slower than float32."""
-    with open("/proc/cpuinfo") as lines:
-        flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    return not flags.startswith("flags") or " avx512f" in flags
+    flags = processor_flags()
+    return not flags or "avx512f" in flags
 
 
 def keep_freed_memory() -> None:

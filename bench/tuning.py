@@ -81,7 +81,8 @@ def layers(linear: LinearTimes) -> None:
     for rows in ROWS:
         for shape in sorted({one.shape for one in linear.all}):
             found = [f"{1e6 * seconds[(*shape, scheme, rows)]:.0f}" for scheme in SCHEMES]
-            table.add_row(str(rows), *map(str, shape), *found)
+            inputs, outputs = shape
+            table.add_row(str(rows), str(inputs), str(outputs or "attention"), *found)
         table.add_section()
     Console(width=150).print(table)
 

@@ -30,7 +30,7 @@ from app.tuning.linear_times import LayerTimer, LinearTimes, costs_key, timed
 from app.tuning.losses import losses
 
 UsedSince = Callable[[float], bool]
-_STEPS = 1  # raised when our engine comes to take another time for what is not linear
+_STEPS = 2  # raised when our engine comes to take another time for what is not linear
 
 
 class Measurer:

@@ -35,7 +35,7 @@ from app.transcription.pipeline import transcript
 from app.transcription.results import Options, Transcript
 
 _AT_ONCE = 4  # windows in the proving engine, which may have another engine beside it
-_POLICY = 4  # raised when what a checkpoint is heard to say changes by our decoding
+_POLICY = 5  # raised when what a checkpoint is heard to say changes by our decoding
 
 
 @dataclass(frozen=True)

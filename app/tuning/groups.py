@@ -28,6 +28,12 @@ class Group:
     def shape(self) -> tuple[int, int]:
         return self.inputs, self.outputs
 
+    @property
+    def attends(self) -> bool:
+        """Whether its outputs are what the encoder's positions attend by: its scheme decides in how
+        many bits they do."""
+        return self.once and self.name.endswith(".self_attn.qkv")
+
     def bytes(self, scheme: str) -> int:
         """Return what its weights and scales take, in bytes."""
         weights = self.inputs * self.outputs

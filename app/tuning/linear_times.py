@@ -1,4 +1,5 @@
-"""Times of a device's linear layers: measured once, kept under the device's fingerprint.
+"""Times of a device's linear layers, and of what an encoder's positions attend to behind one:
+measured once, kept under the device's fingerprint.
 
 What varies by more than a fifth from round to round is measured again, and told where it still
 does.
@@ -33,8 +34,9 @@ _PROJECT = Path(__file__).resolve().parent.parent.parent
 
 @dataclass(frozen=True)
 class Timed:
-    """One layer under one scheme with so many rows. seconds: of a call, the median of the rounds.
-    spread: between the quartiles of the rounds, as a share of it."""
+    """One layer under one scheme with so many rows; without outputs, an encoder's attention behind
+    such a layer. seconds: of a call, the median of the rounds. spread: between the quartiles of the
+    rounds, as a share of it."""
 
     shape: tuple[int, int]
     scheme: str
@@ -64,8 +66,10 @@ class LinearTimes:
         self._seconds = {one.key: one.seconds for one in self.all}
 
     def seconds(self, group: Group, scheme: str, rows: int) -> float:
-        """Return the seconds of one multiplication."""
-        return self._seconds[(*group.shape, scheme, rows)]
+        """Return the seconds of one multiplication, and of the attention by what comes of it."""
+        seconds = self._seconds[(*group.shape, scheme, rows)]
+        attention = self._seconds[(group.inputs, 0, scheme, rows)] if group.attends else 0.0
+        return seconds + attention
 
     @property
     def unsteady(self) -> list[Timed]:
@@ -74,18 +78,20 @@ class LinearTimes:
     @property
     def kernels(self) -> dict[str, str]:
         """Scheme to the kernel that vLLM chose for it."""
-        return {one.scheme: one.kernel for one in self.all}
+        return {one.scheme: one.kernel for one in self.all if one.shape[1]}
 
 
 def costs_key(groups: Sequence[Group], facts: Mapping[str, Any]) -> str:
     """Return what the times of the groups' shapes on a device are kept under."""
     return ResultCache.key(
-        device=fingerprint(facts), shapes=_shapes(groups), schemes=SCHEMES, rows=ROWS
+        device=fingerprint(facts), shapes=shapes(groups), schemes=SCHEMES, rows=ROWS
     )
 
 
-def _shapes(groups: Sequence[Group]) -> Shapes:
-    return sorted({group.shape for group in groups})
+def shapes(groups: Sequence[Group]) -> Shapes:
+    """Return the shapes that are timed for the groups."""
+    attention = {(group.inputs, 0) for group in groups if group.attends}
+    return sorted({group.shape for group in groups} | attention)
 
 
 def timed(row: Mapping[str, Any]) -> Timed:
@@ -125,7 +131,7 @@ class LayerTimer:
     ) -> list[dict[str, Any]]:
         """Time all shapes of the groups; those that vary, once more. Return linear_timing's rows,
         for LinearTimes. Blocking, for a minute. Raises EngineFailed."""
-        found = self._run(_shapes(groups), dtype, on_progress)
+        found = self._run(shapes(groups), dtype, on_progress)
         again = sorted({timed(row).shape for row in found if timed(row).unsteady})
         return merged(found, self._run(again, dtype, on_progress)) if again else found
 

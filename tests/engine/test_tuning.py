@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.models.whisper_vllm import forkserver
+from app.models.whisper_vllm.encoder_vectors import gains
 from app.quantization.quantizer_process import Quantizer
 from app.recordings.spec import Recordings
 from app.settings import Settings
@@ -23,7 +24,7 @@ EIGHT_BITS = {"ZentorchInt8ScaledMMLinearKernel", "CPUInt8ScaledMMLinearKernel"}
 
 
 def test_layers_are_timed_on_the_kernels_that_vllm_chooses(monkeypatch):
-    job = {"shapes": [[256, 256]], "schemes": SCHEMES, "rows": [1, 300], "rounds": 2}
+    job = {"shapes": [[256, 256], [256, 0]], "schemes": SCHEMES, "rows": [1, 300], "rounds": 2}
     for name, value in forkserver.environment("cpu", "error").items():
         monkeypatch.setenv(name, value)
     answer = subprocess.run(
@@ -31,9 +32,12 @@ def test_layers_are_timed_on_the_kernels_that_vllm_chooses(monkeypatch):
         input=json.dumps(job), capture_output=True, text=True, timeout=300, check=True,
     )  # fmt: skip
     rows = [json.loads(line) for line in answer.stdout.splitlines()]
-    assert len(rows) == 2 * len(SCHEMES)
+    assert len(rows) == 2 * 2 * len(SCHEMES)
     assert all(len(row["seconds"]) == 2 and min(row["seconds"]) > 0 for row in rows)
-    kernels = {row["scheme"]: row["kernel"] for row in rows}
+    attention = {row["scheme"]: row["kernel"] for row in rows if not row["outputs"]}
+    assert attention["W8A8"] == ("EightBitScores" if gains() else attention["none"])
+    assert attention["W4A16 g32"] == attention["none"]
+    kernels = {row["scheme"]: row["kernel"] for row in rows if row["outputs"]}
     assert kernels["none"] == "UnquantizedLinearMethod"
     assert kernels["W8A8"] in EIGHT_BITS
     assert {kernels["W4A16 g32"], kernels["W4A16 g128"]} <= KERNELS

@@ -8,7 +8,7 @@ from app.tuning.cost import EngineTimes
 from app.tuning.engine_times import Measured
 from app.tuning.findings import Findings
 from app.tuning.groups import SCHEMES, groups_of
-from app.tuning.linear_times import ROWS, LinearTimes, Timed
+from app.tuning.linear_times import ROWS, LinearTimes, Timed, shapes
 
 CONFIG = json.loads((DEMO_MODEL / "config.json").read_text("utf-8"))
 GROUPS = groups_of(CONFIG)
@@ -22,10 +22,9 @@ def engine(spread=STEADY):
 
 
 def findings(spread=STEADY, disturbed=()):
-    shapes = sorted({group.shape for group in GROUPS})
     times = [
         Timed(shape, scheme, rows, SECONDS[scheme], spread, "Kernel")
-        for shape in shapes
+        for shape in shapes(GROUPS)
         for scheme in SCHEMES
         for rows in ROWS
     ]

@@ -42,6 +42,18 @@ def test_a_quantized_clip_differs_by_its_layers():
     assert times.step == pytest.approx({1: 0.004, 16: 0.016})
 
 
+def test_a_scheme_decides_what_the_encoder_attends_by_too():
+    qkv = Group("encoder.layers.0.self_attn.qkv", 64, 192, once=True)
+    attention = [
+        Timed((64, 0), scheme, WINDOW_ROWS, seconds, 0.0, "Kernel")
+        for scheme, seconds in (("none", 0.020), ("W8A8", 0.012))
+    ]
+    layers = [timed(qkv, "none", WINDOW_ROWS, 0.030), timed(qkv, "W8A8", WINDOW_ROWS, 0.010)]
+    cost = Cost([qkv], LinearTimes(layers + attention), EngineTimes(0.1, {1: 0.005}), tokens=0)
+    assert cost.engine_times({qkv.name: "W8A8"}).encoder == pytest.approx(0.1 - 0.020 - 0.008)
+    assert cost.clip_seconds({qkv.name: "none"}, 1) == pytest.approx(0.1)
+
+
 def test_a_decoders_weights_are_read_for_all_windows_at_once():
     alone, shared = (COST.group_seconds(DECODER, "W8A8", n) for n in (1, 16))
     assert alone == pytest.approx(20 * 0.001)

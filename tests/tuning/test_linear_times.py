@@ -54,6 +54,11 @@ def test_what_does_not_vary_is_measured_once(device):
     assert found.seconds(GROUPS[0], "W8A8", 16) == 1.0
 
 
+def test_what_the_encoder_attends_to_is_timed_by_its_width():
+    qkv = Group("encoder.layers.0.self_attn.qkv", 64, 192, once=True)
+    assert linear_times.shapes([qkv, qkv, *GROUPS]) == [(64, 0), (64, 128), (64, 192)]
+
+
 def test_another_device_or_other_shapes_are_kept_apart():
     other = Group("encoder.layers.0.fc1", 64, 256, once=True)
     keys = {

@@ -20,10 +20,9 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
 from numba import carray, cfunc, njit, types
-from numba.core.caching import FunctionCache
-from numba.extending import intrinsic
+
+from app.models.whisper_vllm.vector_code import FAST, KEPT, halved, next_task, pointer_to, widened
 
 TILE = 64  # positions whose scores are summed at once: four vectors of AVX-512
 
@@ -58,59 +57,10 @@ class Store(Structure):
     ]
 
 
-def _is_kept() -> bool:
-    """Whether Numba finds a folder for what it compiles: beside this module, or in the user's
-    cache. Without one each start compiles anew."""
-    try:
-        FunctionCache(_is_kept)
-    except RuntimeError:
-        return False
-    return True
-
-
-_KEPT = _is_kept()
-_FAST = {"fastmath": True, "error_model": "numpy", "cache": _KEPT}
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _at(_: Any, address: Any) -> Any:
-    """Return the pointer that an integer is."""
-
-    def pointer(context: Any, builder: Any, __: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
-
-    return types.voidptr(address), pointer
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _next(_: Any, record: Any) -> Any:
-    """Return a record's first field, and add one to it, as no other thread can in between."""
-
-    def counted(__: Any, builder: Any, ___: Any, arguments: Any) -> Any:
-        counter = builder.bitcast(arguments[0], ir.IntType(64).as_pointer())
-        return builder.atomic_rmw("add", counter, ir.Constant(ir.IntType(64), 1), "monotonic")
-
-    return types.int64(record), counted
-
-
 @njit(inline="always")  # type: ignore[untyped-decorator]
 def _number(address: Any, at: Any) -> Any:
     """Return one of the int64 that lie at an address."""
-    return carray(_at(address), at + 1, np.int64)[at]
-
-
-@njit(inline="always")  # type: ignore[untyped-decorator]
-def _widened(bits: Any) -> Any:
-    """Return the number whose upper half a bfloat16 is."""
-    return np.uint32(np.uint32(bits) << np.uint32(16)).view(np.float32)
-
-
-@njit(inline="always")  # type: ignore[untyped-decorator]
-def _halved(number: Any) -> Any:
-    """Return the nearest bfloat16's bits, the even one of two."""
-    bits = np.float32(number).view(np.uint32)
-    is_odd = (bits >> np.uint32(16)) & np.uint32(1)
-    return np.uint16((bits + np.uint32(0x7FFF) + is_odd) >> np.uint32(16))
+    return carray(pointer_to(address), at + 1, np.int64)[at]
 
 
 @njit(inline="always")  # type: ignore[untyped-decorator]
@@ -130,29 +80,29 @@ def _exp(power: Any) -> Any:
     return product * bits.view(np.float32)
 
 
-@njit(**_FAST)  # type: ignore[untyped-decorator]
+@njit(**FAST)  # type: ignore[untyped-decorator]
 def _read(address: Any, is_half: Any, into: Any) -> None:
     """Fill `into`, float32, from an address."""
     if is_half:
-        half = carray(_at(address), into.shape[0], np.uint16)
+        half = carray(pointer_to(address), into.shape[0], np.uint16)
         for d in range(into.shape[0]):
-            into[d] = _widened(half[d])
+            into[d] = widened(half[d])
     else:
-        into[:] = carray(_at(address), into.shape[0], np.float32)
+        into[:] = carray(pointer_to(address), into.shape[0], np.float32)
 
 
-@njit(**_FAST)  # type: ignore[untyped-decorator]
+@njit(**FAST)  # type: ignore[untyped-decorator]
 def _write(address: Any, is_half: Any, row: Any) -> None:
     """Put a row, float32, to an address."""
     if is_half:
-        half = carray(_at(address), row.shape[0], np.uint16)
+        half = carray(pointer_to(address), row.shape[0], np.uint16)
         for d in range(row.shape[0]):
-            half[d] = _halved(row[d])
+            half[d] = halved(row[d])
     else:
-        carray(_at(address), row.shape[0], np.float32)[:] = row
+        carray(pointer_to(address), row.shape[0], np.float32)[:] = row
 
 
-@njit(**_FAST)  # type: ignore[untyped-decorator]
+@njit(**FAST)  # type: ignore[untyped-decorator]
 def _score(query: Any, keys: Any, scales: Any, length: Any, scores: Any, sums: Any) -> Any:
     """Fill `scores` up to the end of the last tile; return the largest of the positions that are
     there."""
@@ -176,7 +126,7 @@ def _score(query: Any, keys: Any, scales: Any, length: Any, scores: Any, sums: A
     return top
 
 
-@njit(**_FAST)  # type: ignore[untyped-decorator]
+@njit(**FAST)  # type: ignore[untyped-decorator]
 def _weigh(scores: Any, scales: Any, length: Any, top: Any) -> Any:
     """Turn scores into weights of the values as they lie, with nothing behind the last position;
     return what weights without scales add up to."""
@@ -190,7 +140,7 @@ def _weigh(scores: Any, scales: Any, length: Any, top: Any) -> Any:
     return total
 
 
-@njit(**_FAST)  # type: ignore[untyped-decorator]
+@njit(**FAST)  # type: ignore[untyped-decorator]
 def _add_up(weights: Any, values: Any, length: Any, sums: Any) -> None:
     """Fill `sums` with the values by their weights, four at a time: TILE is a multiple."""
     for d in range(sums.shape[0]):
@@ -206,19 +156,19 @@ def _add_up(weights: Any, values: Any, length: Any, sums: Any) -> None:
             )
 
 
-@njit(**_FAST)  # type: ignore[untyped-decorator]
+@njit(**FAST)  # type: ignore[untyped-decorator]
 def _of_head(record: Any, slot: Any, head: Any) -> Any:
     """Return a head's keys, values and scales."""
     positions, size = record.positions, record.size
     region = slot * record.heads + head
     numbers = region * positions * size
-    keys = carray(_at(record.keys + numbers), (positions // TILE, size, TILE), np.int8)
-    values = carray(_at(record.values + numbers), (positions, size), np.int8)
-    scales = carray(_at(record.scales + region * positions * 8), (2, positions), np.float32)
+    keys = carray(pointer_to(record.keys + numbers), (positions // TILE, size, TILE), np.int8)
+    values = carray(pointer_to(record.values + numbers), (positions, size), np.int8)
+    scales = carray(pointer_to(record.scales + region * positions * 8), (2, positions), np.float32)
     return keys, values, scales
 
 
-@njit(**_FAST)  # type: ignore[untyped-decorator]
+@njit(**FAST)  # type: ignore[untyped-decorator]
 def _attend_one(record: Any, task: Any, query: Any, scores: Any, sums: Any, output: Any) -> None:
     """Compute what one head of one row attends to."""
     row, head = task // record.heads, task % record.heads
@@ -238,19 +188,19 @@ def _attend_one(record: Any, task: Any, query: Any, scores: Any, sums: Any, outp
     _write(record.output + at, record.is_half, output)
 
 
-@cfunc(types.void(types.CPointer(numba.from_dtype(np.dtype(Attend)))), cache=_KEPT)  # type: ignore[untyped-decorator]
+@cfunc(types.void(types.CPointer(numba.from_dtype(np.dtype(Attend)))), cache=KEPT)  # type: ignore[untyped-decorator]
 def attend(pointer: Any) -> None:
     """Compute what rows attend to, as far as nobody else does; pointer: to an Attend."""
     record = carray(pointer, 1)[0]
     query, output = np.empty(record.size, np.float32), np.empty(record.size, np.float32)
     sums, scores = np.empty(TILE, np.float32), np.empty(record.positions, np.float32)
-    task = _next(pointer)
+    task = next_task(pointer)
     while task < record.tasks:
         _attend_one(record, task, query, scores, sums, output)
-        task = _next(pointer)
+        task = next_task(pointer)
 
 
-@njit(**_FAST)  # type: ignore[untyped-decorator]
+@njit(**FAST)  # type: ignore[untyped-decorator]
 def _round(address: Any, is_half: Any, stride: Any, row: Any, into: Any, scales: Any) -> None:
     """Round as many rows from an address on as there are scales for, into eight bits."""
     for n in range(scales.shape[0]):
@@ -264,7 +214,7 @@ def _round(address: Any, is_half: Any, stride: Any, row: Any, into: Any, scales:
         scales[n] = top / np.float32(127)
 
 
-@njit(**_FAST)  # type: ignore[untyped-decorator]
+@njit(**FAST)  # type: ignore[untyped-decorator]
 def _store_one(record: Any, task: Any, row: Any, rounded: Any) -> None:
     """Store one tile of one head of one window."""
     heads, tiles = record.heads, record.positions // TILE
@@ -286,12 +236,12 @@ def _store_one(record: Any, task: Any, row: Any, rounded: Any) -> None:
     )
 
 
-@cfunc(types.void(types.CPointer(numba.from_dtype(np.dtype(Store)))), cache=_KEPT)  # type: ignore[untyped-decorator]
+@cfunc(types.void(types.CPointer(numba.from_dtype(np.dtype(Store)))), cache=KEPT)  # type: ignore[untyped-decorator]
 def store(pointer: Any) -> None:
     """Store new windows' keys and values, as far as nobody else does; pointer: to a Store."""
     record = carray(pointer, 1)[0]
     row, rounded = np.empty(record.size, np.float32), np.zeros((TILE, record.size), np.int8)
-    task = _next(pointer)
+    task = next_task(pointer)
     while task < record.tasks:
         _store_one(record, task, row, rounded)
-        task = _next(pointer)
+        task = next_task(pointer)

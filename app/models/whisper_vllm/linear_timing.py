@@ -23,13 +23,15 @@ from app.process import die_with, set_idle_priority
 _COLD = 64 * 2**20  # bytes of copies; this is twice the last cache of a large processor's share
 _MANY_ROWS = 256  # from here on weights are read once for much work: a few copies do
 _FEW_COPIES = 4
+_HEAD_SIZE = 64  # every Whisper's
 _MOST_COPIES = 512  # each takes milliseconds to build: layers of the smallest models are warmer
 
 
 class Job(BaseModel):
-    """What is to be timed. shapes: (inputs, outputs) of layers. schemes: as scheme_config takes
-    them. rounds: how often all is timed, in turn. parent: the pid that the process dies with.
-    idle_priority: whether it runs only while nobody else wants the processors."""
+    """What is to be timed. shapes: (inputs, outputs) of layers; without outputs, the attention of
+    an encoder of such a width. schemes: as scheme_config takes them. rounds: how often all is
+    timed, in turn. parent: the pid that the process dies with. idle_priority: whether it runs only
+    while nobody else wants the processors."""
 
     shapes: list[tuple[int, int]]
     schemes: list[str]
@@ -90,6 +92,36 @@ def _fill(parameter: torch.Tensor) -> None:
         parameter.data.random_(-highest, highest)
 
 
+class _Attention(torch.nn.Module):  # type: ignore[misc]  # untyped
+    """What positions of an encoder attend to behind a layer of some scheme, all to all of them."""
+
+    def __init__(self, width: int, scheme: str, dtype: torch.dtype) -> None:
+        super().__init__()
+        heads, scale = width // _HEAD_SIZE, _HEAD_SIZE**-0.5
+        self.quant_method = self._attention = _attention(heads, scale, scheme, dtype)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return what the positions attend to by these queries, keys and values."""
+        attended: torch.Tensor = self._attention(rows, rows, rows)
+        return attended
+
+
+def _attention(heads: int, scale: float, scheme: str, dtype: torch.dtype) -> Any:
+    """Return the attention that an engine has for a scheme."""
+    from vllm.platforms import current_platform
+
+    if current_platform.is_cpu() and scheme == "W8A8" and dtype == torch.bfloat16:
+        from app.models.whisper_vllm.encoder_vectors import gains
+
+        if gains():
+            from app.models.whisper_vllm.encoder_attention import EightBitScores, Room
+
+            return EightBitScores(heads, scale, Room())
+    from vllm.model_executor.models.whisper import WhisperEncoderAttention
+
+    return WhisperEncoderAttention(heads, _HEAD_SIZE, scale, num_kv_heads=heads)
+
+
 def kernel_of(layer: Any) -> str:
     """Return the name of a layer's kernel, as WhisperWorker.linear_kernels has it."""
     scheme = getattr(layer, "scheme", None)
@@ -115,6 +147,8 @@ def timings(job: Job) -> Iterator[dict[str, Any]]:
 
 
 def _copies(shape: tuple[int, int], scheme: str, dtype: torch.dtype) -> list[Any]:
+    if not shape[1]:
+        return [_Attention(shape[0], scheme, dtype)]
     bits = 8 * dtype.itemsize if scheme == "none" else int(scheme[1])
     count = -(-_COLD // (shape[0] * shape[1] * bits // 8))
     count = min(max(_FEW_COPIES, count), _MOST_COPIES)

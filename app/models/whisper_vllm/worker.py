@@ -4,6 +4,7 @@ attend to."""
 from collections import Counter
 from typing import Any
 
+import torch
 from vllm.platforms import current_platform
 
 from app.models.whisper_vllm import short_whisper
@@ -40,8 +41,13 @@ class WhisperWorker(_vllm_worker()):  # type: ignore[misc]  # the device decides
             # Here, for when vLLM sets a worker up it looks into all modules that are imported, and
             # llvmlite's library takes each name for a function of its own.
             from app.models.whisper_vllm.cross_attention import CrossAttention
+            from app.models.whisper_vllm.encoder_vectors import gains
 
             self._cross_attention = CrossAttention(self.model_runner)
+            if gains() and config.model_config.dtype == torch.bfloat16:
+                from app.models.whisper_vllm.encoder_attention import compare_in_eight_bits
+
+                compare_in_eight_bits(self.model_runner.model.model.encoder)
         if current_platform.is_cpu() and config.model_config.enforce_eager:
             take_direct_steps(self.model_runner.model.model.decoder)
         tell_sampled_alone(self.model_runner.sampler)
@@ -89,8 +95,8 @@ class WhisperWorker(_vllm_worker()):  # type: ignore[misc]  # the device decides
         return self._recorder.take(name, first, count, frames)
 
     def linear_kernels(self) -> dict[str, int]:
-        """Count the linear layers by kernel class; unquantized ones count under their method's
-        name."""
+        """Count the linear layers by kernel class, and layers that attend by one of our own;
+        unquantized ones count under their method's name."""
         kernels: Counter[str] = Counter()
         for module in self.model_runner.model.modules():
             scheme = getattr(module, "scheme", None)
@@ -99,4 +105,6 @@ class WhisperWorker(_vllm_worker()):  # type: ignore[misc]  # the device decides
                 kernels[type(getattr(scheme, "kernel", scheme)).__name__] += 1
             elif method is not None and hasattr(module, "input_size"):
                 kernels[type(method).__name__] += 1
+            elif getattr(module, "is_kernel", False):
+                kernels[type(module).__name__] += 1
         return dict(kernels)
