@@ -1,4 +1,5 @@
-"""What cross-attention over keys and values of eight bits keeps, beside vLLM's over sixteen.
+"""What attention over eight bits keeps, beside vLLM's over sixteen: the decoder's, to a window's
+keys and values, and the encoder's scores where the checkpoint's encoder has eight bits too.
 
     python -m bench.attention_bits [--model NAME]
 

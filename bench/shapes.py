@@ -1,11 +1,12 @@
 """Which scheme is the fastest at every shape of a Whisper's layers?
 
-    python -m bench.shapes
+    python -m bench.shapes [--attention]
 
 vLLM's own linear layers, of the widths of tiny to large, are timed under each scheme with as many
 rows as a step has, through the kernels that vLLM chooses here; where zentorch is installed, then
 without it, base and large. `fastest` counts a scheme's shapes and rows. Seven minutes, on a machine
-that does nothing else.
+that does nothing else; with --attention one, for what the encoder's positions attend to behind a
+layer of each scheme, and no layer.
 """
 
 import json
@@ -20,7 +21,7 @@ from typing import Any
 
 from app.models.whisper_vllm import forkserver
 from app.models.whisper_vllm.plan import pick_device
-from app.tuning.groups import SCHEMES
+from app.tuning.groups import SCHEMES, WINDOW_ROWS
 from app.tuning.linear_times import ROWS, Timed, timed
 from bench.left_out import left_out
 from bench.options import parser
@@ -35,11 +36,14 @@ def shapes(width: int) -> list[tuple[int, int]]:
     return [(width, width), (width, 3 * width), (width, 4 * width), (4 * width, width)]
 
 
+def _of(widths: Iterable[int]) -> list[tuple[int, int]]:
+    return [shape for width in widths for shape in shapes(width)]
+
+
 def measured(
-    widths: Sequence[int], rounds: int, environment: Mapping[str, str] = os.environ
+    asked: Sequence[tuple[int, int]], rounds: int, environment: Mapping[str, str] = os.environ
 ) -> list[Timed]:
-    """Time all layers in a process of their own."""
-    asked = [shape for width in widths for shape in shapes(width)]
+    """Time layers of these shapes in a process of their own."""
     job = {"shapes": asked, "schemes": SCHEMES, "rows": ROWS, "rounds": rounds}
     answer = subprocess.run(
         [sys.executable, "-m", "app.models.whisper_vllm.linear_timing"],
@@ -66,6 +70,19 @@ def lines(several: Iterable[Timed]) -> list[str]:
     return [*told, "", "fastest: " + _counted(found), "kernels: " + _kernels(found)]
 
 
+def attention_lines(several: Iterable[Timed]) -> list[str]:
+    """Return a table of microseconds of the encoder's attention over a whole window, by width."""
+    found: dict[int, dict[str, Timed]] = defaultdict(dict)
+    for one in several:
+        if one.rows == WINDOW_ROWS:
+            found[one.shape[0]][one.scheme] = one
+    told = ["| Width | " + " | ".join(SCHEMES) + " |", "| --- " * 5 + "|"]
+    for width, by_scheme in sorted(found.items()):
+        cells = [f"{1e6 * by_scheme[scheme].seconds:.0f}" for scheme in SCHEMES]
+        told.append(f"| {width} | " + " | ".join(cells) + " |")
+    return [*told, "", "kernels: " + _kernels(found)]
+
+
 def _counted(found: Mapping[Any, Mapping[str, Timed]]) -> str:
     best = Counter(min(one, key=lambda scheme: one[scheme].seconds) for one in found.values())
     return ", ".join(f"{scheme} {count} of {len(found)}" for scheme, count in best.most_common())
@@ -77,12 +94,23 @@ def _kernels(found: Mapping[Any, Mapping[str, Timed]]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    rounds = parser("bench.shapes", __doc__, rounds=3).parse_args(argv).rounds
-    print(*lines(measured(WIDTHS, rounds)), sep="\n", flush=True)
+    wanted = parser("bench.shapes", __doc__, rounds=3)
+    wanted.add_argument("--attention", action="store_true", help="of the encoder, and no layers")
+    asked = wanted.parse_args(argv)
+    if asked.attention:
+        several = measured([(width, 0) for width in WIDTHS], asked.rounds)
+        print(*attention_lines(several), sep="\n", flush=True)
+    else:
+        compare_layers(asked.rounds)
+
+
+def compare_layers(rounds: int) -> None:
+    """Print the table of all widths, and that of some without zentorch."""
+    print(*lines(measured(_of(WIDTHS), rounds)), sep="\n", flush=True)
     if find_spec("zentorch"):
         with left_out("zentorch") as path:
-            few = measured(_FEW_WIDTHS, rounds, os.environ | {"PYTHONPATH": path})
-        print("\nwithout zentorch:\n", *lines(few), sep="\n")
+            told = lines(measured(_of(_FEW_WIDTHS), rounds, os.environ | {"PYTHONPATH": path}))
+        print("\nwithout zentorch:\n", *told, sep="\n")
 
 
 if __name__ == "__main__":

@@ -59,13 +59,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--checkpoint", type=Path, default=DEMO_MODEL, help="its folder (default: the demo's)"
     )
     wanted.add_argument(
-        "--bits", type=int, choices=(8, 16), default=8, help="of cross-attention's keys and values"
+        "--bits",
+        type=int,
+        choices=(8, 16),
+        default=8,
+        help="of the decoder's attention to windows, and the encoder's where its layers have eight",
     )
     asked = wanted.parse_args(argv)
     tokens = SpecialTokens.load(asked.checkpoint)
     llm = started(asked.checkpoint, tokens, bits=asked.bits)
     table = Table(
-        title=f"windows of {SECONDS} s, the best of {asked.rounds} rounds; cross-attention over "
+        title=f"windows of {SECONDS} s, the best of {asked.rounds} rounds; attention over "
         f"{asked.bits} bits"
     )
     for column in ("windows", "all, s", "a step, ms", "steps", "tokens"):
@@ -81,8 +85,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def started(folder: Path, tokens: SpecialTokens, *, bits: int = 8) -> Any:
-    """Return an engine of this process, as the service has one in another. bits: of keys and values
-    of cross-attention, 8, or 16 as vLLM has them."""
+    """Return an engine of this process, as the service has one in another. bits: of attention,
+    8, or 16 as vLLM has it."""
     device = pick_device("auto")
     for name, value in forkserver.environment(device, "warning").items():
         os.environ.setdefault(name, value)  # before vLLM is imported
@@ -97,7 +101,7 @@ def started(folder: Path, tokens: SpecialTokens, *, bits: int = 8) -> Any:
 
 
 def in_sixteen_bits(plan: EnginePlan, shape: ModelShape) -> EnginePlan:
-    """Return a plan in which vLLM keeps cross-attention's keys and values."""
+    """Return a plan in which attention is vLLM's."""
     pool = (plan.windows + 1) * shape.window_bytes("cuda")  # it keeps some blocks for itself
     return replace(plan, in_eight_bits=False, kv_bytes=pool, pool_bytes=pool)
 

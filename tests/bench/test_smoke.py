@@ -25,6 +25,7 @@ SMALL = {
     "http": ["--clips", "2", "--rounds", "1"],
     "large": ["--layers", "2", "--rtn"],
     "mayday": ["--rounds", "1"],
+    "mixture": ["tests/bench/order.json", "--clips", "4", "--rounds", "1"],
     "observe": ["--seconds", "3"],
     "operations": ["--clips", "2"],
     "overhead": ["--clips", "2", "--rounds", "1"],

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from app.checkpoints.fused_groups import group_of, layer_schemes
 from app.checkpoints.recipe import Recipe
 from app.errors import BadRecipe
+from app.models.whisper_vllm.encoder_vectors import gains
 from app.quantization.quantizer_process import Quantizer
 from app.recordings.spec import Recordings
 from app.settings import Settings
@@ -205,7 +206,8 @@ def test_an_embedding_in_eight_bits_serves_and_its_projection_has_the_kernel_of_
         assert server.transcribe(MAYDAY).json()["text"] == MAYDAY_WORDS
         model = httpx.get(f"{server.url}/v1/models").json()["data"][0]
     kernels = model["marlinscribe"]["kernels"]
-    kernels.pop("EightBitScores", None)  # of the encoder's attention, where the processor gains
+    attention = kernels.pop("EightBitScores", 0)
+    assert attention == (CONFIG["encoder_layers"] if gains() else 0)
     ((kernel, count),) = kernels.items()
     assert "Int8" in kernel
     assert count == len(layer_schemes(RECIPES["eight"], CONFIG)) + 1
