@@ -70,7 +70,7 @@ class QueuedTranscription:
         return self._arrival
 
     def _begin(self, plans: Sequence[Plan]) -> InFlightWork:
-        """Begin, where that has not been done."""
-        if self._work is None:
+        """Begin, where that has not been done, or has failed: another engine may serve by now."""
+        if self._work is None or self._work.failed:
             self._work = InFlightWork(self._transcribe(plans, self._arrive().slot))
         return self._work

@@ -165,11 +165,21 @@ async def test_what_has_run_already_does_not_count_as_waiting(house):
     await events.aclose()
 
 
-async def test_the_engines_death_is_told_once_the_recording_is_let_in():
+async def test_what_failed_before_the_recording_is_let_in_is_done_again():
     house = House(lambda n: EngineDied("gone") if n == 2 else sentence(n))
     house.found(7)
     await until(lambda: len(house.decoder.asks) > 2)
     await turns()
+    events = house.told()
+    assert await anext(events) is None
+    assert len((await text_of(events)).split()) == 7
+    assert house.decoder.in_flight == 0
+
+
+async def test_the_engines_death_is_told_once_the_recording_is_let_in():
+    house = House(lambda n: EngineDied("gone") if n >= 2 else sentence(n))
+    house.found(7)
+    await until(lambda: len(house.decoder.asks) > 2)
     events = house.told()
     assert await anext(events) is None
     with pytest.raises(EngineDied):

@@ -1,7 +1,8 @@
 """Parts of kernels that Numba compiles: how they share their work, 16-bit numbers, and instructions
 on whole vectors of AVX-512 where what LLVM makes of a loop is not the best there is.
 
-Of an address, rather than an array, a kernel is told as an integer.
+Of an address, rather than an array, a kernel is told as an integer. Numba keeps what it compiled
+until the kernel's own module changes: after a change here, delete the *.nbi files beside it.
 """
 
 from collections.abc import Generator
