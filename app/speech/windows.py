@@ -39,7 +39,8 @@ class Part:
 class Window:
     """Parts of a recording, in order and end to end: what lies between them is not decoded.
 
-    speech: where in the recording somebody speaks; None where nobody looked for it.
+    speech: where in it somebody speaks, in samples of the recording; None where nobody looked for
+    that.
     """
 
     parts: tuple[Part, ...]
