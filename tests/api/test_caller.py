@@ -15,14 +15,14 @@ WAV = encode(tone(1))
 @pytest.fixture
 def callers(context, monkeypatch):
     """The clients that places were given to, and the patience that was counted with."""
-    seen = []
-    queued = context.state.default.admission.queued
+    seen, admission = [], context.state.default.admission
+    check = admission.check
 
-    def noting(client, request, seconds, patience, **kwargs):
+    def noting(client, seconds, held, patience):
         seen.append((client, patience))
-        return queued(client, request, seconds, patience, **kwargs)
+        check(client, seconds, held, patience)
 
-    monkeypatch.setattr(context.state.default.admission, "queued", noting)
+    monkeypatch.setattr(admission, "check", noting)
     return seen
 
 
