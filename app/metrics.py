@@ -91,8 +91,8 @@ class Metrics:
         )
         self.queue = seconds(
             "queue_duration_seconds",
-            "From decoded audio, or from a long recording's first windows while it is decoded, until "
-            "one goes to the engine",
+            "From decoded audio, or from a long recording's first windows while it is decoded, "
+            "until one goes to the engine",
             model,
         )
         self.window_queue = seconds(
