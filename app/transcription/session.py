@@ -150,7 +150,7 @@ class TranscriptionSession:
     async def _begun(
         self, recording: RecordingFile, options: Options, read: float, until: float | None
     ) -> AsyncGenerator[Event]:
-        """Decode, cut and queue a recording; return its events. Its client waits `until` then."""
+        """Decode, cut and queue a recording; return its events. `until`: when its client leaves."""
         work = partial(self._transcribed, options=options, read=read)
         queued = QueuedTranscription(self.slot.admission, self.caller.name, _next_name(), work)
         try:
