@@ -39,14 +39,14 @@ from bench.recovery import JUDGES, Bench, rows
 
 
 def recipes(order: Mapping[str, Any], settings: Settings, source: Source) -> list[Recipe]:
-    """Return the other recipe and the mixture; both learn from the same recordings."""
+    """Return the other recipe and the mixture; what learns does so from the same recordings."""
     device = pick_device(settings.device)
     fields = settings_fields(settings, source, device, in_four_bits=True)
     embedding = {"embedding": order["recipe"]["components"]["embedding"]}
     fields["components"] = dict(fields["components"]) | embedding
     other = settings_recipe(settings, source, device, **fields)
-    same = {"calibration": other.calibration, "dtype": other.dtype}
-    return [other, Recipe.model_validate(order["recipe"] | same)]
+    same = {"calibration": other.calibration} if order["recipe"].get("method") != "rtn" else {}
+    return [other, Recipe.model_validate(order["recipe"] | same | {"dtype": other.dtype})]
 
 
 async def kept(settings: Settings, clips: int, uniform: Checkpoint, mixture: Checkpoint) -> None:
