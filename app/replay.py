@@ -1,7 +1,7 @@
 """What has come so far and what comes, for any number of followers, whenever they come."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -33,6 +33,11 @@ class Replay(Generic[T]):
 
     def open(self) -> None:
         self._over = False
+
+    @property
+    def kept(self) -> Sequence[T]:
+        """What is kept of what has come so far."""
+        return self._items
 
     async def follow(self) -> AsyncGenerator[T]:
         """From the first that is kept on, until it is over."""

@@ -21,7 +21,7 @@ from typing import Any
 
 from app.checkpoints.checkpoint import Checkpoint
 from app.checkpoints.recipe import Recipe
-from app.models.base import DecodeRequest, LoadedModel
+from app.models.base import DecodeRequest
 from app.models.whisper_vllm import forkserver
 from app.models.whisper_vllm.plan import pick_device
 from app.quantization.acceptance import score
@@ -71,23 +71,18 @@ async def taken(settings: Settings, rounds: int, uniform: Checkpoint, mixture: C
     request = DecodeRequest(window, languages=(language,), fallback=False, is_whole=True)
     print("| at once | uniform, s | mixture, s | uniform / mixture |\n| --- | --- | --- | --- |")
     for count in AT_ONCE:
-        several = [
-            await _in_turn(models if n % 2 else models[::-1], request, count)
-            for n in range(rounds + 1)
-        ][1:]  # the first warms
-        pairs = [pair if n % 2 == 0 else pair[::-1] for n, pair in enumerate(several)]
+        seconds: tuple[list[float], list[float]] = [], []
+        for n in range(rounds + 1):
+            for which in (0, 1) if n % 2 else (1, 0):
+                run = await at_once(models[which].decoder, request, count)
+                seconds[which].append(run.seconds)
+        pairs = list(zip(*seconds, strict=True))[1:]  # the first warms
         medians = [statistics.median(one) for one in zip(*pairs, strict=True)]
         ratios = sorted(a / b for a, b in pairs)
         between = f"{statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})"
         print(f"| {count} | {medians[0]:.3f} | {medians[1]:.3f} | {between} |", flush=True)
     for model in models:
         await asyncio.to_thread(model.engine.stop)
-
-
-async def _in_turn(
-    models: Sequence[LoadedModel], request: DecodeRequest, count: int
-) -> tuple[float, ...]:
-    return tuple([(await at_once(one.decoder, request, count)).seconds for one in models])
 
 
 def main(argv: Sequence[str] | None = None) -> None:

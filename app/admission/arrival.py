@@ -20,6 +20,7 @@ class Queue(Protocol):
     ) -> None: ...
     def hold(self, client: str, seconds: float) -> AbstractContextManager[None]: ...
     def slot(self, arrival: "Arrival", seconds: float) -> AbstractAsyncContextManager[None]: ...
+    def show(self) -> None: ...
 
 
 class Arrival:
@@ -45,6 +46,7 @@ class Arrival:
         """Count what is found before the recording is admitted."""
         self._known += seconds
         self.waiting += seconds
+        self._queue.show()
 
     def admit(
         self,
@@ -62,6 +64,7 @@ class Arrival:
         self._queue.check(self.client, left, held, client_timeout)
         self._known, self.waiting = seconds, left
         self._memory.enter_context(self._queue.hold(self.client, held))
+        self._queue.show()
 
     def slot(self, seconds: float) -> AbstractAsyncContextManager[None]:
         """Return what a window of so many seconds waits in until the engine has room for it."""

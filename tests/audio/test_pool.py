@@ -62,39 +62,30 @@ async def test_channels_are_decoded_each_by_itself(pool):
     assert [wave.seconds for wave in waves] == [1, 1]
 
 
-async def test_who_follows_a_recording_reads_all_of_it(pool):
-    read = asyncio.get_running_loop().create_future()
+class Follower:
+    """Reads a recording to its end, in a thread."""
 
-    def to_the_end(incoming):
+    def follow(self, incoming):
+        self.reading = asyncio.ensure_future(asyncio.to_thread(self._read, incoming))
+
+    def _read(self, incoming):
         while incoming.more():
             pass
         return incoming.pcm[: incoming.count]
 
-    def follow(incoming):
-        asyncio.ensure_future(asyncio.to_thread(to_the_end, incoming)).add_done_callback(
-            lambda done: read.set_result(done.result())
-        )
 
-    file = io.BytesIO(encode(tone(60)))
-    wave = await pool.decode(file, max_seconds=90, follow=follow)
-    np.testing.assert_array_equal(await read, wave.pcm)
+async def test_who_follows_a_recording_reads_all_of_it(pool):
+    follower, file = Follower(), io.BytesIO(encode(tone(60)))
+    wave = await pool.decode(file, max_seconds=90, follow=follower.follow)
+    np.testing.assert_array_equal(await follower.reading, wave.pcm)
 
 
 async def test_who_follows_a_recording_gets_to_know_that_it_is_broken(pool):
-    ended = asyncio.get_running_loop().create_future()
-
-    def to_the_end(incoming):
-        while incoming.more():
-            pass
-
-    def follow(incoming):
-        asyncio.ensure_future(asyncio.to_thread(to_the_end, incoming)).add_done_callback(
-            lambda done: ended.set_result(done.exception())
-        )
-
+    follower = Follower()
     with pytest.raises(NotAudio):
-        await pool.decode(io.BytesIO(b"no sound"), max_seconds=90, follow=follow)
-    assert isinstance(await ended, NoMoreComes)
+        await pool.decode(io.BytesIO(b"no sound"), max_seconds=90, follow=follower.follow)
+    with pytest.raises(NoMoreComes):
+        await follower.reading
 
 
 async def test_more_channels_than_are_split_are_refused(pool, monkeypatch):

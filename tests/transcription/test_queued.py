@@ -50,7 +50,7 @@ class House:
             self.queued.look(self.plan)
 
     def told(self, until=None):
-        self.plan.complete((), sum(one.duration_ms for one in self.plan.windows) / 1000)
+        self.plan.complete(sum(one.duration_ms for one in self.plan.windows) / 1000)
         return self.queued.events([self.plan], until)
 
 
@@ -158,7 +158,7 @@ async def test_what_has_run_already_does_not_count_as_waiting(house):
     await until(lambda: not house.admission._slots.running)
     assert house.admission._all_queued() == 0
     house.found(1)
-    house.plan.complete((), 200)
+    house.plan.complete(200)
     events = house.queued.events([house.plan], None)
     assert await anext(events) is None
     assert house.admission._all_queued() <= LENGTH

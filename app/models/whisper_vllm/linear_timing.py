@@ -98,11 +98,11 @@ class _Attention(torch.nn.Module):  # type: ignore[misc]  # untyped
     def __init__(self, width: int, scheme: str, dtype: torch.dtype) -> None:
         super().__init__()
         heads, scale = width // _HEAD_SIZE, _HEAD_SIZE**-0.5
-        self.quant_method = self._attention = _attention(heads, scale, scheme, dtype)
+        self.quant_method = _attention(heads, scale, scheme, dtype)  # what kernel_of names
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """Return what the positions attend to by these queries, keys and values."""
-        attended: torch.Tensor = self._attention(rows, rows, rows)
+        attended: torch.Tensor = self.quant_method(rows, rows, rows)
         return attended
 
 
