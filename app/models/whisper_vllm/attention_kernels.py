@@ -22,7 +22,7 @@ import numba
 import numpy as np
 from numba import carray, cfunc, njit, types
 
-from app.models.whisper_vllm.vector_code import FAST, KEPT, halved, next_task, pointer_to, widened
+from app.models.whisper_vllm.vector_code import FAST, KEPT, halved, next_task, pointer_to, read
 
 TILE = 64  # positions whose scores are summed at once: four vectors of AVX-512
 
@@ -78,17 +78,6 @@ def _exp(power: Any) -> Any:
     product = product * rest + np.float32(9.9999994e-1)
     bits = np.int32((np.int32(whole) + np.int32(127)) << np.int32(23))
     return product * bits.view(np.float32)
-
-
-@njit(**FAST)  # type: ignore[untyped-decorator]
-def _read(address: Any, is_half: Any, into: Any) -> None:
-    """Fill `into`, float32, from an address."""
-    if is_half:
-        half = carray(pointer_to(address), into.shape[0], np.uint16)
-        for d in range(into.shape[0]):
-            into[d] = widened(half[d])
-    else:
-        into[:] = carray(pointer_to(address), into.shape[0], np.float32)
 
 
 @njit(**FAST)  # type: ignore[untyped-decorator]
@@ -177,7 +166,7 @@ def _attend_one(record: Any, task: Any, query: Any, scores: Any, sums: Any, outp
         return
     keys, values, scales = _of_head(record, _number(record.slots, row), head)
     at = task * record.size * (2 if record.is_half else 4)
-    _read(record.query + at, record.is_half, query)
+    read(record.query + at, record.is_half, query)
     for d in range(record.size):
         query[d] *= np.float32(record.scale)
     top = _score(query, keys, scales[0], length, scores, sums)
@@ -204,7 +193,7 @@ def attend(pointer: Any) -> None:
 def _round(address: Any, is_half: Any, stride: Any, row: Any, into: Any, scales: Any) -> None:
     """Round as many rows from an address on as there are scales for, into eight bits."""
     for n in range(scales.shape[0]):
-        _read(address + n * stride, is_half, row)
+        read(address + n * stride, is_half, row)
         top = np.float32(1e-20)
         for d in range(row.shape[0]):
             top = max(top, abs(row[d]))

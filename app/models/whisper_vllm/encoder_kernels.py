@@ -27,7 +27,7 @@ from app.models.whisper_vllm.vector_code import (
     halved,
     next_task,
     pointer_to,
-    widened,
+    read,
 )
 
 TASK_ROWS = 10 * ROWS  # what a thread takes on at once
@@ -58,14 +58,6 @@ class Attend(Structure):
 
 
 @njit(**FAST)  # type: ignore[untyped-decorator]
-def _row(address: Any, into: Any) -> Any:
-    """Fill `into`, float32, from bfloat16 at an address."""
-    half = carray(pointer_to(address), SIZE, np.uint16)
-    for d in range(SIZE):
-        into[d] = widened(half[d])
-
-
-@njit(**FAST)  # type: ignore[untyped-decorator]
 def _step(row: Any) -> Any:
     """Return what one of 127 steps to the largest number of a row is."""
     top = np.float32(1e-20)
@@ -82,13 +74,13 @@ def _pack_keys(
     row, common, bytes_ = scratch
     common[:] = 0
     for t in range(length):
-        _row(address + t * stride, row)
+        read(address + t * stride, True, row)
         for d in range(SIZE):
             common[d] += row[d]
     for d in range(SIZE):
         common[d] /= np.float32(length)
     for t in range(length):
-        _row(address + t * stride, row)
+        read(address + t * stride, True, row)
         for d in range(SIZE):
             row[d] -= common[d]
         step = _step(row)
@@ -147,7 +139,7 @@ def _round_queries(
 ) -> None:
     """Round rows of queries, and say what takes 128 off each byte of their keys."""
     for r in range(count):
-        _row(address + r * stride, row)
+        read(address + r * stride, True, row)
         step = _step(row)
         total = np.int32(0)
         for d in range(SIZE):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import carray, njit, types
 from numba.core import cgutils
 from numba.core.caching import FunctionCache
 from numba.extending import intrinsic
@@ -66,6 +66,17 @@ def halved(number: Any) -> Any:
     bits = np.float32(number).view(np.uint32)
     is_odd = (bits >> np.uint32(16)) & np.uint32(1)
     return np.uint16((bits + np.uint32(0x7FFF) + is_odd) >> np.uint32(16))
+
+
+@njit(**FAST)  # type: ignore[untyped-decorator]
+def read(address: Any, is_half: Any, into: Any) -> None:
+    """Fill `into`, float32, from bfloat16 or float32 at an address."""
+    if is_half:
+        half = carray(pointer_to(address), into.shape[0], np.uint16)
+        for d in range(into.shape[0]):
+            into[d] = widened(half[d])
+    else:
+        into[:] = carray(pointer_to(address), into.shape[0], np.float32)
 
 
 class _Bfloat(ir.Type):  # type: ignore[misc]  # untyped
