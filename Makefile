@@ -6,7 +6,7 @@ VARIANT ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 RUN = $(VENV)/bin/python
 SERVE_ENV = $(if $(PORT),MARLINSCRIBE_PORT=$(PORT)) $(if $(MODEL),MARLINSCRIBE_MODEL="$(MODEL)") $(if $(CALIBRATION),MARLINSCRIBE_CALIBRATION="$(CALIBRATION)")
 
-.PHONY: serve test test-slow lint unit engine test-page bench-page compatibility schemathesis fuzz demo-check bench-start bench-mayday bench-http bench-overhead bench-decode bench-prompts bench-beside bench-large bench-quantize bench-quantize-demo bench-recovery bench-decoding bench-words bench-hours bench-throughput bench-gpu bench-tuning bench-sensitivity alerts dashboard reference observe faults image voices env
+.PHONY: serve test test-slow lint unit engine test-page bench-page compatibility schemathesis fuzz demo-check bench-start bench-mayday bench-http bench-overhead bench-decode bench-prompts bench-beside bench-large bench-quantize bench-quantize-demo bench-recovery bench-decoding bench-words bench-hours bench-throughput bench-gpu bench-tuning bench-sensitivity alerts dashboard reference detector observe faults image voices env
 serve: $(VENV)/.serve-$(VARIANT)
 	@exec env $(SERVE_ENV) $(VENV)/bin/marlinscribe serve
 
@@ -141,6 +141,10 @@ dashboard: $(VENV)/.dev-$(VARIANT)
 # docs/reference.md, from the code.
 reference: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m tools.reference
+
+# app/speech/detector.onnx, from Silero's wheel.
+detector: $(VENV)/.dev-$(VARIANT)
+	$(RUN) -m tools.detector
 
 observe: $(VENV)/.dev-$(VARIANT)
 	$(RUN) -m bench.observe

@@ -54,12 +54,10 @@ class Clock:
         arrivals, tokens = engine._arrivals, engine._tokens
 
         async def watched(*asked: Any) -> AsyncGenerator[Any]:
-            stamps, last = 0, None
+            stamps = 0
             async for arrived in arrivals(*asked):
                 now = time.perf_counter()
-                if last is not None:
-                    self.steps.append(now - last)
-                last = now
+                self.steps += arrived.waits
                 stamps += sum(token in tokens.timestamps for token, _ in arrived.step.sampled)
                 if stamps >= 2:
                     self.closings.append(now)

@@ -30,7 +30,7 @@ from bench.memory import family, proportional_peak, proportional_size
 from bench.options import model_settings, parser, with_model
 from bench.overhead import Asked, processor_seconds
 from bench.overhead import ask as load
-from bench.recordings import JUDGE, LONG, manifest
+from bench.recordings import LONG, short_clips
 from bench.talk import as_opus, as_wav, now_and_then, throughout
 from harness.server import Server
 
@@ -38,7 +38,7 @@ AT_ONCE = 4
 SPOKEN, SPOKEN_OF_SPARSE = 1 / 3, 1 / 6  # of the hour, and of two hours that are sparse
 HOURS_EACH = 2  # times that either of two servers hears the hour, at most
 CLIPS_A_ROUND = 5  # of the clip beside recordings: 12 rounds have a 95th percentile
-CLIP_SECONDS, SHORT_SECONDS = 3.0, 5.0
+CLIP_SECONDS = 3.0
 CLIENT, OTHERS = "client", tuple(f"other-{n}" for n in range(4))
 SETTLE_SECONDS = 3  # until what a request took is given back
 
@@ -87,16 +87,6 @@ class Recordings(NamedTuple):
             as_opus(folder / "hour.ogg", throughout(hour)),
             as_opus(folder / "two.ogg", spoken),
         )
-
-
-def short_clips() -> dict[Path, float]:
-    """Clips of clean English, and the seconds of each."""
-    return {
-        JUDGE / row["audio"]: row["duration"]
-        for row in manifest(JUDGE)
-        if row["condition"] == "clean" and row["language"] == "en"
-        if row["duration"] < SHORT_SECONDS
-    }
 
 
 def of_two_servers(settings: dict[str, Any], made: Recordings, rounds: int) -> Iterator[Row]:

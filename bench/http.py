@@ -1,9 +1,13 @@
 """Requests a second and latency of the service, beside the engine it is built on.
 
+    make bench-http
+    python -m bench.http [--model demo]
+
 The same short clips go through HTTP (upload, decode, transcribe, render) and, as waveforms that
-were decoded before, straight into the same AsyncLLM with the same sampling. Both are up at once
-and are asked in turn, round by round, so a drift of the machine's speed hits both. The ratio is
-what the service leaves of the engine's throughput.
+were decoded before, straight into vLLM's AsyncLLM over the same checkpoint, with the same sampling
+and as short an encoder. Both are up at once and are asked in turn, round by round, so a drift of
+the machine's speed hits both. The ratio is what the service leaves of the engine's throughput.
+Clips are those of a synthetic voice, the demo's where it is the model; the language is not told.
 """
 
 import asyncio
@@ -12,18 +16,20 @@ import json
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any, Protocol
 
+import httpx
 from rich.console import Console
 from rich.table import Table
 
+from app.settings import Settings
 from bench.interval import median_interval
-from bench.options import parser
+from bench.options import model_settings, parser, with_model
+from bench.recordings import short_clips
 from harness.server import DEMO, Server
 
 REQUESTS = 48  # a round
@@ -35,26 +41,35 @@ Times = list[float]  # seconds a request
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    asked = parser("bench.http", __doc__, clips=16, rounds=12).parse_args(argv)
-    clips = short_clips(asked.clips)
-    with tempfile.TemporaryDirectory() as cache, Server(cache_dir=cache) as server:
-        (folder,) = (Path(cache) / "checkpoints").glob("[!.]*")
-        with subprocess.Popen(
-            [sys.executable, "-m", "bench.raw_engine", str(folder), *map(str, clips)],
+    asked = with_model(parser("bench.http", __doc__, clips=16, rounds=12)).parse_args(argv)
+    of_voices = list(short_clips())[: asked.clips]
+    clips = demo_clips(asked.clips) if asked.model == "demo" else of_voices
+    cache = asked.cache or str(Settings().cache_dir)
+    with (
+        Server(**model_settings(asked)) as server,
+        subprocess.Popen(
+            [sys.executable, "-m", "bench.raw_engine", cache, served(server), *map(str, clips)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-        ) as raw:
-            say, hear = raw.stdin, raw.stdout
-            assert say is not None
-            assert hear is not None
-            assert hear.readline() == "ready\n"
-            rows = {c: compare(server, (say, hear), clips, c, asked.rounds) for c in CONCURRENCIES}
-            say.close()
+        ) as raw,
+    ):
+        say, hear = raw.stdin, raw.stdout
+        assert say is not None
+        assert hear is not None
+        assert hear.readline() == "ready\n"
+        rows = {c: compare(server, (say, hear), clips, c, asked.rounds) for c in CONCURRENCIES}
+        say.close()
     report(rows, len(clips))
 
 
-def short_clips(many: int) -> list[Path]:
+def served(server: Server) -> str:
+    """Return the fingerprint of the checkpoint that serves."""
+    (model, *_) = httpx.get(f"{server.url}/v1/models").json()["data"]
+    return str(model["marlinscribe"]["fingerprint"])
+
+
+def demo_clips(many: int) -> list[Path]:
     return sorted((DEMO / "recordings" / "test").glob("*.ogg"))[:many]
 
 

@@ -18,7 +18,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from bench.http import REQUESTS, load_service, short_clips
+from bench.http import REQUESTS, demo_clips, load_service
 from bench.interval import median_interval
 from bench.options import parser
 from harness.server import Server
@@ -29,7 +29,7 @@ MOST = 0.01  # of the processors' time, or the status is 1
 
 def main(argv: Sequence[str] | None = None) -> None:
     asked = parser("bench.overhead", __doc__, clips=16, rounds=30).parse_args(argv)
-    clips = short_clips(asked.clips)
+    clips = demo_clips(asked.clips)
     with (
         tempfile.TemporaryDirectory() as cache,
         Server(cache_dir=cache) as whole,

@@ -1,6 +1,6 @@
 """The engine without the service: clips as waveforms, straight into vLLM's AsyncLLM.
 
-Started by bench.http as `python -m bench.raw_engine CHECKPOINT CLIP…`. For each line
+Started by bench.http as `python -m bench.raw_engine CACHE FINGERPRINT CLIP…`. For each line
 "CONCURRENCY REQUESTS" on standard input it prints [requests a second, [seconds a request…]].
 """
 
@@ -15,15 +15,17 @@ from typing import Any
 
 from app.audio.decode import decode
 from app.audio.waveform import SAMPLE_RATE, Samples, to_pcm
+from app.checkpoints.checkpoint import Checkpoint
+from app.checkpoints.store import Entry, Store
 from app.models.whisper_vllm import forkserver
 from app.models.whisper_vllm.alignment_heads import AlignmentHeads
 from app.models.whisper_vllm.decoder import TokenRequest
-from app.models.whisper_vllm.encoder_length import padded
+from app.models.whisper_vllm.encoder_length import EncoderLengths, padded
 from app.models.whisper_vllm.messages import EngineStart
 from app.models.whisper_vllm.plan import pick_device, plan_engine
 from app.models.whisper_vllm.rules import WindowRules
 from app.models.whisper_vllm.shape import ModelShape
-from app.models.whisper_vllm.tokens import MOST_FRAMES, SpecialTokens
+from app.models.whisper_vllm.tokens import SpecialTokens
 from app.speech.windows import Window
 from bench.http import load
 from bench.options import parser
@@ -59,7 +61,8 @@ async def answer(answers: Any, llm: Any, tokens: SpecialTokens, waves: list[Samp
         print(json.dumps(await load(client, concurrency, requests)), file=answers, flush=True)
 
 
-async def start(answers: Any, folder: Path, clips: list[Path]) -> None:
+async def start(answers: Any, entry: Entry, clips: list[Path]) -> None:
+    folder = entry.folder
     device = pick_device("auto")
     variables = forkserver.environment(device, "info")
     for name, value in variables.items():
@@ -71,11 +74,8 @@ async def start(answers: Any, folder: Path, clips: list[Path]) -> None:
 
     tokens = SpecialTokens.load(folder)
     plan = plan_engine(ModelShape.of(folder), device)
-    waves = []
-    for clip in clips:
-        with clip.open("rb") as file:
-            samples = decode(file, max_seconds=30).samples
-        waves.append(padded(samples, MOST_FRAMES))  # the encoder is as long as what it is given
+    lengths = EncoderLengths.of(folder, "auto", Checkpoint.of(entry).known_as)
+    waves = [as_heard(clip, lengths) for clip in clips]
     heads = AlignmentHeads.of(folder).heads
     asked = engine_arguments(EngineStart("raw", folder, plan, tokens, heads, is_observed=True))
     llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**vars(asked)))
@@ -85,15 +85,26 @@ async def start(answers: Any, folder: Path, clips: list[Path]) -> None:
         llm.shutdown()
 
 
+def as_heard(clip: Path, lengths: EncoderLengths) -> Samples:
+    """Return a clip's samples and as much silence behind them as the service hears it with: the
+    encoder is as long as what it is given."""
+    with clip.open("rb") as file:
+        samples = decode(file, max_seconds=30).samples
+    return padded(samples, lengths.positions(1000 * len(samples) // SAMPLE_RATE))
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     wanted = parser("bench.raw_engine", __doc__)
-    wanted.add_argument("checkpoint", type=Path)
+    wanted.add_argument("cache", type=Path)
+    wanted.add_argument("fingerprint")
     wanted.add_argument("clips", type=Path, nargs="+")
     asked = wanted.parse_args(argv)
     # vLLM prints where it likes; the answers have standard output to themselves.
     own = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    asyncio.run(start(own, asked.checkpoint, asked.clips))
+    entry = Store(asked.cache).find(asked.fingerprint)
+    assert entry, f"{asked.fingerprint} is not in {asked.cache}"
+    asyncio.run(start(own, entry, asked.clips))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from app.environment import DEMO
 LONG = DEMO / "recordings" / "long"
 JUDGE = DEMO / "recordings" / "voices" / "judge"
 FURTHER = DEMO / "recordings" / "languages"
+SHORT_SECONDS = 5.0  # a short clip has at most
 _QUIET_SECONDS = 120
 _INTRO_SECONDS = 10
 _INTROS = 3  # clips of a language
@@ -73,6 +74,16 @@ def _readings() -> dict[str, dict[str, Any]]:
 def manifest(folder: Path) -> list[dict[str, Any]]:
     lines = (folder / "manifest.jsonl").read_text("utf-8").splitlines()
     return [json.loads(line) for line in lines]
+
+
+def short_clips() -> dict[Path, float]:
+    """Return the judge's clips of clean English, and the seconds of each."""
+    return {
+        JUDGE / row["audio"]: row["duration"]
+        for row in manifest(JUDGE)
+        if row["condition"] == "clean" and row["language"] == "en"
+        if row["duration"] < SHORT_SECONDS
+    }
 
 
 def read_case(name: str, folder: Path, row: dict[str, Any]) -> Case:

@@ -31,9 +31,9 @@ from app.models.whisper_vllm.plan import pick_device
 from app.models.whisper_vllm.shape import ModelShape
 from app.process import has_half_precision
 from app.tensor_files import read_headers
-from bench.hours import short_clips
 from bench.http import load_service
 from bench.options import parser
+from bench.recordings import short_clips
 from harness.server import Server
 
 _PREFILL = "vllm:request_prefill_time_seconds"

@@ -129,8 +129,8 @@ def decoded(llm: Any, tokens: SpecialTokens, pieces: Sequence[Pcm]) -> Run:
     while llm.has_unfinished_requests():
         step = time.perf_counter()
         for output in llm.step():
-            arrived = windows.arrived(output)
-            came += arrived.tokens if arrived else 0
+            came += len(output.outputs[0].token_ids)
+            windows.arrived(output)
         steps.append(time.perf_counter() - step)
     return Run(time.perf_counter() - began, steps, came)
 

@@ -40,13 +40,12 @@ from rich.table import Table
 
 from app.recordings.error_rates import Pair, count, rate
 from bench.arrivals import arrivals
-from bench.hours import short_clips
 from bench.http import load_service
 from bench.interval import median_interval
 from bench.memory import family, proportional_size
 from bench.options import parser, with_model
 from bench.peers import DEFAULT, Peer, add_peers, everybody
-from bench.recordings import JUDGE, LONG, manifest
+from bench.recordings import JUDGE, LONG, manifest, short_clips
 from bench.talk import as_opus
 from bench.word_recordings import timed
 

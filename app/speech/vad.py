@@ -1,11 +1,10 @@
-"""Where somebody speaks: Silero's voice activity detector, as its wheel ships it.
+"""Where somebody speaks: Silero's voice activity detector, version 6.2.
 
-Its `sequence` model takes a block of frames a call and gives each the probability that the model
-for streams gives it. The package itself is not imported, because it imports torch; what its
-`sequence_vad.py` does around the model is done here.
+Its graph is ours, for blocks of frames (tools/detector.py), its weights are theirs, and it gives
+each frame the probability that their model for streams gives it. Their package is not needed, which
+imports torch; what its `sequence_vad.py` does around the model is done here.
 """
 
-import importlib.util
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -21,9 +20,10 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 FRAME = 512  # samples, 32 ms: what a probability is of
-_CONTEXT = 64  # samples of the frame before, which the model reads too
+CONTEXT = 64  # samples of the frame before, which the model reads too
 _BLOCK = 512  # frames a call, 16 s
-_MODEL = "data/silero_vad_16k_sequence.onnx"
+MODEL = Path(__file__).with_name("detector.onnx")
+LICENCE = Path(__file__).with_name("detector.LICENSE")
 
 Probabilities = NDArray[np.float32]
 
@@ -46,7 +46,7 @@ class _Detector:
 
     def __init__(self) -> None:
         self._state = [np.zeros((1, 1, 128), np.float32) for _ in range(2)]
-        self._context = np.zeros(_CONTEXT, np.float32)
+        self._context = np.zeros(CONTEXT, np.float32)
 
     def hear(self, block: Pcm) -> Probabilities:
         """Return the probabilities of a block's frames; all but the last have whole ones."""
@@ -58,8 +58,8 @@ class _Detector:
         """Return a block's frames, each behind its context: shape (frames, 576)."""
         frames = np.zeros((-(-len(block) // FRAME), FRAME), np.float32)
         frames.ravel()[: len(block)] = to_samples(block)
-        contexts = np.concatenate((self._context[None], frames[:-1, -_CONTEXT:]))
-        self._context = frames[-1, -_CONTEXT:]
+        contexts = np.concatenate((self._context[None], frames[:-1, -CONTEXT:]))
+        self._context = frames[-1, -CONTEXT:]
         return np.concatenate((contexts, frames), axis=1)
 
 
@@ -72,13 +72,4 @@ def _session() -> "InferenceSession":
     options = onnxruntime.SessionOptions()
     options.inter_op_num_threads = options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(
-        str(_folder() / _MODEL), options, providers=["CPUExecutionProvider"]
-    )
-
-
-def _folder() -> Path:
-    spec = importlib.util.find_spec("silero_vad")
-    if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError("silero-vad is not installed", name="silero_vad")
-    return Path(spec.submodule_search_locations[0])
+    return onnxruntime.InferenceSession(str(MODEL), options, providers=["CPUExecutionProvider"])

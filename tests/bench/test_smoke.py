@@ -22,7 +22,7 @@ SMALL = {
     "footprint": ["--rounds", "1"],
     "growth": ["--rounds", "1", "--model", "demo"],
     "hours": ["--clips", "2", "--rounds", "1", "--hour", "60", "--model", "demo"],
-    "http": ["--clips", "2", "--rounds", "1"],
+    "http": ["--clips", "2", "--rounds", "1", "--model", "demo"],
     "large": ["--layers", "2", "--rtn"],
     "mayday": ["--rounds", "1"],
     "mixture": ["tests/bench/order.json", "--clips", "4", "--rounds", "1"],

@@ -53,13 +53,13 @@ def decode(connection, name, asked):
     if name == "refusing":
         connection.send(Refused(asked.number, "ValueError: too long"))
         return
-    connection.send(Steps((Arrived(asked.number, Step((), FIRST), 1),)))
+    connection.send(Steps((Arrived(asked.number, Step((), FIRST)),)))
     if name == "endless":
         return
     if name == "giving up":
-        connection.send(Steps((Arrived(asked.number, Step(()), 0, given_up="error"),)))
+        connection.send(Steps((Arrived(asked.number, Step(()), given_up="error"),)))
         return
     heard = int(asked.request.window.pcm.sum())
     connection.send(Figures(()))
     last = Step(((heard, -0.1), (asked.max_tokens, -0.2)), ended="text")
-    connection.send(Steps((Arrived(asked.number, last, 2, queued=0.5),)))
+    connection.send(Steps((Arrived(asked.number, last, (0.01, 0.02), queued=0.5),)))

@@ -180,16 +180,12 @@ class VllmEngine:
 
     async def _arrivals(self, asked: Decode) -> AsyncGenerator[Arrived]:
         """Yield what comes of a window, and observe it. Raises EngineGone, EngineDied."""
-        last = 0.0
         async with aclosing(self._link.decode(asked)) as arrivals:
             async for arrived in arrivals:
                 if arrived.given_up is not None:
                     raise EngineDied(f"The engine gave the window up ({arrived.given_up}).")
-                now = time.perf_counter()
-                for _ in range(arrived.tokens) if last else ():
-                    # Several come at once when this loop was kept waiting.
-                    self._metrics.inter_token.observe((now - last) / arrived.tokens)
-                last = now
+                for wait in arrived.waits:
+                    self._metrics.inter_token.observe(wait)
                 self.outputs += 1
                 if arrived.queued is not None:
                     self._metrics.window_queue.observe(arrived.queued)

@@ -78,19 +78,20 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """What newly came of a window. tokens: how many, the forced ones included. queued: the seconds
-    that it waited inside vLLM, known at its end. given_up: vLLM's word for why, where it was."""
+    """What newly came of a window. waits: the seconds between each of its tokens and the one
+    before, of all but the window's first. queued: the seconds that it waited inside vLLM, known at
+    its end. given_up: vLLM's word for why, where it was."""
 
     number: int
     step: Step
-    tokens: int
+    waits: tuple[float, ...] = ()
     queued: float | None = None
     given_up: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """From the engine: what a step brought, of all windows in it."""
+    """From the engine: what is new, up to a step, of all windows of which something is told."""
 
     arrived: tuple[Arrived, ...]
 

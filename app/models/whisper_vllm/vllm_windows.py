@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from app.models.whisper_vllm.logits_processor import EXTRA_ARG
 from app.models.whisper_vllm.messages import Arrived, Decode
 from app.models.whisper_vllm.rules import forced_steps
 from app.models.whisper_vllm.tokens import SpecialTokens
+from app.models.whisper_vllm.untold import Untold
 
 _ENDS: dict[str | None, Literal["text", "limit"] | None] = {
     None: None,
@@ -40,9 +42,11 @@ class Rendered:
 
 @dataclass
 class _Begun:
-    """A window in vLLM: its forced tokens, and how many tokens have come of it."""
+    """A window in vLLM: its forced tokens, how many tokens have come of it, and of those the ones
+    that the service does not know yet."""
 
     forced: int
+    untold: Untold
     arrived: int = 0
 
 
@@ -68,7 +72,7 @@ class Windows:
         """Have the next step begin a window."""
         name = _name(window.number)
         self._llm.add_request(name, window.prompt, window.sampling, trace_headers=window.trace)
-        self._begun[name] = _Begun(window.forced)
+        self._begun[name] = _Begun(window.forced, Untold(self._tokens.timestamps))
 
     def abort(self, number: int) -> None:
         """Give a window up, which may be over."""
@@ -76,7 +80,8 @@ class Windows:
             self._llm.abort_request([_name(number)])
 
     def arrived(self, output: Any) -> Arrived | None:
-        """Return what vLLM's RequestOutput brings of its window; None where nobody wants it."""
+        """Return what is to be told of a window, with what vLLM's RequestOutput brings; None where
+        that can wait, or nobody wants it."""
         begun = self._begun.get(output.request_id)
         if begun is None:
             return None
@@ -84,11 +89,14 @@ class Windows:
             del self._begun[output.request_id]
         completion, number = output.outputs[0], int(output.request_id.rpartition("-")[2])
         if completion.finish_reason not in _ENDS:
-            return Arrived(number, Step(()), 0, given_up=completion.finish_reason)
+            return Arrived(number, Step(()), given_up=completion.finish_reason)
         step = step_of(self._tokens, completion, begun.forced, begun.arrived)
         tokens = len(completion.token_ids)
         begun.arrived += tokens
-        return Arrived(number, step, tokens, _queued(output.metrics) if output.finished else None)
+        if not begun.untold.add(step, tokens, time.perf_counter()):
+            return None
+        queued = _queued(output.metrics) if output.finished else None
+        return Arrived(number, *begun.untold.take(), queued)
 
 
 def prompt_of(request: TokenRequest) -> dict[str, Any]:
