@@ -122,7 +122,7 @@ def _transcribers(
     settings = model_settings(asked)
     yield "marlinscribe", ours(several, settings)
     if asked.quantized:
-        yield "in four bits", ours(several, settings | {"quantization": "auto"})
+        yield "as started", ours(several, settings | {"quantization": "auto"})
     if asked.without_vad:
         yield "without its detector", ours(several, settings | {"vad": "false"})
     if asked.vllm:

@@ -126,7 +126,7 @@ def _transcribers(
     settings = model_settings(asked)
     yield "marlinscribe", ours_in_words(several, settings)
     if asked.quantized:
-        yield "in four bits", ours_in_words(several, settings | {"quantization": "auto"})
+        yield "as started", ours_in_words(several, settings | {"quantization": "auto"})
     for how in ("vad", "plain") if asked.faster_whisper else ():
         command = [asked.faster_whisper, "-m", "bench.peer_faster_whisper", asked.peer_model, how]
         yield f"faster-whisper, {how}", peer(several, command)

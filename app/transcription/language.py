@@ -39,11 +39,11 @@ class RecordingLanguage:
             self.give_up(number)
             return None
         before = await self._before(number + is_rest)
-        likely = {code: p * _prior(before, code) for code, p in heard.items()}
-        ours = likeliest(likely)
-        if before is not None and ours != likeliest(heard):
-            self.give_up(number)
-            return ours
+        if before is not None:
+            ours = likeliest({code: p * _prior(before, code) for code, p in heard.items()})
+            if ours != likeliest(heard):
+                self.give_up(number)
+                return ours
         self._set(number, Detected.of(result))
         return None
 
@@ -83,16 +83,16 @@ def _added(seconds: Mapping[str, float], detected: Detected | None) -> dict[str,
     return added
 
 
-def _prior(seconds: Mapping[str, float] | None, language: str) -> float:
+def _prior(seconds: Mapping[str, float], language: str) -> float:
     """Return how likely a language is by what was said before."""
-    whole = sum((seconds or {}).values())
-    share = seconds.get(language, 0.0) / whole if seconds and whole else 0.0
+    whole = sum(seconds.values())
+    share = seconds.get(language, 0.0) / whole if whole else 0.0
     return _SWITCH + (1 - _SWITCH) * share
 
 
 def likeliest(languages: Mapping[str, float]) -> str:
     """Return the language with the highest figure; "" where there is none."""
-    return max(languages, key=lambda code: languages[code], default="")
+    return max(languages, key=languages.__getitem__, default="")
 
 
 async def detect(model: LoadedModel, window: Window, slot: Slot) -> LanguageDetection:

@@ -209,4 +209,4 @@ def _language(options: Options, finished: Sequence[FinishedWindow]) -> str:
     for detected in (one for window in finished for one in window.detected):
         for language, probability in detected.languages.items():
             spoken[language] += probability * (1 - detected.no_speech_prob)
-    return max(spoken, key=lambda code: spoken[code], default="en")
+    return max(spoken, key=spoken.__getitem__, default="en")

@@ -51,4 +51,4 @@ def _is_chinese(result: WindowResult) -> bool:
     asked, heard = result.request.languages, result.detection.languages
     if len(asked) == 1:
         return asked[0] == "zh"
-    return max(heard, key=lambda code: heard[code], default="") == "zh"
+    return max(heard, key=heard.__getitem__, default="") == "zh"
