@@ -6,7 +6,8 @@
 The same short clips go through HTTP (upload, decode, transcribe, render) and, as waveforms that
 were decoded before, straight into vLLM's AsyncLLM over the same checkpoint, with the same sampling
 and as short an encoder. Both are up at once and are asked in turn, round by round, so a drift of
-the machine's speed hits both. The ratio is what the service leaves of the engine's throughput.
+the machine's speed hits both. The ratio is what the service leaves of the engine's throughput; the
+processors' time of a request is of all of the service's processes, by what they do.
 Clips are those of a synthetic voice, the demo's where it is the model; the language is not told.
 """
 
@@ -17,17 +18,20 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, Any, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
 import httpx
+import psutil
 from rich.console import Console
 from rich.table import Table
 
 from app.settings import Settings
 from bench.interval import median_interval
+from bench.memory import family
 from bench.options import model_settings, parser, with_model
 from bench.recordings import short_clips
 from harness.server import DEMO, Server
@@ -73,17 +77,48 @@ def demo_clips(many: int) -> list[Path]:
     return sorted((DEMO / "recordings" / "test").glob("*.ogg"))[:many]
 
 
+class Compared(NamedTuple):
+    """Of each round requests a second and each request's seconds; and the processors' seconds of
+    all rounds of the service's, by what its processes do."""
+
+    service: list[tuple[float, Times]]
+    engine: list[tuple[float, Times]]
+    processors: Counter[str]
+
+
 def compare(
     server: Server, raw: tuple[IO[str], IO[str]], clips: list[Path], concurrency: int, many: int
-) -> dict[str, list[tuple[float, Times]]]:
-    """Per round: requests a second and each request's seconds; the first round warms."""
-    rounds: dict[str, list[tuple[float, Times]]] = {"service": [], "engine": []}
+) -> Compared:
+    """Ask both in turn; the first round warms."""
+    told = Compared([], [], Counter())
     say, hear = raw
-    for _ in range(many + 1):
-        rounds["service"].append(asyncio.run(load_service(server, clips, concurrency)))
+    for number in range(many + 1):
+        before = processor_seconds(server)
+        service = asyncio.run(load_service(server, clips, concurrency))
+        spent = processor_seconds(server)
         print(concurrency, REQUESTS, file=say, flush=True)
-        rounds["engine"].append(tuple(json.loads(hear.readline())))
-    return {name: measured[1:] for name, measured in rounds.items()}
+        engine = tuple(json.loads(hear.readline()))
+        if number:
+            told.service.append(service)
+            told.engine.append(engine)
+            told.processors.update(spent)
+            told.processors.subtract(before)
+    return told
+
+
+def processor_seconds(server: Server) -> Counter[str]:
+    """Return what the service's processes have taken so far, by what they do."""
+    taken: Counter[str] = Counter()
+    for one in family(server.process.pid):
+        times = one.cpu_times()
+        taken[_does(one, server)] += times.user + times.system
+    return taken
+
+
+def _does(process: psutil.Process, server: Server) -> str:
+    if process.pid == server.process.pid:
+        return "HTTP and the detector"
+    return "decoding of audio" if "app.audio.worker" in process.cmdline() else "the engine"
 
 
 class Listening(Protocol):
@@ -156,17 +191,17 @@ async def exchange(
     return await reader.readexactly(length)
 
 
-def report(rows: dict[int, dict[str, list[tuple[float, Times]]]], clips: int) -> None:
-    rounds = len(next(iter(rows.values()))["service"])
+def report(rows: dict[int, Compared], clips: int) -> None:
+    rounds = len(next(iter(rows.values())).service)
     table = Table(
         title=f"{clips} short clips, {rounds} rounds of {REQUESTS} requests each, in turn"
     )
     for column in ("at once", "", "requests/s", "p50 ms", "p99 ms", "of the engine's throughput"):
         table.add_column(column, justify="left" if not column else "right")
-    for concurrency, measured in rows.items():
-        pairs = zip(measured["service"], measured["engine"], strict=True)
+    for concurrency, told in rows.items():
+        pairs = zip(told.service, told.engine, strict=True)
         median, low, high = median_interval([ours[0] / its[0] for ours, its in pairs])
-        for name, results in measured.items():
+        for name, results in (("service", told.service), ("engine", told.engine)):
             times = sorted(one for _, times in results for one in times)
             table.add_row(
                 str(concurrency),
@@ -178,6 +213,12 @@ def report(rows: dict[int, dict[str, list[tuple[float, Times]]]], clips: int) ->
             )
         table.add_section()
     Console(width=100).print(table)
+    for concurrency, told in rows.items():
+        spent = (
+            f"{name} {1000 * seconds / (rounds * REQUESTS):.1f}"
+            for name, seconds in told.processors.items()
+        )
+        print(f"{concurrency} at once, processors' ms a request:", ", ".join(spent))
 
 
 if __name__ == "__main__":
