@@ -79,6 +79,14 @@ def keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, 2**26)
 
 
+def give_back_freed_memory() -> None:
+    """Have glibc give the kernel back what it keeps of freed blocks, and of holes between others
+    whole pages. The next to need memory has it mapped anew. Without glibc this does nothing."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def forget_zeros(address: int, size: int) -> None:
     """Have the kernel take back what a process has of its own at an address, so many bytes, without
     a copy: whole pages of it read as zeros from here on, and take no memory until they are written.

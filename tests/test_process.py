@@ -186,3 +186,28 @@ async def test_what_keeps_an_event_loop_waiting_is_caught(
     told = {"fsync": "written through", "open": "is opened", "start": "is started"}[how]
     assert any(told in one for one in caught)
     caught.clear()
+
+
+GIVING_BACK = """
+from app.process import give_back_freed_memory
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+blocks = [bytearray(2**16) for _ in range(1000)]
+last = bytearray(2**16)  # above them: nothing that lies below is given back by itself
+held = resident()
+blocks.clear()
+kept = resident()
+give_back_freed_memory()
+print(held - kept, kept - resident())
+"""
+
+
+def test_freed_memory_is_given_back():
+    run = subprocess.run(
+        [sys.executable, "-c", GIVING_BACK], capture_output=True, text=True, check=True
+    )
+    by_itself, on_request = map(int, run.stdout.split())
+    assert by_itself + on_request > 50 * 2**20
+    assert on_request > 40 * 2**20

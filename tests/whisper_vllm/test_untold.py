@@ -1,5 +1,5 @@
 from app.models.base import LanguageDetection
-from app.models.whisper_vllm.decoder import Step
+from app.models.whisper_vllm.decoder import LONG, Step
 from app.models.whisper_vllm.untold import Untold
 
 CLOSINGS = range(100, 200)
@@ -31,15 +31,32 @@ def test_the_end_is_told_at_once_with_what_was_held_back():
     assert untold.take()[0] == Step(((1, -0.1), (9, -0.2)), ended="text")
 
 
-def test_text_without_a_closing_is_told_every_tenth_of_a_second():
+def test_a_long_segment_is_told_where_the_decoder_looks_at_it():
     untold = begun()
-    assert [untold.add(Step(((1, -0.1),)), 1, 10 + 0.04 * n) for n in (1, 2, 3)] == [
-        False,
-        False,
-        True,
-    ]
+    told = []
+    for number in range(1, 40):
+        if untold.add(Step(((1, -0.1),)), 1, 10 + 0.001 * number):
+            told.append(number)
+            untold.take()
+    assert LONG in told
+    assert told == [16, 32]
+
+
+def test_text_is_told_every_second_however_little_it_is():
+    untold = begun()
+    told = []
+    for number in range(1, 20):
+        if untold.add(Step(((1, -0.1),)), 1, 10 + 0.3 * number):
+            told.append(number)
+            untold.take()
+    assert told == [4, 8, 12, 16]
+
+
+def test_what_was_told_for_its_time_counts_towards_a_long_segment():
+    untold = begun()
+    assert untold.add(Step(((1, -0.1),)), 1, 12.0)
     untold.take()
-    assert not untold.add(Step(((1, -0.1),)), 1, 10.16)
+    assert [untold.add(Step(((1, -0.1),)), 1, 12.001) for _ in range(15)] == [False] * 14 + [True]
 
 
 def test_tokens_that_come_together_share_their_wait():

@@ -30,7 +30,7 @@ from app.models.whisper_vllm.word_times import Sampled, aligned
 from app.speech.alignment import CrossAttention, Lags, scores
 from app.speech.windows import Window
 
-_LONG = 32  # tokens: a decoder that repeats itself is noticed while it does
+LONG = 32  # tokens: a decoder that repeats itself is noticed while it does
 _WARM_UP_TOKENS = 4  # of a second of noise: a model may find a great deal to say about noise
 
 
@@ -192,7 +192,7 @@ class _Assembly:
         closed = self._segmenter.feed(spoken)
         self._closed += closed
         self._since = 0 if closed else self._since + len(spoken)
-        is_long, self._since = self._since >= _LONG, self._since % _LONG
+        is_long, self._since = self._since >= LONG, self._since % LONG
         return is_first or bool(closed) or is_long or step.ended is not None
 
     def result(self) -> WindowResult:

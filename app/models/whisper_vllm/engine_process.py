@@ -36,13 +36,14 @@ from app.models.whisper_vllm.messages import (
 )
 from app.models.whisper_vllm.stat_logger import stat_logger
 from app.models.whisper_vllm.vllm_windows import Rendered, Windows
-from app.process import keep_freed_memory
+from app.process import give_back_freed_memory, keep_freed_memory
 
 log = logging.getLogger(__name__)
 
 _NAME = "EngineCore"  # vLLM's own name for the process that steps
 _BETWEEN_FIGURES = 1.0  # seconds, while it steps
 _UNTIL_FIGURES = 0.02  # seconds without a window, after which its last figures are told
+_UNTIL_TIDY = 5.0  # seconds without one, after which freed memory is given back
 
 
 class EngineProcess:
@@ -56,6 +57,7 @@ class EngineProcess:
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._figures_at = time.monotonic()
         self._has_figures = start.is_observed
+        self._is_tidy = False
 
     def run(self) -> None:
         """Step until it is told to stop."""
@@ -99,7 +101,7 @@ class EngineProcess:
             except queue.Empty:
                 if self._is_busy:
                     return True
-                self._tell_figures()
+                self._rest()
                 continue
             if isinstance(asked, Stop):
                 return False
@@ -108,7 +110,17 @@ class EngineProcess:
     @property
     def _patience(self) -> float | None:
         """Seconds to wait for whatever is asked; None where nothing is due before."""
-        return _UNTIL_FIGURES if self._has_figures else None
+        if self._has_figures:
+            return _UNTIL_FIGURES
+        return None if self._is_tidy else _UNTIL_TIDY
+
+    def _rest(self) -> None:
+        """Do what is due while nobody asks for anything."""
+        if self._has_figures:
+            self._tell_figures()
+        else:
+            give_back_freed_memory()
+            self._is_tidy = True
 
     def _take(self, asked: Rendered | Refused | Abort | Call) -> None:
         match asked:
@@ -141,7 +153,7 @@ class EngineProcess:
         arrived = tuple(one for output in outputs if (one := self._windows.arrived(output)))
         if arrived:
             self._send(Steps(arrived))
-        self._has_figures = self._registry is not None
+        self._has_figures, self._is_tidy = self._registry is not None, False
         if time.monotonic() - self._figures_at >= _BETWEEN_FIGURES:
             self._tell_figures()
 

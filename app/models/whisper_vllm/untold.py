@@ -1,9 +1,10 @@
 """What comes of a window, held back while the service has no use for it: a message for each token
 interrupts the steps of the engine, on the same processors."""
 
-from app.models.whisper_vllm.decoder import Step
+from app.models.whisper_vllm.decoder import LONG, Step
 
-_LONGEST = 0.1  # seconds that a token is held back
+_TOGETHER = LONG // 2  # tokens of a segment; where the decoder looks at one, it is told as ever
+_LONGEST = 1.0  # seconds that a token is held back
 
 
 class Untold:
@@ -15,17 +16,21 @@ class Untold:
         self._steps: list[Step] = []
         self._waits: list[float] = []
         self._last = self._told = 0.0
+        self._open = 0  # tokens since a segment was closed
 
     def add(self, step: Step, tokens: int, now: float) -> bool:
         """Take a step that brought so many tokens at a time in seconds. Whether it is to be told
-        now: as the first, as one that closes a segment or ends the window, or since enough time
-        has passed."""
-        if self._last:
-            self._waits += tokens * [(now - self._last) / tokens] if tokens else []
+        now: as the first, as one that closes a segment, makes it longer by _TOGETHER or ends the
+        window, or since too much time has passed."""
+        if self._last and tokens:
+            self._waits += tokens * [(now - self._last) / tokens]
         self._last = now
         self._steps.append(step)
         closes = any(token in self._closings for token, _ in step.sampled)
-        return bool(step.first or closes or step.ended) or now - self._told >= _LONGEST
+        before, self._open = self._open, 0 if closes else self._open + len(step.sampled)
+        is_longer = self._open // _TOGETHER > before // _TOGETHER
+        is_news = bool(step.first or closes or is_longer or step.ended)
+        return is_news or now - self._told >= _LONGEST
 
     def take(self) -> tuple[Step, tuple[float, ...]]:
         """Return all that is held as one step, and the seconds between its tokens and those before
