@@ -2,7 +2,7 @@
 
 import argparse
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -15,6 +15,7 @@ from app.errors import MarlinscribeError, NoCalibration
 from app.jobs import Job, JobReporter
 from app.models.whisper_vllm.encoder_length import FEWEST, LengthClass, keep
 from app.models.whisper_vllm.plan import check_device, pick_device
+from app.models.whisper_vllm.tokens import SpecialTokens
 from app.quantization.encoder_check import length_classes
 from app.quantization.proving import transcribe_set
 from app.recordings.clip import Clip
@@ -34,11 +35,11 @@ def short_encoder(arguments: argparse.Namespace) -> int:
     if settings is None:
         return USAGE
     try:
-        clips = list(recordings(arguments.recordings, "en"))
+        clips = list(_understood(arguments.recordings, arguments.folder))
         if len(clips) < FEWEST:
             raise NoCalibration(
                 f"{arguments.recordings} has {len(clips)} of at least {FEWEST} recordings that a "
-                "verdict needs.",
+                "verdict needs, in languages that the checkpoint knows.",
                 "Give a manifest of more, or leave --recordings out.",
             )
         found = asyncio.run(_measured(arguments.folder, clips, settings))
@@ -49,6 +50,13 @@ def short_encoder(arguments: argparse.Namespace) -> int:
         console.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
         return FAILURE
     return SUCCESS
+
+
+def _understood(source: Path, folder: Path) -> Iterator[Clip]:
+    """Yield recordings in the checkpoint's languages: of others it writes what nobody said, by
+    either encoder. Raises BadSource, NoCalibration."""
+    known = SpecialTokens.load(folder).languages or {"en"}
+    return (clip for clip in recordings(source, "en") if clip.language in known)
 
 
 def _line(one: LengthClass) -> str:

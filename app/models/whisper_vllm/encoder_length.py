@@ -86,6 +86,7 @@ class EncoderLengths:
 
 WHOLE = EncoderLengths()
 _BASE = "8ed7bc5a2870dfa5a2105b1eb5dd1124018b9139f5863984b908f0cc51d2f40c"  # openai/whisper-base
+_TINY_EN = "a477a4441dd6edb9c5b6281ab18186d4fa97de028779e05df5fd48f9e1999886"
 # By a source's weights and the recipe (Checkpoint.known_as): what a first start makes on a
 # processor, and what it makes where four bits are asked for. As docs/measurements.md has it.
 _MEASURED: Mapping[str, tuple[LengthClass, ...]] = {
@@ -99,8 +100,13 @@ _MEASURED: Mapping[str, tuple[LengthClass, ...]] = {
         LengthClass(15_000, -0.06, -0.3, 0.17, 79),
         LengthClass(30_000, 0.49, 0.0, 1.06, 6),
     ),
+    f"{_TINY_EN} W8A8 rtn g128 embedding=W8A8": (
+        LengthClass(5000, -0.07, -0.95, 0.8, 144),
+        LengthClass(15_000, -0.05, -0.32, 0.21, 47),
+        LengthClass(30_000, 0.0, 0.0, 0.0, 1),
+    ),
 }
-_MEASURED_WIDTHS = frozenset({512})  # of what is in there
+_MEASURED_WIDTHS = frozenset({384, 512})  # of what is in there
 
 
 def class_of(duration_ms: int) -> int:
