@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from onnx.onnx_ml_pb2 import ModelProto, ValueInfoProto
 
-from app.speech.vad import CONTEXT, FRAME, LICENCE, MODEL
+from app.speech.vad import CONTEXT, FRAME, MODEL
 
 _WINDOW, _HOP = 256, 128  # samples of a spectrum, and between two
 _SPECTRA = 4  # of a frame
@@ -35,7 +35,7 @@ _Shapes = dict[str, list[str | int]]
 
 def main() -> None:
     MODEL.write_bytes(detector(onnx.load(wheel_file(THEIRS))).SerializeToString())
-    shutil.copyfile(wheel_file("LICENSE"), LICENCE)
+    shutil.copyfile(wheel_file("LICENSE"), MODEL.with_suffix(".LICENSE"))
 
 
 def wheel_file(name: str) -> Path:

@@ -23,7 +23,6 @@ FRAME = 512  # samples, 32 ms: what a probability is of
 CONTEXT = 64  # samples of the frame before, which the model reads too
 _BLOCK = 512  # frames a call, 16 s
 MODEL = Path(__file__).with_name("detector.onnx")
-LICENCE = Path(__file__).with_name("detector.LICENSE")
 
 Probabilities = NDArray[np.float32]
 

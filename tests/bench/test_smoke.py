@@ -19,6 +19,7 @@ SMALL = {
     "exposition": [],
     "faults": ["--seconds", "24"],
     "first_delta": ["--rounds", "1"],
+    "detector": ["--rounds", "1"],
     "footprint": ["--rounds", "1"],
     "growth": ["--rounds", "1", "--model", "demo"],
     "hours": ["--clips", "2", "--rounds", "1", "--hour", "60", "--model", "demo"],
