@@ -34,7 +34,7 @@ def heard(llm, windows, pcm, prompt=(TOKENS.start,)):
         windows.add(windows.rendered(asked))
         told[number] = []
     while llm.has_unfinished_requests():
-        for one in map(windows.arrived, llm.step()):
+        for one in filter(None, map(windows.arrived, llm.step())):
             told[one.number] += one.step.sampled
     return list(told.values())
 
