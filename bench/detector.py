@@ -7,17 +7,15 @@ probabilities are, at most, in the first call.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from rich.console import Console
 from rich.table import Table
 
 from app.audio.decode import decode
-from app.speech.vad import CONTEXT, FRAME, MODEL
+from app.speech.vad import CONTEXT, FRAME, MODEL, session
 from bench.interval import median_interval
 from bench.options import parser
 from bench.recordings import LONG
@@ -41,13 +39,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         interval = f"{ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
         table.add_row(str(count), f"{count * FRAME / 16_000:.2f}", *best, interval, f"{apart:.0e}")
     Console(width=100).print(table)
-
-
-def session(model: Path) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.inter_op_num_threads = options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def spoken(count: int) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """Whether a server's memory grows with what it hears: PSS after every few rounds.
 
 A round is 25 s of speech from each of sixteen clients at once, which an engine encodes several at a
-time. The first rounds fill its caches; what each later one adds is a leak.
+time. The first rounds fill its caches; what each later one adds is a leak. In the end the engine
+rests until it has given freed memory back.
 """
 
 import asyncio
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from harness.server import Server
 
 AT_ONCE = 16
 LOOKS = 5
+REST_SECONDS = 8
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -35,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             asyncio.run(load_service(server, clips, AT_ONCE, AT_ONCE))
             if number == 1 or number % between == 0:
                 table.add_row(str(number), *held(server.process.pid))
+        time.sleep(REST_SECONDS)
+        table.add_row("at rest", *held(server.process.pid))
     Console().print(table)
 
 

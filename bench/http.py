@@ -39,6 +39,7 @@ from harness.server import DEMO, Server
 REQUESTS = 48  # a round
 CONCURRENCIES = (1, 4, 16)
 BOUNDARY = "frontier"
+HTTP = "HTTP and the detector"
 NO_FIELDS: Mapping[str, str] = MappingProxyType({})
 
 Times = list[float]  # seconds a request
@@ -70,7 +71,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 def served(server: Server) -> str:
     """Return the fingerprint of the checkpoint that serves."""
     (model, *_) = httpx.get(f"{server.url}/v1/models").json()["data"]
-    return str(model["marlinscribe"]["fingerprint"])
+    fingerprint = model["marlinscribe"]["fingerprint"]
+    assert fingerprint, "what serves was not made here: the engine by itself would not find it"
+    return str(fingerprint)
 
 
 def demo_clips(many: int) -> list[Path]:
@@ -93,9 +96,9 @@ def compare(
     told = Compared([], [], Counter())
     say, hear = raw
     for number in range(many + 1):
-        before = processor_seconds(server)
+        before = work_seconds(server)
         service = asyncio.run(load_service(server, clips, concurrency))
-        spent = processor_seconds(server)
+        spent = work_seconds(server)
         print(concurrency, REQUESTS, file=say, flush=True)
         engine = tuple(json.loads(hear.readline()))
         if number:
@@ -106,8 +109,8 @@ def compare(
     return told
 
 
-def processor_seconds(server: Server) -> Counter[str]:
-    """Return what the service's processes have taken so far, by what they do."""
+def work_seconds(server: Server) -> Counter[str]:
+    """Return what the service's processes have taken of the processors so far, by what they do."""
     taken: Counter[str] = Counter()
     for one in family(server.process.pid):
         times = one.cpu_times()
@@ -117,7 +120,7 @@ def processor_seconds(server: Server) -> Counter[str]:
 
 def _does(process: psutil.Process, server: Server) -> str:
     if process.pid == server.process.pid:
-        return "HTTP and the detector"
+        return HTTP
     return "decoding of audio" if "app.audio.worker" in process.cmdline() else "the engine"
 
 

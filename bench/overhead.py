@@ -14,11 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
 from rich.console import Console
 from rich.table import Table
 
-from bench.http import REQUESTS, demo_clips, load_service
+from bench.http import HTTP, REQUESTS, demo_clips, load_service, work_seconds
 from bench.interval import median_interval
 from bench.options import parser
 from harness.server import Server
@@ -62,12 +61,8 @@ def ask(
 
 def processor_seconds(server: Server) -> tuple[float, float]:
     """User's and system's: of the process that answers HTTP, and with all of its children's."""
-    process = psutil.Process(server.process.pid)
-    own, *others = (
-        times.user + times.system
-        for times in (one.cpu_times() for one in [process, *process.children(recursive=True)])
-    )
-    return own, own + sum(others)
+    taken = work_seconds(server)
+    return taken[HTTP], sum(taken.values())
 
 
 def report(rounds: list[tuple[Asked, Asked]]) -> None:

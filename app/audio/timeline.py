@@ -18,8 +18,7 @@ class Timeline:
     """Tells how much silence lies before each frame of a stream."""
 
     def __init__(self, container: InputContainer, stream: AudioStream) -> None:
-        self._tick = stream.time_base
-        self._tick_seconds = float(stream.time_base or 0)
+        self._time_base = stream.time_base
         start, duration = container.start_time, container.duration
         self._start = start / av.time_base if start else 0.0
         self._end = duration / av.time_base + _SPARE if duration else None
@@ -40,15 +39,15 @@ class Timeline:
         if (
             self._rate
             and frame.sample_rate != self._rate
-            and self._tick == 1 / Fraction(self._rate)
+            and self._time_base == 1 / Fraction(self._rate)
         ):
-            self._tick = None
+            self._time_base = None
         self._rate = frame.sample_rate
 
     def _gap(self, frame: AudioFrame) -> float:
-        if frame.pts is None or self._tick is None:
+        if frame.pts is None or self._time_base is None:
             return 0.0
-        at = frame.pts * self._tick_seconds - self._start
+        at = float(frame.pts * self._time_base) - self._start
         gap = at - self._position
         if gap < -_TOLERANCE:  # a chained stream's times begin anew
             self._start += gap

@@ -64,11 +64,15 @@ class _Detector:
 
 @cache
 def _session() -> "InferenceSession":
-    """Load the model. Sessions are safe for threads; of its own it has none, as a recording is one
-    of many."""
+    return session(MODEL)
+
+
+def session(model: Path) -> "InferenceSession":
+    """Load a detector's file. Sessions are safe for threads; of its own it has none, as a recording
+    is one of many."""
     import onnxruntime  # here, for it takes a third of a second, and not everybody needs it
 
     options = onnxruntime.SessionOptions()
     options.inter_op_num_threads = options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(MODEL), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])

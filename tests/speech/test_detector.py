@@ -6,8 +6,7 @@ import pytest
 
 from app.audio.decode import decode
 from app.environment import DEMO
-from app.speech.vad import CONTEXT, FRAME, MODEL
-from bench.detector import session
+from app.speech.vad import CONTEXT, FRAME, MODEL, session
 from tools.detector import THEIRS, detector, wheel_file
 
 RECORDINGS = DEMO / "recordings"

@@ -31,25 +31,22 @@ def test_the_end_is_told_at_once_with_what_was_held_back():
     assert untold.take()[0] == Step(((1, -0.1), (9, -0.2)), ended="text")
 
 
-def test_a_long_segment_is_told_where_the_decoder_looks_at_it():
-    untold = begun()
+def told_of(untold, many, seconds):
+    """Which of so many tokens are told at once, that come so far apart."""
     told = []
-    for number in range(1, 40):
-        if untold.add(Step(((1, -0.1),)), 1, 10 + 0.001 * number):
+    for number in range(1, many + 1):
+        if untold.add(Step(((1, -0.1),)), 1, 10 + seconds * number):
             told.append(number)
             untold.take()
-    assert LONG in told
-    assert told == [16, 32]
+    return told
+
+
+def test_a_long_segment_is_told_where_the_decoder_looks_at_it():
+    assert told_of(begun(), 39, 0.001) == [LONG // 2, LONG]
 
 
 def test_text_is_told_every_second_however_little_it_is():
-    untold = begun()
-    told = []
-    for number in range(1, 20):
-        if untold.add(Step(((1, -0.1),)), 1, 10 + 0.3 * number):
-            told.append(number)
-            untold.take()
-    assert told == [4, 8, 12, 16]
+    assert told_of(begun(), 15, 0.3) == [4, 8, 12]
 
 
 def test_what_was_told_for_its_time_counts_towards_a_long_segment():
